@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pwd
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import orjson
@@ -16,6 +16,7 @@ import orjson
 from streams import clock, files
 from streams.errors import InputError, UnavailableError, reason
 from streams.events.headers import rfc3339
+from streams.queries.role import RoleFilter
 
 AUDIT_LOG = "reads.jsonl"
 
@@ -29,36 +30,29 @@ def who_asks() -> str:
         return f"uid {number}"
 
 
-def record(
-    directory: Path,
-    role: str,
-    question: str,
-    zones: Iterable[str],
-    *,
-    epoch: int,
-    exporting: bool = False,
-    wrote: str = "",
-) -> None:
-    """Append one read, in one write, and sync it; does nothing if `zones` is empty and nothing is exported.
+def record(directory: Path, role_filter: RoleFilter, question: str, *, epoch: int, wrote: str = "") -> None:
+    """Append one read, in one write, and sync it.
+
+    Nothing is appended if the role was shown nothing of restricted zones and takes nothing out.
 
     The line has the role, the operating system's user, and the whole question (at most STATEMENT_BYTES_MAX
-    bytes) with its length and SHA-256. It links what was written to what was read: `epoch` is the state of the
-    store that the answer is from, and `wrote` is the digest (XXH3-128, in hexadecimal) of an exported file, if
-    that is known before the answer is given.
+    bytes) with its length and SHA-256. It links what was written to what was read: `epoch` is the state of
+    the store that the answer is from, and `wrote` is the digest (XXH3-128, in hexadecimal) of an exported
+    file, if that is known before the answer is given.
 
     Raises
     ------
     UnavailableError
         The log cannot be written; the caller must then not show restricted data.
     """
-    named = sorted(zones)
-    if not named and not exporting:
+    named = sorted(role_filter.restricted)
+    if not named and not role_filter.role.exporting:
         return
     text = question.encode("utf-8", "backslashreplace")
     line = orjson.dumps(
         {
             "t": rfc3339(clock.now_ns()),
-            "role": role,
+            "role": str(role_filter.role),
             "user": who_asks(),
             "question": text.decode(),
             "bytes": len(text),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec import UNSET, Struct, UnsetType
 
+from streams.errors import InputError
 from streams.queries.answers import Answer, Bounded
 from streams.queries.store import Store
 
@@ -42,8 +43,22 @@ class Coverage(Answer, frozen=True, kw_only=True):
     operations: Bounded[CoveredOperation]
 
 
+_DECLARED = (
+    "SELECT count(*) FROM duckdb_tables() WHERE database_name = 'store' AND table_name = 'io_coverage'"
+)
+
+
 def coverage(store: Store) -> Coverage:
-    """Return which operations on data of events are recorded; `observed` counts those seen in this store."""
+    """Return which operations on data of events are recorded; `observed` counts those seen in this store.
+
+    InputError if an earlier version of Sightline wrote the newest catalog, which then declares none.
+    """
+    if not store.lookup.rows(_DECLARED)[0][0]:
+        raise InputError(
+            f"{store.catalog}: found a catalog without io_coverage, as earlier versions of Sightline wrote "
+            "it; expected one that declares what moves data. Every epoch that is published from now on has "
+            "it: let `sightline snapshots` publish one, and ask again"
+        )
     operations = [
         CoveredOperation(
             row["operation"],

@@ -38,11 +38,9 @@ _COMPUTED = frozenset(
         "epoch",
         "appended_ns",
         "sink",
-        "counted",
-        "counted_key",
         "passed",
-        "topic",
         "operator",
+        "topic",
     }
 )
 #: DuckDB's tables that list views and columns, with those of their columns that would reveal more.

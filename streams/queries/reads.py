@@ -19,8 +19,8 @@ from streams.queries.store import Store
 class Read(Struct, frozen=True):
     """One read in the audit log: time, role, user, question, and the restricted zones that were shown.
 
-    `epoch` is the state of the store that was read, and `wrote` the digest of the file that it was written to;
-    UNSET where the line does not say.
+    `epoch` is the state of the store that was read, and `wrote` the digest of the file that it was written
+    to; UNSET where the line does not say.
     """
 
     t: str

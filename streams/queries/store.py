@@ -32,14 +32,15 @@ if TYPE_CHECKING:
 _OPENED = "SELECT version, (SELECT max(epoch) FROM store.main.epoch_rows) FROM store.main.store"
 _SQL = Path(__file__).with_name("sql")
 #: Errors that DuckDB raises before it runs a statement. Messages of other errors may quote stored values.
-_ABOUT_THE_TEXT = (
-    duckdb.ParserException,
-    duckdb.BinderException,
-    duckdb.CatalogException,
-)
+_ABOUT_THE_TEXT = (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException)
 _WORD = re.compile(r"\w+")
 #: Tables of views that are not made from the table of the same name.
-_TABLE_OF = {"event_records": "events", "edge_records": "edges"}
+_TABLES_OF: Mapping[str, tuple[str, ...]] = {
+    "event_records": ("events",),
+    "edge_records": ("edges",),
+    "labels": ("zone_runs", "decisions"),
+    "io_counts": ("decisions", "events", "edges", "rejected", "inputs", "epochs"),
+}
 T = TypeVar("T")
 
 
@@ -329,15 +330,16 @@ class Store:
         """
         statement = _statement(name)
         self.check(statement)
-        if self.is_past:
-            statement = as_of(statement, self.epoch)
+        statement = as_of(statement, self.epoch) if self.is_past else statement
         given = {**(parameters or {}), **({"files": self.lookup.paths(files)} if files else {})}
         rows = self.lookup.rows(statement, given)
         return Rows(tuple(column[0] for column in self._connection.description or ()), rows, 0)
 
     def check(self, statement: str) -> None:
         """Check the digests of all segments that a statement may read; DamagedError if one is wrong."""
-        words = {_TABLE_OF.get(word, word) for word in _WORD.findall(statement.lower())}
+        words = {
+            table for word in _WORD.findall(statement.lower()) for table in _TABLES_OF.get(word, (word,))
+        }
         self.lookup.paths(file for file, (table, _) in self.lookup.segments.items() if table in words)
 
     @cached_property
@@ -385,15 +387,7 @@ class Store:
         UnavailableError if that fails.
         """
         if self.role_filter is not None:
-            audit.record(
-                self.directory,
-                str(self.role_filter.role),
-                question,
-                self.role_filter.restricted,
-                epoch=self.epoch,
-                exporting=self.role_filter.role.exporting,
-                wrote=wrote,
-            )
+            audit.record(self.directory, self.role_filter, question, epoch=self.epoch, wrote=wrote)
 
 
 @cache

@@ -8,7 +8,7 @@ from typing import Literal
 
 #: What is read or written.
 Asset = Literal["topic", "state", "store", "model", "training", "export", "journal", "recording", "answer"]
-#: How the view `io_coverage` counts what was recorded of an operation; empty where the store cannot know.
+#: How the view `io_counts` has what was recorded of an operation; empty where the store cannot know.
 Counted = Literal["", "decisions", "events", "edges", "rejected", "epochs", "inputs"]
 
 

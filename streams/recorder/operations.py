@@ -23,9 +23,9 @@ _READER = "streams/kafka/reader.py:_getmany:getmany"
 _FETCHED = "streams/kafka/transport.py:_fetched:fetched_records"
 _AUDIT_LOG = "reads.jsonl"
 _PRINTED = (
-    "streams/printing.py:say:click.echo",
-    "streams/printing.py:say_exactly:click.echo",
-    "streams/printing.py:say_json:click.echo",
+    "streams/printing.py:say:echo",
+    "streams/printing.py:say_exactly:echo",
+    "streams/printing.py:say_json:echo",
     "streams/printing.py:say_tree:print",
 )
 #: How the writer's DuckDB reads segments for folds, lookups and indexes.
@@ -233,7 +233,7 @@ _REPLAY = (
 def _of_writer(
     name: str, reads: tuple[str, ...], recorded_in: str, sites: tuple[str, ...], counted: Counted = ""
 ) -> Operation:
-    """A file of the store: what stands about it says the epochs, and these the offsets, that it is made of."""
+    """A file of the store: its row says of which epochs it is made, and these say of which offsets."""
     return Operation(
         name=name,
         direction="write",

@@ -19,7 +19,6 @@ OF_MODULES: dict[str, frozenset[str]] = {
     "socket": frozenset({"socket", "create_connection", "create_server", "socketpair"}),
     "shutil": frozenset({"copy", "copy2", "copyfile", "copyfileobj", "copytree", "move"}),
     "os": frozenset({"open", "replace", "rename", "link", "symlink", "sendfile", "write"}),
-    "click": frozenset({"echo"}),
     "asyncio": frozenset(
         {"open_connection", "start_server", "open_unix_connection", "create_subprocess_exec"}
     ),
@@ -30,7 +29,8 @@ OF_ANY = frozenset(
         *("read_text", "read_bytes", "write_text", "write_bytes", "symlink_to", "hardlink_to", "rename"),
         *("send", "send_bytes", "send_and_wait", "send_batch", "getmany", "getone"),
         *("AIOKafkaProducer", "AIOKafkaConsumer", "FileIO", "urlopen", "Process", "Pipe", "create_conn"),
-        *("print", "fetched_records", "fit", "predict", "ParquetWriter", "ParquetFile", "write_table", "read_table", "memory_map"),
+        *("ParquetWriter", "ParquetFile", "write_table", "read_table", "memory_map"),
+        *("fetched_records", "fit", "predict", "echo", "print"),
     }
 )
 #: `open` as a function or a method: not of classes, whose `open` is a constructor of theirs.

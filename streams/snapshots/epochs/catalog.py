@@ -42,7 +42,7 @@ _CONTENT: Mapping[str, str] = {
 
 @cache
 def template() -> bytes:
-    """Content of a catalog with all its views and no rows but those of `io_operations`, which never change.
+    """Content of a catalog with all its views and no rows but those of `io_coverage`, which never change.
 
     It is made once per process, because making it takes longer than publishing an epoch.
     """
@@ -68,7 +68,7 @@ def _declare(connection: duckdb.DuckDBPyConnection) -> None:
     """Write the operations that move data of events, as they are declared in the code."""
     recorded = linked(OPERATIONS)
     connection.executemany(
-        f"INSERT INTO io_operations VALUES ({', '.join('?' * 11)})",  # noqa: S608 - marks
+        f"INSERT INTO io_coverage VALUES ({', '.join('?' * 11)})",  # noqa: S608 - marks
         [
             (
                 each.name,
@@ -78,10 +78,10 @@ def _declare(connection: duckdb.DuckDBPyConnection) -> None:
                 each.name in recorded,
                 list(each.reads),
                 list(each.recorded_in),
-                each.counted,
-                each.key,
                 each.reason,
                 len(each.sites),
+                each.counted,
+                each.key,
             )
             for each in OPERATIONS
         ],

@@ -57,21 +57,18 @@ CREATE TABLE vocabularies (
     retentions VARCHAR[], retention_days INTEGER[], natures VARCHAR[]);
 
 -- Operations that move data of events in or out of a process, as the code declares them (`streams.recorder`).
-CREATE TABLE io_operations (
+CREATE TABLE io_coverage (
     operation VARCHAR, direction VARCHAR, asset VARCHAR, done_by VARCHAR, linked BOOLEAN, reads VARCHAR[], recorded_in VARCHAR[],
-    counted VARCHAR, counted_key VARCHAR, reason VARCHAR, sites INTEGER);
+    reason VARCHAR, sites INTEGER, counted VARCHAR, counted_key VARCHAR);
 
--- What was recorded of each of them.
-CREATE VIEW io_coverage AS
-SELECT operation, direction, asset, done_by, linked, reads, recorded_in, reason, sites, CASE WHEN counted <> '' THEN coalesce(observed, 0) END AS observed
-FROM io_operations LEFT JOIN (
-    SELECT 'decisions' AS counted, sink AS counted_key, sum("count")::BIGINT AS observed FROM files.decisions WHERE passed GROUP BY sink
-    UNION ALL SELECT 'events', topic, sum("count")::BIGINT FROM files.events GROUP BY topic
-    UNION ALL SELECT 'edges', operator, sum(child_count)::BIGINT FROM files.edges WHERE parent_source = 'training' GROUP BY operator
-    UNION ALL SELECT 'rejected', '', sum("count")::BIGINT FROM files.rejected
-    UNION ALL SELECT 'inputs', kind, count(*) FROM files.inputs GROUP BY kind
-    UNION ALL SELECT 'epochs', '', count(*) FROM (SELECT epoch FROM files.epochs UNION ALL SELECT epoch FROM epoch_rows))
-    USING (counted, counted_key);
+-- What was recorded of them.
+CREATE VIEW io_counts AS
+SELECT 'decisions' AS counted, sink AS counted_key, epoch, sum("count")::BIGINT AS observed FROM files.decisions WHERE passed GROUP BY ALL
+UNION ALL SELECT 'events', topic, epoch, sum("count")::BIGINT FROM files.events GROUP BY ALL
+UNION ALL SELECT 'edges', operator, epoch, sum(child_count)::BIGINT FROM files.edges WHERE parent_source = 'training' GROUP BY ALL
+UNION ALL SELECT 'rejected', '', epoch, sum("count")::BIGINT FROM files.rejected GROUP BY ALL
+UNION ALL SELECT 'inputs', kind, epoch, count(*) FROM files.inputs GROUP BY ALL
+UNION ALL SELECT 'epochs', '', epoch, 1 FROM (SELECT epoch FROM files.epochs UNION ALL SELECT epoch FROM epoch_rows);
 
 -- Labels in words. A label is 16 bytes in hexadecimal, the lowest byte of a mask first (`streams.policy.label`).
 CREATE VIEW labels AS
