@@ -56,6 +56,35 @@ def test_only_tests_that_ask_for_a_broker_or_wait_are_run(pytester: pytest.Pytes
         result.assert_outcomes(passed=passed, deselected=left)
 
 
+def test_a_shared_broker_is_stopped_after_the_last_file_that_uses_it(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[str] = []
+
+    class Node:
+        address = "nowhere"
+
+        def start(self, _directory: Path, _port: int) -> None:
+            events.append("start")
+
+        def stop(self) -> None:
+            events.append("stop")
+
+    monkeypatch.setattr("tests.conftest.EmbeddedBroker", Node)
+    monkeypatch.setattr("builtins.ran", events.append, raising=False)
+    pytester.makeini("[pytest]\nmarkers = kafka\n")
+    pytester.makeconftest(
+        "from tests.conftest import broker, pytest_addoption, pytest_collection_modifyitems\n"
+        "from tests.conftest import pytest_runtest_teardown\n"
+    )
+    asks = "def test_asks(broker): ran(broker)\ndef test_asks_for_nothing(): ran('nothing')\n"
+    pytester.makepyfile(test_a="def test_a(): ran('a')", test_b=asks, test_c=asks)
+    pytester.syspathinsert(Path(__file__).parents[1])
+    pytester.runpytest("-q", "-p", "no:asyncio").assert_outcomes(passed=5)
+    # The last stop is the cleanup of the run, which finds the broker stopped.
+    assert events == ["start", "nowhere", "nothing", "nowhere", "nothing", "stop", "a", "stop"]
+
+
 def test_a_run_is_complete_when_each_turn_has_run_and_belongs_to_a_commit(tmp_path: Path) -> None:
     wanted = plan(2, 1)
     assert wanted == [(CHOSEN, 0), (CHOSEN, 1), (SUITE, 0)]

@@ -1,6 +1,7 @@
-"""The audit log of reads: who saw data of a restricted zone, or took data out, when and by which question.
+"""The audit log: who saw data of a restricted zone or exported any data, when and by which question.
 
-It is `reads.jsonl` in the store's directory, with one JSON line per read, on disk before the answer is given.
+It is `reads.jsonl` in the store's directory, with one JSON line per read or export, on disk before the answer
+is given.
 """
 
 from __future__ import annotations
@@ -8,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 import pwd
-from collections.abc import Sequence
 from pathlib import Path
 
 import orjson
@@ -31,22 +31,21 @@ def who_asks() -> str:
 
 
 def record(directory: Path, role_filter: RoleFilter, question: str, *, epoch: int, wrote: str = "") -> None:
-    """Append one read, in one write, and sync it.
+    """Append one read of restricted zones, or one export, in one write, and sync it.
 
-    Nothing is appended if the role was shown nothing of restricted zones and takes nothing out.
-
-    The line has the role, the operating system's user, and the whole question (at most STATEMENT_BYTES_MAX
+    A read that shows nothing of restricted zones is not recorded; an export always is. The line has the
+    role, the operating system's user, and the whole question (at most STATEMENT_BYTES_MAX
     bytes) with its length and SHA-256. It links what was written to what was read: `epoch` is the state of
     the store that the answer is from, and `wrote` is the digest (XXH3-128, in hexadecimal) of an exported
-    file, if that is known before the answer is given.
+    file, if it is known before the answer is given.
 
     Raises
     ------
     UnavailableError
-        The log cannot be written; the caller must then not show restricted data.
+        The log cannot be written; the caller must then neither show nor export the data.
     """
-    named = sorted(role_filter.restricted)
-    if not named and not role_filter.role.exporting:
+    named, exported = sorted(role_filter.restricted), role_filter.role.exporting
+    if not named and not exported:
         return
     text = question.encode("utf-8", "backslashreplace")
     line = orjson.dumps(
@@ -58,6 +57,7 @@ def record(directory: Path, role_filter: RoleFilter, question: str, *, epoch: in
             "bytes": len(text),
             "sha256": hashlib.sha256(text).hexdigest(),
             "zones": named,
+            "exported": exported,
             "epoch": epoch,
             **({"wrote": wrote} if wrote else {}),
         },
@@ -68,11 +68,8 @@ def record(directory: Path, role_filter: RoleFilter, question: str, *, epoch: in
             file.write(line)
             os.fsync(file.fileno())
     except (OSError, InputError) as error:
+        read = f"the read of restricted zones ({', '.join(named)})" if named else "the export"
         raise UnavailableError(
-            f"{directory / AUDIT_LOG}: the read of {_shown(named)} cannot be recorded, "
-            f"and what is not recorded is not shown. Make it writable for who asks ({reason(error)})"
+            f"{directory / AUDIT_LOG}: {read} cannot be recorded, and what is not recorded is not shown. "
+            f"Make it writable for who asks ({reason(error)})"
         ) from None
-
-
-def _shown(zones: Sequence[str]) -> str:
-    return f"restricted zones ({', '.join(zones)})" if zones else "what leaves the store"

@@ -383,8 +383,8 @@ class Store:
     def record(self, question: str, wrote: str = "") -> None:
         """Record in the audit log that `question` shows the role the restricted zones noted so far.
 
-        What a role takes out is recorded of every zone; `wrote` is the digest of the file, if it is known.
-        UnavailableError if that fails.
+        A question of a role that exports is recorded whatever it shows; `wrote` is the digest of the file
+        that was written, if it is known. UnavailableError if that fails.
         """
         if self.role_filter is not None:
             audit.record(self.directory, self.role_filter, question, epoch=self.epoch, wrote=wrote)
