@@ -10,6 +10,7 @@ from streams.cli.asking import Form, asked, asking, say_answer
 from streams.cli.output import Stores
 from streams.queries.changes import changes as changes_between
 from streams.queries.completeness import completeness as completeness_of
+from streams.queries.coverage import coverage as coverage_of
 from streams.queries.crossings import SPANS_NS
 from streams.queries.crossings import crossings as crossed
 from streams.queries.decided import decided
@@ -156,6 +157,17 @@ def completeness(stores: Stores, role: Role, form: Form) -> None:
 
 
 @click.command()
+@asking()
+def coverage(stores: Stores, role: Role, form: Form) -> None:
+    """Say of which share of operations on data of events lineage is recorded, and of which it is not."""
+    say_answer(
+        asked(stores, role, coverage_of),
+        form,
+        {"operations": ("operation", "linked", "recorded_in", "sites", "observed", "reason")},
+    )
+
+
+@click.command()
 @click.option("--zone", default="", help="Reads of this zone alone.")
 @click.option("--user", default="", help="Reads by this user alone.")
 @click.option("--since", default="", metavar="TIME", help="From this time on (RFC 3339).")
@@ -177,4 +189,4 @@ def reads(zone: str, user: str, since: str, stores: Stores, role: Role, form: Fo
     )
 
 
-LOOKING = (decisions, find, crossings, changes, completeness, reads)
+LOOKING = (decisions, find, crossings, changes, completeness, coverage, reads)

@@ -22,6 +22,8 @@ from streams.queries.changes import Changes
 from streams.queries.changes import changes as changes_between
 from streams.queries.completeness import Completeness
 from streams.queries.completeness import completeness as completeness_of
+from streams.queries.coverage import Coverage
+from streams.queries.coverage import coverage as coverage_of
 from streams.queries.creep import Creep
 from streams.queries.creep import creep as creep_in
 from streams.queries.crossings import SPANS_NS, Crossings
@@ -262,6 +264,10 @@ class OpenStore:
     def completeness(self) -> Completeness:
         """Which share of outputs has every parent in the store."""
         return self._asked("completeness", completeness_of)
+
+    def coverage(self) -> Coverage:
+        """Of which share of the operations on data of events lineage is recorded."""
+        return self._asked("coverage", coverage_of)
 
     def reads(self, *, zone: str = "", user: str = "", since: str = "") -> Reads:
         """Who read what of which restricted zone."""

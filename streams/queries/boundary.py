@@ -38,7 +38,7 @@ _ZONED: Mapping[str, str] = {
     "shadow": "''",
 }
 #: Tables without personal data.
-_FOR_ALL = frozenset({"policies", "vocabularies", "store", "epochs", "epoch_rows"})
+_FOR_ALL = frozenset({"policies", "vocabularies", "store", "epochs", "epoch_rows", "io_coverage"})
 #: Columns with the zones of rows, which are needed to note the zones that a statement may show.
 _NOTED = frozenset({"policy_version", "zone"})
 _NOBODYS = ", ''"

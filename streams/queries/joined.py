@@ -17,6 +17,8 @@ from streams.quoting import quoted
 
 #: Columns of the catalog's tables that are counted within a store.
 _EPOCHS = ("epoch", "first_epoch", "last_epoch")
+#: Tables that stores of one topic have in common: words of policies, and what the code of writers declares.
+_ALIKE = frozenset({"vocabularies", "io_coverage"})
 _UNION = " UNION ALL "
 _PARTS = "database_name = 'part_0' AND NOT internal"
 
@@ -46,8 +48,7 @@ def join(connection: duckdb.DuckDBPyConnection, parts: Sequence[Part]) -> None:
             f"SELECT {_counted(part, place, classes[place], columns)} FROM part_{place}.main.{table}"  # noqa: S608 - quoted
             for place, part in enumerate(parts)
         )
-        # Stores of one topic know the same policies.
-        distinct = "SELECT DISTINCT * FROM" if table == "vocabularies" else "FROM"
+        distinct = "SELECT DISTINCT * FROM" if table in _ALIKE else "FROM"
         run(f"CREATE TABLE {table} AS {distinct} ({rows})")
     for schema, view, definition in views:
         if schema == "files":

@@ -38,6 +38,10 @@ _COMPUTED = frozenset(
         "text",
         "epoch",
         "appended_ns",
+        "sink",
+        "passed",
+        "operator",
+        "topic",
     }
 )
 #: DuckDB's tables that list views and columns, with those of their columns that would reveal more.

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from streams import limits
 from streams.errors import InputError, UnavailableError, reason
@@ -20,7 +20,9 @@ from streams.queries.store import Store
 class Read(Struct, frozen=True):
     """One line of the audit log: time, role, user, question, and the restricted zones that it could read.
 
-    `exported`: the answer was written to a file outside the store; such a line may have no zones.
+    `exported`: the answer was written to a file outside the store; such a line may have no zones. `epoch` is
+    the state of the store that was read, and `wrote` the digest of the file that was written; UNSET where
+    the line does not say.
     """
 
     t: str
@@ -29,6 +31,8 @@ class Read(Struct, frozen=True):
     question: str
     zones: tuple[str, ...]
     exported: bool = False
+    epoch: int | UnsetType = UNSET
+    wrote: str | UnsetType = UNSET
 
 
 class ReadZone(Struct, frozen=True):

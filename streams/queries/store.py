@@ -32,14 +32,15 @@ if TYPE_CHECKING:
 
 _SQL = Path(__file__).with_name("sql")
 #: Errors that DuckDB raises before it runs a statement. Messages of other errors may quote stored values.
-_ABOUT_THE_TEXT = (
-    duckdb.ParserException,
-    duckdb.BinderException,
-    duckdb.CatalogException,
-)
+_ABOUT_THE_TEXT = (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException)
 _WORD = re.compile(r"\w+")
 #: Tables of views that are not made from the table of the same name.
-_TABLE_OF = {"event_records": "events", "edge_records": "edges"}
+_TABLES_OF: Mapping[str, tuple[str, ...]] = {
+    "event_records": ("events",),
+    "edge_records": ("edges",),
+    "labels": ("zone_runs", "decisions"),
+    "io_counts": ("decisions", "events", "edges", "rejected", "inputs", "epochs"),
+}
 
 
 class Store:
@@ -250,7 +251,7 @@ class Store:
                 self.extent,
             )
         ) as whole:
-            whole.write(path, lambda: self.record(f"snapshots export --out {path}"))
+            whole.write(path, lambda digest: self.record(f"snapshots export --out {path}", digest))
 
     def arrays(self, text: str) -> dict[str, Any]:
         """Run one SELECT like `sql`; return all rows, as one NumPy array per column. No value may be NULL.
@@ -331,7 +332,9 @@ class Store:
 
     def check(self, statement: str) -> None:
         """Check the digests of all segments that a statement may read; DamagedError if one is wrong."""
-        words = {_TABLE_OF.get(word, word) for word in _WORD.findall(statement.lower())}
+        words = {
+            table for word in _WORD.findall(statement.lower()) for table in _TABLES_OF.get(word, (word,))
+        }
         self.lookup.paths(file for file, (table, _) in self.lookup.segments.items() if table in words)
 
     @cached_property
@@ -377,22 +380,14 @@ class Store:
         """How much was hidden from the role so far, as bands by table or kind; empty without a role."""
         return {} if self.role_filter is None else self.role_filter.bands
 
-    def record(self, question: str) -> None:
+    def record(self, question: str, wrote: str = "") -> None:
         """Record in the audit log that `question` shows the role the restricted zones noted so far.
 
-        A question of a role that exports is recorded whatever it shows.
-
-        UnavailableError if that fails.
+        A question of a role that exports is recorded whatever it shows; `wrote` is the digest of the file
+        that was written, if it is known. UnavailableError if that fails.
         """
         if self.role_filter is not None:
-            role = self.role_filter.role
-            audit.record(
-                [part.directory for part in self.parts],
-                str(role),
-                question,
-                self.role_filter.restricted,
-                exported=role.exporting,
-            )
+            audit.record(self.epochs, self.role_filter, question, wrote=wrote)
 
 
 @cache

@@ -14,6 +14,7 @@ from streams.queries import questions
 from streams.queries.answers import Answer, Bounded
 from streams.queries.changes import changes
 from streams.queries.completeness import completeness
+from streams.queries.coverage import coverage
 from streams.queries.creep import creep
 from streams.queries.crossings import crossings
 from streams.queries.decided import decided
@@ -65,6 +66,7 @@ QUESTIONS: dict[tuple[str, ...], Callable[[Store], Answer]] = {
         opened, moments_at(opened, "1", "FROM"), moments_at(opened, "2", "TO")
     ),
     ("completeness",): completeness,
+    ("coverage",): coverage,
     ("reads",): reads,
 }
 

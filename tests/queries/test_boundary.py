@@ -142,6 +142,8 @@ VIEWS = {
     "policies": (("version",), ("epoch",)),
     "labels": (("label", "policy_version", "retention"), ("retention_days", "length(categories)")),
     "vocabularies": (("policy_version",), ("length(categories)",)),
+    "io_coverage": (("operation", "done_by"), ("sites",)),
+    "io_counts": (("counted", "counted_key"), ("observed", "epoch")),
     "duckdb_views()": (("view_name", "sql"), ("column_count", "view_oid")),
     "duckdb_tables()": (("table_name", "sql"), ("estimated_size", "index_count")),
     "duckdb_columns()": (("table_name", "column_name"), ("column_index",)),
@@ -280,6 +282,8 @@ COMPUTED = (
     ("decisions", "id"),
     *(("labels", name) for name in (*LISTS, "retention", "retention_days", "nature")),
     ("edge_records", "parent_id"),
+    ("io_counts", "observed"),
+    ("io_counts", "counted_key"),
 )
 
 
