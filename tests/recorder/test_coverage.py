@@ -87,6 +87,7 @@ def test_what_is_observed_is_what_the_journal_and_the_outputs_have(home: Path, a
     statement = f"SELECT sum(count) FROM rejected WHERE topic = '{CAPTURED}' AND stage = 'zones'"
     [(refused,)] = rows(home, statement)
     assert observed["devices send captured batches"] == captured - refused
+    assert observed["zones writes glasses.zoned"] == captured - refused, "what is refused is not written"
     assert observed["assistant calls its model"] == sum(run[2] for _, _, run in lines(home, ANSWERS))
 
 
