@@ -26,7 +26,7 @@ from streams.cli.output import (
 )
 from streams.printing import say, say_tree
 from streams.queries.answers import Answer, Bounded, ReachedRow
-from streams.queries.asking import asked_as
+from streams.queries.audit import asked_as
 from streams.queries.moments import look_back
 from streams.queries.role import Role
 from streams.queries.store import Store

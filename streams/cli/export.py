@@ -19,7 +19,7 @@ from streams.cli.output import (
 )
 from streams.moving import moving
 from streams.printing import say
-from streams.queries.asking import asked_as
+from streams.queries.audit import asked_as
 from streams.queries.moments import look_back
 from streams.queries.role import Role
 from streams.queries.standards.writing import STANDARDS, Standard, write_standard

@@ -17,6 +17,7 @@ from streams.moving import nothing
 from streams.policy.load import load
 from streams.queries import questions
 from streams.queries.answers import Ancestors, Generations, Genuine, Loop, Why
+from streams.queries.audit import asked_as
 from streams.queries.between import Between, between
 from streams.queries.changes import Changes
 from streams.queries.changes import changes as changes_between
@@ -337,17 +338,6 @@ class OpenStore:
         answered = answer(self._store)
         self._store.record(asked_as(question, {**options, "--as-of": self._as_of}))
         return answered
-
-
-def asked_as(question: str, options: Mapping[str, object]) -> str:
-    """Return a question for the audit log, in the syntax of the command, with each option that is set."""
-    words = [question]
-    for option, value in options.items():
-        if value is True:
-            words.append(option)
-        elif value is not False and value != "":
-            words.append(f"{option} {value}")
-    return " ".join(words)
 
 
 def open_store(

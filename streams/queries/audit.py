@@ -31,6 +31,17 @@ def who_asks() -> str:
         return f"uid {number}"
 
 
+def asked_as(question: str, options: Mapping[str, object]) -> str:
+    """Return a question for the audit log, in the syntax of the command, with each option that is set."""
+    words = [question]
+    for option, value in options.items():
+        if value is True:
+            words.append(option)
+        elif value is not False and value != "":
+            words.append(f"{option} {value}")
+    return " ".join(words)
+
+
 def record(epochs: Mapping[str, int], role_filter: RoleFilter, question: str, *, wrote: str = "") -> None:
     """Append one read of restricted zones, or one export, in one write to each log, and sync it.
 

@@ -342,9 +342,11 @@ _READERS = (
             "streams/queries/instance.py:make:duckdb.connect",
             "streams/queries/lookup.py:Lookup._attached:SQL ATTACH",
             "streams/queries/lookup.py:Lookup._parquet:SQL read_parquet",
-            "streams/queries/past.py:<module>:SQL read_parquet",
+            "streams/queries/extent.py:<module>:SQL read_parquet",
+            "streams/queries/joined.py:join:SQL ATTACH",
+            "streams/queries/joined.py:_files:SQL read_parquet",
+            "streams/queries/parts.py:_attach:SQL ATTACH",
             "streams/queries/store.py:Store.open:duckdb.connect",
-            "streams/queries/store.py:Store.open:SQL ATTACH",
         ),
     ),
     _leaves(

@@ -111,8 +111,8 @@ WITHOUT_EVENTS: Mapping[str, tuple[str, ...]] = {
     ),
     "the record of reads itself, and what a person typed at the prompt": (
         "streams/cli/prompt.py:_history:files.append",
-        "streams/queries/audit.py:record:files.append",
-        "streams/queries/reads.py:_lines:open",
+        "streams/queries/audit.py:_append:files.append",
+        "streams/queries/reads.py:_lines_in:open",
     ),
     "licensed examples, which are of no wearer: the manifest of a training run has their digest": (
         "streams/training/seed.py:_read:read_bytes",
