@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_right, insort
 from collections.abc import Sequence
+from itertools import pairwise
 
 from msgspec import Struct
 
@@ -114,7 +115,7 @@ def _ordered(column_of: Sequence[int], chains: Sequence[Sequence[int]], count: i
     before: list[list[int]] = [[] for _ in column_of]
     after: list[list[int]] = [[] for _ in column_of]
     for chain in chains:
-        for left, right in zip(chain, chain[1:], strict=False):
+        for left, right in pairwise(chain):
             after[left].append(right)
             before[right].append(left)
     best, fewest = columns, _crossings(columns, after)
@@ -148,7 +149,7 @@ def _swept(columns: list[list[int]], neighbours: list[list[int]], *, reverse: bo
 def _crossings(columns: list[list[int]], after: list[list[int]]) -> int:
     """How many pairs of arrows cross between neighbouring columns."""
     crossings = 0
-    for left, right in zip(columns, columns[1:], strict=False):
+    for left, right in pairwise(columns):
         place = {item: index for index, item in enumerate(right)}
         ends: list[int] = []
         for item in left:

@@ -9,6 +9,7 @@ come in from the left, so no arrow ever crosses a box.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 
 from msgspec import Struct
 
@@ -109,11 +110,6 @@ class _Placing:
         """Height at which an arrow's neighbouring item stands; arrows that go back are lowest."""
         chain = self.columns.chains[index]
         return self.middles[chain[place]] if chain else float("inf")
-
-    def _stands_behind(self, index: int) -> bool:
-        """Whether an arrow's words stand behind the box that it leaves: where fewer arrows meet."""
-        line = self.lines[index]
-        return len(self.out[line.begin]) <= len(self.into[line.end])
 
     def _strips(self) -> None:
         """Heights at which arrows run straight below their words, apart from each other."""
@@ -277,7 +273,7 @@ def _middles(sizes: Sequence[Size], columns: Columns, top: float) -> list[float]
     heights = [size.height for size in sizes] + [0.0] * (len(columns.column_of) - len(sizes))
     near: list[list[list[int]]] = [[[] for _ in heights] for _ in range(2)]
     for chain in columns.chains:
-        for left, right in zip(chain, chain[1:], strict=False):
+        for left, right in pairwise(chain):
             near[0][right].append(left)
             near[1][left].append(right)
     apart = [
@@ -285,7 +281,7 @@ def _middles(sizes: Sequence[Size], columns: Columns, top: float) -> list[float]
         + [
             (heights[upper] + heights[lower]) / 2
             + (BOX_GAP if upper < len(sizes) and lower < len(sizes) else PASSAGE_GAP)
-            for upper, lower in zip(column, column[1:], strict=False)
+            for upper, lower in pairwise(column)
         ]
         for column in columns.columns
     ]

@@ -155,11 +155,10 @@ def _outline(node: Node, box: Box) -> Iterable[str]:
     """The outline of a box, by what it stands for, and the stripe of its zone."""
     x, y, width, height = box.x, box.y, box.width, box.height
     if node.shape == "model":
-        cut = _SLANT
+        left, right, top, bottom = x + _SLANT, x + width - _SLANT, y + _SLANT, y + height - _SLANT
         yield path(
-            f"M{x + cut:.1f} {y:.1f}H{x + width - cut:.1f}L{x + width:.1f} {y + cut:.1f}V{y + height - cut:.1f}"
-            f"L{x + width - cut:.1f} {y + height:.1f}H{x + cut:.1f}L{x:.1f} {y + height - cut:.1f}"
-            f"V{y + cut:.1f}Z",
+            f"M{left:.1f} {y:.1f}H{right:.1f}L{x + width:.1f} {top:.1f}V{bottom:.1f}"
+            f"L{right:.1f} {y + height:.1f}H{left:.1f}L{x:.1f} {bottom:.1f}V{top:.1f}Z",
             "outline",
         )
         return

@@ -26,9 +26,7 @@ SHAPES: Mapping[str, str] = {
 }
 #: Where no zone took an event: a cross in the colour of text.
 UNCONFIGURED = "unconfigured"
-_CROSS = (
-    "M2.2 0.5l3.8 3.8l3.8-3.8l1.7 1.7l-3.8 3.8l3.8 3.8l-1.7 1.7l-3.8-3.8l-3.8 3.8l-1.7-1.7l3.8-3.8l-3.8-3.8z"
-)
+_CROSS = "M2.2 0.5L6 4.3L9.8 0.5L11.5 2.2L7.7 6L11.5 9.8L9.8 11.5L6 7.7L2.2 11.5L0.5 9.8L4.3 6L0.5 2.2z"
 
 
 class Look(Struct, frozen=True):
@@ -47,7 +45,7 @@ class Looks(Struct, frozen=True):
     @classmethod
     def of(cls, zones: Iterable[tuple[str, int]]) -> Looks:
         """Arrange looks for zones, each with its rank; the lowest rank comes first."""
-        ordered = sorted({name: rank for name, rank in zones}.items(), key=lambda zone: (zone[1], zone[0]))
+        ordered = sorted(dict(zones).items(), key=lambda zone: (zone[1], zone[0]))
         return cls({name: place for place, (name, _) in enumerate(ordered)})
 
     def look(self, zone: str) -> Look:
