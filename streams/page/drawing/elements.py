@@ -21,9 +21,10 @@ def svg(kind: str, width: float, height: float, body: str, *, title: str, descri
     """Return a whole drawing, in a field that can be moved to and fro if it is wider than the page."""
     least = min(int(width / _REM_PX * _SMALLEST / _STEP_REM) * _STEP_REM, _LEAST_REM_MAX)
     role = "group" if "<a " in body else "img"
+    across, down = f"{width / _REM_PX:.2f}rem", f"{height / _REM_PX:.2f}rem"
     return (
         f'<div class="drawing least-{least}"><svg xmlns="http://www.w3.org/2000/svg" class="{kind}" '
-        f'role="{role}" aria-label="{escaped(title)}" width="{width / _REM_PX:.2f}rem" height="{height / _REM_PX:.2f}rem" '
+        f'role="{role}" aria-label="{escaped(title)}" width="{across}" height="{down}" '
         f'viewBox="0 0 {width:.0f} {height:.0f}"><title>{escaped(title)}</title>'
         f"<desc>{escaped(description)}</desc>{body}</svg></div>"
     )
