@@ -104,6 +104,7 @@ class _Placing:
         self.behind_width, self.before_width = [0.0] * gaps, [0.0] * gaps
         self.tracks: list[list[int]] = [[] for _ in range(gaps)]
         self._strips()
+        self._lower(top + MARGIN)
         self._horizontally()
 
     def _far(self, index: int, place: int) -> float:
@@ -135,6 +136,15 @@ class _Placing:
                 strip.sort(key=lambda index: (ports[index], self._slope(index)))
                 heights = spread([ports[index] for index in strip], [WORDS_GAP] * len(strip))
                 straight |= dict(zip(strip, heights, strict=True))
+
+    def _lower(self, top: float) -> None:
+        """Move everything down if words stand above `top`."""
+        straight = (*self.behind.values(), *self.before.values())
+        by = max((top + WORDS_GAP - at for at in straight), default=0.0)
+        if by > 0:
+            self.middles = [at + by for at in self.middles]
+            for heights in (self.leaving, self.reaching, self.behind, self.before):
+                heights |= {index: at + by for index, at in heights.items()}
 
     def _stands_behind(self, line: Line) -> bool:
         """Whether an arrow's words stand behind the box that it leaves: where fewer arrows meet."""

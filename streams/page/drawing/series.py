@@ -26,7 +26,7 @@ class Point(Struct, frozen=True, kw_only=True):
 
 
 class Series(Struct, frozen=True, kw_only=True):
-    """Points from left to right; `low` and `high` bound the axis where the values should not."""
+    """Points from left to right; the axis reaches from `low` to `high` at least."""
 
     title: str
     description: str
@@ -42,10 +42,10 @@ def drawn_series(series: Series) -> str:
     if not points:
         body = text(12, 24, f"{series.measure}: there is nothing to draw yet", "muted")
         return svg("series", _WIDTH, 40, body, title=series.title, description=series.description)
-    values = [point.value for point in points]
-    ticks = _ticks(
-        min(values) if series.low is None else series.low, max(values) if series.high is None else series.high
-    )
+    enclosed = [point.value for point in points] + [
+        bound for bound in (series.low, series.high) if bound is not None
+    ]
+    ticks = _ticks(min(enclosed), max(enclosed))
     low, high = ticks[0], ticks[-1]
     step = _WIDTH / max(len(points) - 1, 1)
     places = [
@@ -85,7 +85,7 @@ def _axis(ticks: Sequence[float]) -> str:
 
 def _ticks(low: float, high: float) -> list[float]:
     """About five round numbers that enclose two values."""
-    if high <= low:
+    if high - low <= 1e-9 * max(abs(low), abs(high), 1.0):
         low, high = low - 0.5, high + 0.5
     raw = (high - low) / 4
     power = 10.0 ** math.floor(math.log10(raw))
