@@ -8,7 +8,7 @@ from itertools import combinations, pairwise
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from streams.page.drawing.graph import Arrow, Node, Picture
@@ -72,8 +72,18 @@ def test_boxes_stand_apart_and_no_arrow_crosses_one(picture: Picture) -> None:
                 assert not inside, f"an arrow crosses {title} at {x}, {y}"
 
 
+#: A low box with so many arrows that their words stand above it.
+CROWDED = Picture(
+    title="t",
+    description="d",
+    nodes=(Node(key="0", title="g1/stream/0", href="/event/0"),),
+    arrows=(Arrow(of="0", to="0", words="100 events"),) * 8,
+)
+
+
 @settings(max_examples=150, deadline=None)
 @given(pictures())
+@example(CROWDED)
 def test_an_arrow_begins_and_ends_at_its_boxes_and_stays_in_the_drawing(picture: Picture) -> None:
     root = parsed(drawn(picture, LOOKS))
     rectangles = boxes(root)
