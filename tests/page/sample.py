@@ -35,7 +35,12 @@ def answer() -> Picture:
     voice = "voice-assistant"
     nodes = (
         Node(
-            key="imu", column=0, title="g1/imu-right/18300..18399", zone="public", shape="run", href="/event/i"
+            key="imu",
+            column=0,
+            title="g1/imu-right/18300..18399",
+            zone="public",
+            shape="run",
+            href="/event/i",
         ),
         Node(key="query", column=0, title="g1/voice-query/30", zone=voice, href="/event/q"),
         Node(key="activity", column=1, title="g1/activity/18300", zone="public", href="/event/a"),
@@ -127,14 +132,16 @@ def matrix() -> Matrix:
         for column, sink in enumerate(sinks):
             refused = sink == "training-run" and zone == "health"
             unknown = zone == "unconfigured"
-            if unknown and column or (row + column) % 4 == 3 and not refused:
+            if (unknown and column) or ((row + column) % 4 == 3 and not refused):
                 continue
             counts = [(row * 7 + column * 5 + span * span) % 23 for span in range(24)]
             shares = [
                 Share(unconfigured=count) if unknown else Share(deny=count) if refused else Share(allow=count)
                 for count in counts
             ]
-            fields.append(Field(zone=zone, sink=sink, shares=tuple(shares), href=f"/zones?z={row}&s={column}"))
+            fields.append(
+                Field(zone=zone, sink=sink, shares=tuple(shares), href=f"/zones?z={row}&s={column}")
+            )
     return Matrix(
         title="Crossings",
         description="From which zone into which sink",
@@ -211,14 +218,17 @@ def page() -> str:
 <a class="skip" href="#content">To the content</a>
 <header class="bar">
 <div class="bar-row"><a class="brand" href="/">Sightline</a>
-<nav aria-label="Pages"><ul><li><a href="/" aria-current="page">Answer</a></li><li><a href="/loop">Loop</a></li>
-<li><a href="/zones">Zones</a></li><li><a href="/refusals">Refusals</a></li></ul></nav>
-<form action="/search" role="search"><label for="q">Search</label> <input id="q" name="q" type="search">
-<button>Search</button></form></div>
-<div class="bar-row"><dl><div><dt>role</dt><dd>analyst</dd></div><div><dt>epoch</dt><dd>204, 12 s old</dd></div>
+<nav aria-label="Pages"><ul>
+<li><a href="/" aria-current="page">Answer</a></li><li><a href="/loop">Loop</a></li>
+<li><a href="/zones">Zones</a></li><li><a href="/refusals">Refusals</a></li>
+</ul></nav>
+<form action="/search" role="search"><label for="q">Search</label>
+<input id="q" name="q" type="search"><button>Search</button></form></div>
+<div class="bar-row"><dl>
+<div><dt>role</dt><dd>analyst</dd></div><div><dt>epoch</dt><dd>204, 12 s old</dd></div>
 <div><dt>not shown</dt><dd>100+ events</dd></div></dl>
-<div class="slider"><a href="/?epoch=203" rel="prev">earlier</a>
-<label for="epoch">Epoch</label> <input id="epoch" type="range" min="0" max="2" value="2" data-epochs="1,203,204">
+<div class="slider"><a href="/?epoch=203" rel="prev">earlier</a> <label for="epoch">Epoch</label>
+<input id="epoch" type="range" min="0" max="2" value="2" data-epochs="1,203,204">
 <output for="epoch">204</output></div></div>
 </header>
 <main id="content"><h1><span class="id">g1/answer/30</span></h1>
@@ -226,10 +236,12 @@ def page() -> str:
 <dl class="facts"><dt>zone</dt><dd>{zone}</dd><dt>policy</dt><dd class="id">296e65f76a51c182</dd></dl>
 {drawings}
 <h2 id="decisions">Decisions</h2>
-<div class="table" role="region" aria-labelledby="decisions" tabindex="0"><table><thead><tr><th scope="col">sink</th>
-<th scope="col">verdict</th><th scope="col" class="number">events</th></tr></thead><tbody>
+<div class="table" role="region" aria-labelledby="decisions" tabindex="0"><table><thead>
+<tr><th scope="col">sink</th><th scope="col">verdict</th><th scope="col" class="number">events</th></tr>
+</thead><tbody>
 <tr><td>training-run</td><td><span class="verdict deny">deny</span></td><td class="number">1,026</td></tr>
-<tr><td>store</td><td><span class="verdict allow">allow</span></td><td class="number">12</td></tr></tbody></table></div>
+<tr><td>store</td><td><span class="verdict allow">allow</span></td><td class="number">12</td></tr>
+</tbody></table></div>
 </main><footer>Epoch 204 of lineage-store, as published at 04:20:34 UTC.</footer></body></html>"""
 
 

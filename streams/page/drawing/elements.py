@@ -7,23 +7,28 @@ measured in the reader's font, so that it grows with it.
 
 from __future__ import annotations
 
+import math
+
 from streams.page.drawing.text import escaped
 from streams.page.drawing.zones import Look
 
 #: Pixels of a drawing to one `rem`.
 _REM_PX = 16
-#: On a narrow screen a drawing is made smaller down to this share, in steps of so many `rem` that page.css
-#: has a class for; beyond that it is moved to and fro.
-_SMALLEST, _STEP_REM, _LEAST_REM_MAX = 0.8, 10, 200
+#: On a narrow screen a drawing is made smaller down to about this share, in steps of so many `rem` that
+#: page.css has a class for; beyond that it is moved to and fro. One that is wider than the widest class stays
+#: as it is.
+_SMALLEST, _STEP_REM, _LEAST_REM_MAX = 0.8, 5, 200
 
 
 def svg(kind: str, width: float, height: float, body: str, *, title: str, description: str) -> str:
     """Return a whole drawing, in a field that can be moved to and fro if it is wider than the page."""
-    least = min(int(width / _REM_PX * _SMALLEST / _STEP_REM) * _STEP_REM, _LEAST_REM_MAX)
+    steps = width / _REM_PX / _STEP_REM
+    rem = min(math.ceil(steps * _SMALLEST), int(steps)) * _STEP_REM
+    least = f"least-{rem}" if rem <= _LEAST_REM_MAX else "least-all"
     role = "group" if "<a " in body else "img"
     across, down = f"{width / _REM_PX:.2f}rem", f"{height / _REM_PX:.2f}rem"
     return (
-        f'<div class="drawing least-{least}"><svg xmlns="http://www.w3.org/2000/svg" class="{kind}" '
+        f'<div class="drawing {least}"><svg xmlns="http://www.w3.org/2000/svg" class="{kind}" '
         f'role="{role}" aria-label="{escaped(title)}" width="{across}" height="{down}" '
         f'viewBox="0 0 {width:.0f} {height:.0f}"><title>{escaped(title)}</title>'
         f"<desc>{escaped(description)}</desc>{body}</svg></div>"
@@ -58,7 +63,7 @@ def link(href: str, css: str, body: str, *, tip: str, current: bool = False) -> 
     here = ' aria-current="true"' if current else ""
     if not href:
         return f'<g class="{css}"{here}>{_tip(tip)}{body}</g>'
-    return f'<a href="{escaped(href)}" class="{css}"{here} aria-label="{escaped(tip)}">{_tip(tip)}{body}</a>'
+    return f'<a href="{escaped(href)}" class="{css}"{here}>{_tip(tip)}{body}</a>'
 
 
 def mark(look: Look, x: float, y: float) -> str:

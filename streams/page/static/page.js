@@ -4,6 +4,8 @@
 
 (() => {
   const EVERY_MS = 2000;
+  /* The arrow keys move the slider step by step: it goes to where it has been left for so long. */
+  const REST_MS = 600;
   const POINTS_MAX = 300;
 
   /* The slider of epochs: the address keeps all other state of the page. */
@@ -15,20 +17,21 @@
       slider.setAttribute("aria-valuetext", `epoch ${epoch}`);
       if (shown) shown.textContent = epoch;
     });
+    let resting = 0;
     slider.addEventListener("change", () => {
-      const address = new URL(window.location.href);
-      address.searchParams.set("epoch", epochs[Number(slider.value)]);
-      window.location.assign(address);
+      window.clearTimeout(resting);
+      resting = window.setTimeout(() => {
+        const address = new URL(window.location.href);
+        address.searchParams.set("epoch", epochs[Number(slider.value)]);
+        window.location.assign(address);
+      }, REST_MS);
     });
   };
 
   /* Makes `old` say what `fresh` says. Elements that are there stay, so focus and scrolling do too. */
   const renew = (old, fresh) => {
     if (old.isEqualNode(fresh)) return;
-    const alike =
-      old.nodeType === fresh.nodeType && old.nodeName === fresh.nodeName &&
-      old.childNodes.length === fresh.childNodes.length;
-    if (!alike) {
+    if (old.nodeType !== fresh.nodeType || old.nodeName !== fresh.nodeName) {
       old.replaceWith(document.importNode(fresh, true));
       return;
     }
@@ -38,8 +41,10 @@
     }
     for (const { name } of [...old.attributes]) if (!fresh.hasAttribute(name)) old.removeAttribute(name);
     for (const { name, value } of fresh.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+    const children = [...old.childNodes];
     const next = [...fresh.childNodes];
-    [...old.childNodes].forEach((child, index) => renew(child, next[index]));
+    children.forEach((child, index) => (index < next.length ? renew(child, next[index]) : child.remove()));
+    next.slice(children.length).forEach((child) => old.append(document.importNode(child, true)));
   };
 
   /* A plot of the values that elements with `data-plot` have had since the page was opened. */
