@@ -17,7 +17,7 @@ from streams.page.drawing.text import clipped, clipped_id
 from streams.page.drawing.zones import Looks
 
 _MARGIN, _HEADING = 14.0, 30.0
-_BOX, _MODEL, _ANSWERS, _BAR = 132.0, 204.0, 118.0, 92.0
+_BOX, _MODEL, _ANSWERS, _BAR = 132.0, 222.0, 118.0, 92.0
 _ARROW, _ENTRY, _LANE = 38.0, 148.0, 10.0
 _ROW_MIN, _CHANNEL, _PORT = 62.0, 26.0, 17.0
 _HEADINGS = ("examples added", "model", "answers", "accuracy", "purposes permitted")

@@ -17,7 +17,7 @@ from streams.page.drawing.zones import Looks
 
 TITLE_PX, LINE_PX, WORDS_PX = 12.5, 12.0, 11.5
 _LINE_HEIGHT, _PADDING = 17.0, 11.0
-_BOX_WIDTH_MIN, _BOX_WIDTH_MAX, _WORDS_WIDTH_MAX = 104.0, 236.0, 190.0
+_BOX_WIDTH_MIN, _BOX_WIDTH_MAX, _WORDS_WIDTH_MAX = 104.0, 236.0, 240.0
 _HEADING = 26.0
 #: How far the second sheet of a run, and the slanted ends of a model, stand out.
 _SHEET, _SLANT = 4.0, 9.0
