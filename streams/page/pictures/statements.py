@@ -1,4 +1,4 @@
-"""Statements over the store's views, a file each in `sql/`, that only pictures need. They run under the role."""
+"""Statements over the store's views, a file each in `sql/`, that only pictures need, under the role."""
 
 from __future__ import annotations
 
