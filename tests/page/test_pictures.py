@@ -154,7 +154,7 @@ def test_the_loop_adds_what_the_manifests_of_its_models_say(officer: OpenStore) 
     models = officer.sql("SELECT version, examples, accuracy FROM models ORDER BY version").to_dicts()
     assert [turn.title for turn in turns] == [f"training/intent-model/{row['version']}" for row in models]
     assert [turn.accuracy for turn in turns] == [row["accuracy"] for row in models]
-    # An example is learned from for good, so a generation adds what its manifest has more than the one before.
+    # Examples are learned from for good: a generation adds what its manifest has more than the last one.
     assert turns[0].examples == models[0]["examples"]
     for turn, (before, row) in zip(turns[1:], pairwise(models), strict=True):
         assert turn.examples == row["examples"] - before["examples"]
