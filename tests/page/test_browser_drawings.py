@@ -222,7 +222,7 @@ def test_the_live_page_renews_itself_keeps_the_focus_and_stops_when_hidden(
 
 
 def test_print_shows_no_controls_and_all_of_each_drawing(launched: Browser, address: str) -> None:
-    with visiting(launched, address, width=700) as visit:
+    with visiting(launched, address, width=700, scheme="dark") as visit:
         visit.goto("/")
         visit.page.emulate_media(media="print")
         assert not visit.page.locator(".slider").is_visible()
@@ -232,3 +232,4 @@ def test_print_shows_no_controls_and_all_of_each_drawing(launched: Browser, addr
         )
         assert visit.page.evaluate(cut) == 0
         assert visit.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+        assert visit.page.evaluate("getComputedStyle(document.documentElement).colorScheme") == "light"
