@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import cast
-from urllib.parse import urlencode
 
 import anyio
 from msgspec import Struct
@@ -19,20 +19,35 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from streams import limits
+from streams import clock, limits
 from streams.errors import DamagedError, InputError, SightlineError, UnavailableError
 from streams.page import rendering
 from streams.page.access import HEADERS, Admitted, Entering, Keys, Refused, judge
-from streams.page.pages import event, home
+from streams.page.drawing.zones import Looks
+from streams.page.pages import (
+    event,
+    home,
+    inventory,
+    live,
+    loop,
+    policies,
+    refused,
+    requirements,
+    search,
+    wearer,
+    zones,
+)
 from streams.page.pictures.links import Links
 from streams.page.showing import Shown
-from streams.page.viewing import EPOCH, Asked, RefusedError, looks_of, viewed
+from streams.page.viewing import EPOCH, Asked, Bar, Lag, RefusedError, looks_of, viewed
 from streams.queries.role import Role
 
 log = logging.getLogger(__name__)
 
 TWIN = ".json"
 _EVENT = "/event/{source}/{stream}/{number}"
+#: Where the gate leaves the role of a request.
+_ROLE = "sightline.role"
 _HTML, _JSON = "text/html; charset=utf-8", "application/json"
 #: Files that the page is drawn with, which hold nothing of the store.
 STATIC: Mapping[str, str] = {
@@ -49,6 +64,7 @@ class Site(Struct, frozen=True):
     path: str
     make: Callable[[Asked], Shown]
     query: frozenset[str] = frozenset()
+    live: bool = False
 
 
 #: All pages. Each is there as JSON too, at its path with `.json` behind it.
@@ -56,20 +72,57 @@ SITES: Sequence[Site] = (
     Site("/", home.page, frozenset({"up", "down"})),
     Site(f"{_EVENT}/records", event.records, frozenset({"way", "hop", "stream", "of"})),
     Site(_EVENT, event.page, frozenset({"up", "down"})),
+    Site("/loop", loop.page),
+    Site("/zones", zones.page, frozenset({"zone", "sink"})),
+    Site("/refusals", refused.page, frozenset({"id"})),
+    Site("/requirements", requirements.page),
+    Site("/requirement/{name}", requirements.single),
+    Site("/wearer/{wearer}", wearer.page),
+    Site("/inventory", inventory.page),
+    Site("/policies", policies.page, frozenset({"version", "against"})),
+    Site("/live", live.page, live=True),
+    Site("/search", search.page, frozenset({"q", *search.FILTERS})),
 )
 
 
-class Made(Struct, frozen=True):
-    """A page in both its forms."""
+class Prepared(Struct, frozen=True, kw_only=True):
+    """A page that was read from the store, and all that its forms need; `path` and `query` lead to it."""
 
-    html: bytes
-    json: bytes
+    shown: Shown
+    bar: Bar
+    path: str
+    query: Mapping[str, str]
+    links: Links
+    looks: Looks
+
+    def html(self, *, exported: bool = False) -> bytes:
+        """Return the page as HTML; an exported one has nothing that a server must answer."""
+        twin = (self.path if self.path != "/" else "/index") + TWIN
+        return rendering.html(
+            self.shown,
+            self.bar,
+            path=self.path,
+            query=self.query,
+            links=self.links,
+            looks=self.looks,
+            twin="" if exported else Links(self.query).to(twin),
+        )
+
+    def json(self) -> bytes:
+        """Return the page's facts as JSON."""
+        return rendering.json(self.shown, self.bar)
 
 
-def made(
-    directory: Path, site: Site, role: Role, path: str, parts: Mapping[str, str], query: Mapping[str, str]
-) -> Made:
-    """Make a page from the store, for a role; `path` is its path without `.json`, `parts` what varies in it.
+def prepared(
+    directory: Path,
+    site: Site,
+    role: Role,
+    path: str,
+    parts: Mapping[str, str],
+    query: Mapping[str, str],
+    lag: Lag | None = None,
+) -> Prepared:
+    """Read a page from the store, for a role; `path` is its path without `.json`, `parts` what varies in it.
 
     RefusedError says what is wrong with the address, the store or the epoch. An id that is hidden and one
     that does not exist are both 404, with the sentence that the question itself gives.
@@ -78,20 +131,21 @@ def made(
     with viewed(directory, role, query.get(EPOCH, "")) as view:
         links = Links({EPOCH: query[EPOCH]} if view.pinned else {})
         looks = looks_of(view.store)
-        asked = Asked(store=view.store, role=role, path=parts, query=query, links=links, looks=looks)
+        asked = Asked(store=view.store, role=role, path=parts, query=query, links=links, looks=looks, lag=lag)
         try:
             shown = site.make(asked)
         except InputError as error:
             raise RefusedError(404, "Not shown", str(error)) from None
         except (UnavailableError, DamagedError) as error:
             raise RefusedError(503, "Not readable", str(error)) from None
-        bar = view.bar()
-    state = {name: value for name, value in query.items() if value}
-    twin = (path if path != "/" else "/index") + TWIN + (f"?{urlencode(state)}" if state else "")
-    return Made(
-        rendering.html(shown, bar, path=path, query=state, links=links, looks=looks, twin=twin),
-        rendering.json(shown, bar),
-    )
+        return Prepared(
+            shown=shown,
+            bar=view.bar(),
+            path=path,
+            query={name: value for name, value in query.items() if value},
+            links=links,
+            looks=looks,
+        )
 
 
 def _check(site: Site, query: Mapping[str, str]) -> None:
@@ -110,9 +164,12 @@ def _check(site: Site, query: Mapping[str, str]) -> None:
 class _Serving:
     """The pages of one store over HTTP."""
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
+    def __init__(self, directory: Path, lag: Lag | None) -> None:
+        self._directory, self._lag = directory, lag
         self._threads = anyio.CapacityLimiter(limits.PAGE_THREADS)
+        #: The live page of each role, and until when it need not be read again.
+        self._live: dict[Role, tuple[float, Prepared]] = {}
+        self._reading = threading.Lock()
 
     def routes(self) -> list[Route]:
         """A route for each page and its JSON, and one for the files that pages are drawn with."""
@@ -124,7 +181,6 @@ class _Serving:
         return routes
 
     async def _page(self, site: Site, as_json: bool, request: Request) -> Response:
-        role: Role = request.scope["sightline.role"]
         own = request.url.path
         if as_json:
             own = own.removesuffix(TWIN) if own != f"/index{TWIN}" else "/"
@@ -132,17 +188,26 @@ class _Serving:
         query = dict(pairs)
         if len(query) != len(pairs):
             raise RefusedError(400, "Wrong address", "found one name twice in the address, expected it once")
-        page = await anyio.to_thread.run_sync(
-            made,
-            self._directory,
-            site,
-            role,
-            own,
-            request.path_params,
-            query,
-            limiter=self._threads,
-        )
-        return Response(page.json if as_json else page.html, media_type=_JSON if as_json else _HTML)
+
+        def body() -> bytes:
+            page = self._prepared(site, request.scope[_ROLE], own, request.path_params, query)
+            return page.json() if as_json else page.html()
+
+        answer = await anyio.to_thread.run_sync(body, limiter=self._threads)
+        return Response(answer, media_type=_JSON if as_json else _HTML)
+
+    def _prepared(
+        self, site: Site, role: Role, path: str, parts: Mapping[str, str], query: Mapping[str, str]
+    ) -> Prepared:
+        """Read a page from the store; the live one only every PAGE_LIVE_REFRESH_S, however many look."""
+        if not site.live or query:
+            return prepared(self._directory, site, role, path, parts, query, self._lag)
+        with self._reading:
+            until_s, page = self._live.get(role, (0.0, None))
+            if page is None or clock.monotonic_s() >= until_s:
+                page = prepared(self._directory, site, role, path, parts, query, self._lag)
+                self._live[role] = (clock.monotonic_s() + limits.PAGE_LIVE_REFRESH_S, page)
+            return page
 
     async def _static(self, request: Request) -> Response:
         name = request.path_params["name"]
@@ -156,10 +221,13 @@ def static(name: str) -> bytes:
     return files("streams.page").joinpath("static", *name.split("/")).read_bytes()
 
 
-def application(directory: Path, keys: Keys, hosts: Sequence[str]) -> ASGIApp:
-    """Return the page of a store as an ASGI application, for whoever has one of the keys."""
+def application(directory: Path, keys: Keys, hosts: Sequence[str], lag: Lag | None = None) -> ASGIApp:
+    """Return the page of a store as an ASGI application, for whoever has one of the keys.
+
+    `hosts` are the names under which it may be asked for; `lag` is asked for the live page only.
+    """
     inner = Starlette(
-        routes=_Serving(directory).routes(),
+        routes=_Serving(directory, lag).routes(),
         exception_handlers={
             RefusedError: _refused,
             SightlineError: _sightline,
@@ -204,7 +272,7 @@ class _Gate:
         )
         if isinstance(judged, Admitted) or static_file:
             if isinstance(judged, Admitted):
-                scope["sightline.role"] = judged.role
+                scope[_ROLE] = judged.role
             await self._app(scope, receive, guarded)
             return
         if isinstance(judged, Entering):

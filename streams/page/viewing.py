@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from msgspec import Struct
 
@@ -21,6 +22,9 @@ from streams.queries.moments import Moment
 from streams.queries.role import Role
 
 EPOCH = "epoch"
+#: What says how far agents and store are behind: rows as of `sightline status`, from the store's next offsets
+#: by partition of glasses.lineage. UnavailableError if the broker is away.
+Lag = Callable[[Mapping[int, int]], Sequence[Mapping[str, Any]]]
 
 
 class RefusedError(SightlineError):
@@ -40,6 +44,7 @@ class Asked(Struct, frozen=True, kw_only=True):
     query: Mapping[str, str]
     links: Links
     looks: Looks
+    lag: Lag | None = None
 
     def word(self, name: str) -> str:
         """Return a value of the address's query; empty if it is not there."""
@@ -63,11 +68,20 @@ class Bar(Struct, frozen=True, kw_only=True):
     epoch: int
     newest: int
     pinned: bool
-    published: str
-    age_s: float
+    published_ns: int
     epochs: tuple[int, ...]
     hidden: Mapping[str, str]
     left_out: tuple[str, ...]
+
+    @property
+    def published(self) -> str:
+        """When the shown epoch was published, in RFC 3339."""
+        return rfc3339(self.published_ns)
+
+    @property
+    def age_s(self) -> float:
+        """Age of the shown epoch."""
+        return max((clock.now_ns() - self.published_ns) / 1e9, 0.0)
 
     @property
     def place(self) -> int:
@@ -104,8 +118,7 @@ class View(Struct, frozen=True):
             epoch=shown.epoch,
             newest=newest.epoch,
             pinned=self.pinned,
-            published=rfc3339(shown.published_ns),
-            age_s=max((clock.now_ns() - shown.published_ns) / 1e9, 0.0),
+            published_ns=shown.published_ns,
             epochs=_some(self.moments, shown.epoch),
             hidden=self.store.hidden,
             left_out=tuple(self.store.left_out),

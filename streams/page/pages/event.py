@@ -115,6 +115,8 @@ def records(asked: Asked) -> Shown:
     """Show the events behind a count of an event's page: those of one hop, one way, in one stream."""
     identity, links = identity_of(asked), asked.links
     way, hop, stream = asked.word("way") or "up", asked.whole("hop", 1, HOPS_MAX), asked.word("stream")
+    if asked.word("of"):
+        return _learned(asked, identity, asked.word("of"))
     if way not in {"up", "down"}:
         raise RefusedError(400, "Wrong address", "way: found another word, expected up or down")
     if way == "up":
@@ -139,6 +141,23 @@ def records(asked: Asked) -> Shown:
             _walk(asked, "records", "Events", rows, 0),
         ),
         plain={"id": identity, "way": way, "hop": hop, "stream": stream, "records": to_builtins(rows)},
+    )
+
+
+def _learned(asked: Asked, identity: str, of: str) -> Shown:
+    """Examples that a model version was the first to learn from, made on the answers of version `of`."""
+    asked.store.why(identity)
+    rows = [
+        row["id"]
+        for row in asked.store.sql(statement("fed_records")).to_dicts()
+        if row["learned"] == identity and row["of"] == of
+    ]
+    return Shown(
+        title=f"{identity}: what it was the first to learn from the answers of {of}",
+        blocks=(
+            table("records", "Examples", ("example",), rows, lambda row: (event_cell(row, asked.links),)),
+        ),
+        plain={"id": identity, "of": of, "records": rows},
     )
 
 

@@ -10,7 +10,7 @@ from msgspec import to_builtins
 from streams.errors import InputError
 from streams.page.showing import Block, Cell, Facts, Notice, Table, verdict
 from streams.page.showing import zone as zone_cell
-from streams.policy.explain import Explanation, explain
+from streams.policy.explain import Explanation, RequirementText, explain
 from streams.policy.policy import Policy
 from streams.policy.recheck import StoredPolicies
 from streams.queries.answers import ToldDecision
@@ -67,7 +67,7 @@ def _explained(why: Explanation, remedies: Iterable[Mapping[str, str]], name: st
         "policy": Cell(why.policy, css="id"),
         "the sink is": Cell(why.sink_is),
     }
-    if not isinstance(why.requirement, type(why.condition)) and hasattr(why.requirement, "about"):
+    if isinstance(why.requirement, RequirementText):
         pairs |= {"requirement": Cell(f"{why.requirement.about}: {why.requirement.require}")}
     yield Facts(
         name, f"Why {why.sink} refused it", tuple((key, cell) for key, cell in pairs.items() if cell.text)
