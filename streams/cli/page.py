@@ -50,6 +50,13 @@ def _roles(_context: click.Context, _parameter: click.Parameter, texts: tuple[st
     multiple=True,
     help="A further name under which browsers may ask for the page.",
 )
+@click.option(
+    "--export",
+    "out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=None,
+    help="Write the pages of a finished store into this new directory instead, for one role.",
+)
 @broker_option(
     "A Kafka that the live page asks for the lag of agents and store.  [default: none]", default=None
 )
