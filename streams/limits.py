@@ -152,6 +152,15 @@ WALK_HOPS_MAX = 10_000
 WALK_EVENTS_MAX = 1_000_000  #: that a question about what was made of data goes through
 PAGE_BOXES_MAX = 1000  #: of one drawing; further ones are left out, and counted
 PAGE_GENERATIONS_MAX = 200  #: of the loop that one page draws
+PAGE_ROWS_MAX = (
+    200  #: of one table of a page; the page says how many there are beyond, its JSON has up to 1,000
+)
+PAGE_EPOCHS_MAX = 400  #: that the slider goes through; of more kept ones, so many evenly
+PAGE_WORD_CHARACTERS_MAX = 500  #: of one value of a page's address
+PAGE_THREADS = 4  #: that read the store at one time for the page's viewers
+PAGE_REQUESTS_MAX = 64  #: at one time; more are told to come back
+PAGE_LIVE_REFRESH_S = 5.0  #: between two looks of the live page, however many look at it
+PAGE_EXPORT_PAGES_MAX = 2000  #: of a static export; links beyond lead to a page that says so
 WALK_PARTS_MAX = 2**20  #: intervals of numbers that one edge run gives a walk
 ANSWER_ROWS_MAX = 1000
 TREE_HOPS_MAX = 12  #: of a walk that a terminal shows as a tree; a deeper one is a table there too

@@ -6,14 +6,18 @@ import asyncio
 import logging
 import math
 from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError, RequestTimedOutError, TopicAuthorizationFailedError
 
 from streams import logs
 from streams.connection import connect
 from streams.connection.connect import let_go
 from streams.errors import InputError, UnavailableError
+from tests.patience import PATIENCE_S
 
 BROKER = "127.0.0.1:9"
 
@@ -108,3 +112,89 @@ async def test_connections_are_closed_where_a_stop_does_not_come_that_far(
     client = Stopping(stop)
     await let_go(client, 0.05)
     assert client.closed == closed
+
+
+class StartedProducer(AIOKafkaProducer):  # type: ignore[misc]
+    """Of a producer that is connected only the way in which it is let go."""
+
+    def __init__(self) -> None:
+        self._closed = True
+        self.ended: bool = False
+
+    async def stop(self) -> None:
+        self.ended = True
+
+
+class StartedConsumer(AIOKafkaConsumer):  # type: ignore[misc]
+    """The same of a consumer."""
+
+    def __init__(self) -> None:
+        self._closed = True
+        self.ended: bool = False
+
+    async def stop(self) -> None:
+        self.ended = True
+
+
+class StartedAdmin(AIOKafkaAdminClient):  # type: ignore[misc]
+    """The same of an admin client."""
+
+    def __init__(self) -> None:
+        self.ended: bool = False
+
+    async def close(self) -> None:
+        self.ended = True
+
+
+@pytest.mark.parametrize("kind", [StartedProducer, StartedConsumer, StartedAdmin])
+async def test_who_is_cancelled_at_any_moment_leaves_no_client_connected(kind: type[Any]) -> None:
+    came_back = set[bool]()
+    for turns in range(8):
+        client, answered = kind(), asyncio.Event()
+
+        async def start(client: Any = client, answered: asyncio.Event = answered) -> Any:
+            try:
+                await answered.wait()
+            except asyncio.CancelledError:
+                client.ended = True
+                raise
+            return client
+
+        reaching = asyncio.create_task(connect.reach(BROKER, start))
+        for _ in range(4):
+            await asyncio.sleep(0)
+        answered.set()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        reaching.cancel()
+        (outcome,) = list[Any](await asyncio.gather(reaching, return_exceptions=True))
+        assert outcome is client or (isinstance(outcome, asyncio.CancelledError) and client.ended), turns
+        came_back.add(outcome is client)
+    assert came_back == {False, True}, "cancelled before and behind its end"
+
+
+@pytest.mark.parametrize("ends", [True, False])
+async def test_a_start_is_cancelled_only_when_it_does_not_end_by_itself(
+    monkeypatch: pytest.MonkeyPatch, ends: bool
+) -> None:
+    monkeypatch.setattr(connect, "_GIVE_UP_S", PATIENCE_S if ends else 0.01)
+    client, begun, answered, cancelled = StartedProducer(), asyncio.Event(), asyncio.Event(), list[bool]()
+
+    async def start() -> StartedProducer:
+        begun.set()
+        try:
+            await answered.wait()
+        except asyncio.CancelledError:
+            cancelled.append(True)
+            raise
+        return client
+
+    reaching = asyncio.create_task(connect.reach(BROKER, start))
+    await begun.wait()
+    reaching.cancel()
+    await asyncio.sleep(0)
+    if ends:
+        answered.set()
+    with pytest.raises(asyncio.CancelledError):
+        await reaching
+    assert (client.ended, bool(cancelled)) == (ends, not ends)

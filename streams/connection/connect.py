@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 WAIT_S_DEFAULT = 5.0
 STOP_WAIT_S = 2.0
 _BACKOFF_FIRST_S = 0.1
+_GIVE_UP_S = 1.0
 
 T = TypeVar("T")
 
@@ -91,10 +93,24 @@ async def _begun(kafka: KafkaSettings, start: Callable[[], Awaitable[T]], *, fin
         if failed or not starting.done():
             await _check_taken(kafka, final=final)
         return await starting
+    except BaseException:
+        await _give_up(starting)
+        raise
+
+
+async def _give_up(starting: asyncio.Future[T]) -> None:
+    """End a start whose result nobody waits for any more, and let go what it connected.
+
+    It gets a moment to end by itself. If it were cancelled at once, aiokafka could lose the connection by
+    which it asks for the brokers (`AIOKafkaClient.bootstrap`), and asyncio one whose TLS has not begun.
+    """
+    try:
+        await asyncio.wait((starting,), timeout=_GIVE_UP_S)
     finally:
-        if not starting.done():
-            starting.cancel()
-            await asyncio.gather(starting, return_exceptions=True)
+        starting.cancel()
+        (ended,) = await asyncio.gather(starting, return_exceptions=True)
+        if not isinstance(ended, BaseException):
+            await _release(ended)
 
 
 async def _check_taken(kafka: KafkaSettings, *, final: bool) -> None:
@@ -124,6 +140,14 @@ async def administering(broker: Broker, wait_s: float = WAIT_S_DEFAULT) -> Async
         yield admin
     finally:
         await admin.close()
+
+
+async def _release(started: object) -> None:
+    """Disconnect what a `start` returned; answers, which are no clients, need nothing."""
+    if isinstance(started, AIOKafkaAdminClient):
+        await _done(started.close(), STOP_WAIT_S)
+    elif isinstance(started, AIOKafkaConsumer | AIOKafkaProducer):
+        await let_go(started)
 
 
 async def let_go(client: Any, wait_s: float = STOP_WAIT_S) -> None:

@@ -53,11 +53,14 @@ def options(
 def _digest(java: Sequence[str], jars: Sequence[Path]) -> str:
     """Short digest of all that the file depends on: release and options of the runtime, and the jars.
 
-    The path of the runtime is left out, so that environments with the same release share a file.
+    The path of the runtime is left out, so that environments with the same release share a file. A runtime
+    takes a jar for another one if its size or time of modification differs, so these count too.
     """
     release = Path(java[0]).parents[1] / "release"
     told = release.read_bytes() if release.exists() else b""
-    return hashlib.sha256(b"\n".join([told, *map(str.encode, (*java[1:], *map(str, jars)))])).hexdigest()[:16]
+    stats = [(jar, jar.stat()) for jar in jars]
+    named = [f"{jar} {status.st_size} {status.st_mtime_ns}" for jar, status in stats]
+    return hashlib.sha256(b"\n".join([told, *map(str.encode, (*java[1:], *named))])).hexdigest()[:16]
 
 
 def _make(

@@ -1,7 +1,9 @@
 """The jars of the embedded Apache Kafka.
 
 They are fetched once from Maven Central into a flat directory under `settings.CACHE`, so later starts need
-neither the network nor the resolver. Every start compares them with `broker.lock`.
+neither the network nor the resolver. Every start compares them with `broker.lock`. Of several processes that
+start at once, one fetches them and the others wait: a jar is never written twice, because the cache that
+`ahead` makes is only valid for jars that were not touched since.
 """
 
 from __future__ import annotations
@@ -12,9 +14,10 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from io import FileIO
 from pathlib import Path
 
-from streams import clock, files, settings
+from streams import clock, files, locking, settings
 from streams.errors import InputError, UnavailableError
 from streams.extras import require
 
@@ -65,12 +68,24 @@ def ensure_jars(on_progress: Progress, directory: Path | None = None) -> list[Pa
     """
     kept = directory or settings.CACHE / f"kafka-{KAFKA_VERSION}"
     lock = read_lock()
-    if any(not (kept / name).exists() for name in lock):
-        _resolve(kept, lock, on_progress)
     jars = [kept / name for name in lock]
+    if not all(jar.exists() for jar in jars):
+        files.make_directory(kept)
+        with files.append(kept / "fetching.lock") as fetching:
+            _claim(fetching, kept, on_progress)
+            if not all(jar.exists() for jar in jars):
+                _resolve(kept, lock, on_progress)
     for jar in jars:
         _verify(jar, lock[jar.name])
     return jars
+
+
+def _claim(fetching: FileIO, kept: Path, on_progress: Progress) -> None:
+    try:
+        locking.claim(fetching)
+    except BlockingIOError:
+        on_progress(f"waiting for another process that fetches Apache Kafka {KAFKA_VERSION} into {kept}")
+        locking.claim(fetching, wait=True)
 
 
 def _verify(jar: Path, expected: str) -> None:
@@ -95,9 +110,10 @@ def _resolve(kept: Path, lock: Mapping[str, str], on_progress: Progress) -> None
                 f"differ in: {odd}). Nothing is started; install the pinned jgo version, or renew "
                 "broker.lock after looking at the difference."
             )
-        files.make_directory(kept)
         for name, jar in resolved.items():
             _verify(jar, lock[name])
+            if (kept / name).exists():
+                continue
             # Renaming is atomic: an interrupted start never leaves an incomplete jar under the final name.
             shutil.copyfile(jar, work / name)
             (work / name).replace(kept / name)

@@ -5,6 +5,7 @@ Each names the attributes of an event, the zone that it must come into, and the 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, get_args
 
@@ -45,10 +46,12 @@ def examples_of(
     domains: Mapping[str, Sequence[Any]],
 ) -> tuple[Example, ...]:
     """Read the `[[tests]]` of a policy; InputError where one names what does not exist."""
-    return tuple(
-        _example(source, fields, number, zones, sinks, domains)
-        for number, (source, fields) in enumerate(tables)
-    )
+    before: Counter[str] = Counter()
+    examples = []
+    for source, fields in tables:
+        examples.append(_example(source, fields, before[source.origin], zones, sinks, domains))
+        before[source.origin] += 1
+    return tuple(examples)
 
 
 def _example(
@@ -59,13 +62,14 @@ def _example(
     sinks: Mapping[str, Sink],
     domains: Mapping[str, Sequence[Any]],
 ) -> Example:
+    """Read the example `number`, from 0, of its file."""
     source.table(
         fields,
         {"event": dict, "zone": str, "consent": str, **dict.fromkeys(VERDICTS, list)},
         f"test {number + 1}",
         optional=("consent", *VERDICTS),
     )
-    event = fields["event"]
+    event, line = fields["event"], source.nth_line("[[tests]]", number)
     source.check(
         event,
         [name for name in domains if name != "consent_given"],
@@ -73,11 +77,14 @@ def _example(
     )
     for name, value in event.items():
         if name != "stream" and value not in domains[name]:
-            raise source.wrong(
-                str(value), f"is not a value that {name} can have", list(map(str, domains[name]))
+            fault = (
+                "is not a captured kind that this policy labels, and only those can be in an example"
+                if name == "kind"
+                else f"is not a value that {name} can have"
             )
+            raise source.wrong(str(value), fault, list(map(str, domains[name])), behind=line)
     if "kind" not in event:
-        raise source.wrong("event", f"of test {number + 1} lacks its kind")
+        raise source.wrong("event", f"of test {number + 1} lacks its kind", behind=line)
     source.check([fields["zone"]], [*zones, UNCONFIGURED], "is not a zone")
     verdicts = {sink: verdict for verdict in VERDICTS for sink in fields.get(verdict, ())}
     source.check(verdicts, sinks, "is not a sink that this policy declares")
@@ -86,7 +93,7 @@ def _example(
     except ValueError as error:
         raise source.wrong(fields["consent"], str(error)) from None
     attributes = {"stream": event["kind"].replace("_", "-"), **_OTHERWISE, **event}
-    return Example(attributes, consent.text(), fields["zone"], verdicts, source.nth_line("[[tests]]", number))
+    return Example(attributes, consent.text(), fields["zone"], verdicts, line)
 
 
 def run(policy: Policy) -> list[ExampleOutcome]:

@@ -46,27 +46,30 @@ class Source:
                 " expected TOML"
             ) from None
 
-    def line_of(self, term: str, table: str = "") -> int | None:
+    def line_of(self, term: str, table: str = "", behind: int = 0) -> int | None:
         """Number of the first line in which `term` stands.
 
-        The line that names `table` comes before it, where that line exists.
+        A line after line `behind` comes first, and one after the line that names `table`, where that exists.
         """
         lines = [_unescaped(content) for content in self.text.split("\n")]
-        begin = next((n for n, content in enumerate(lines) if f'"{table}"' in content), 0) if table else 0
-        behind = (n for n, content in enumerate(lines[begin:], begin + 1) if term in content)
-        return next(behind, None) or next((n for n, content in enumerate(lines, 1) if term in content), None)
+        named = (n for n, content in enumerate(lines) if f'"{table}"' in content)
+        begin = next(named, 0) if table else behind
+        after = (n for n, content in enumerate(lines[begin:], begin + 1) if term in content)
+        return next(after, None) or next((n for n, content in enumerate(lines, 1) if term in content), None)
 
     def nth_line(self, term: str, number: int) -> int:
         """Line of occurrence `number` (from 0) of a line that begins with `term`; 0 when there are fewer."""
         lines = [n for n, content in enumerate(self.text.split("\n"), 1) if content.startswith(term)]
         return lines[number] if number < len(lines) else 0
 
-    def wrong(self, term: str, fault: str, known: Collection[str] = (), table: str = "") -> InputError:
+    def wrong(
+        self, term: str, fault: str, known: Collection[str] = (), table: str = "", behind: int = 0
+    ) -> InputError:
         """Error that `term` is wrong as `fault` says, with its line and the nearest of the right words.
 
-        `table` is the name of the table that it stands in.
+        `table` is the name of the table that it stands in, or `behind` the line at which that begins.
         """
-        line = self.line_of(term, table)
+        line = self.line_of(term, table, behind)
         where = f"{self.origin}, line {line}" if line else self.origin
         # Imported here: a question to the store, whose policies were read before, need not wait for it.
         from difflib import get_close_matches  # noqa: PLC0415

@@ -188,12 +188,14 @@ class Operators(Mapping[str, Operator]):
                 )
             _check(operator, kinds)
             by_name[operator.name] = operator
-        open_bytes = STREAMS_PER_DEVICE_MAX * sum(operator.open_bytes_max for operator in operators)
-        if open_bytes > OPEN_WINDOWS_BYTES_MAX:
+        held = {operator.name: operator.open_bytes_max for operator in operators}
+        held_max = OPEN_WINDOWS_BYTES_MAX // STREAMS_PER_DEVICE_MAX
+        if sum(held.values()) > held_max:
+            each = ", ".join(f"{name} {size}" for name, size in held.items())
             raise InputError(
-                f"operators: found windows that hold {open_bytes} bytes of a device with "
-                f"{STREAMS_PER_DEVICE_MAX} streams, expected at most {OPEN_WINDOWS_BYTES_MAX}; make windows "
-                "shorter or samples smaller"
+                f"operators: found open windows of up to {sum(held.values())} bytes a stream ({each}), "
+                f"expected at most {held_max} for all operators together; make windows shorter or samples "
+                "smaller"
             )
         memory_bytes = sum(
             operator.makes.bytes_max for operator in operators if isinstance(operator.makes, Memory)

@@ -36,7 +36,8 @@ from streams.queries.generations import generations as generations_of
 from streams.queries.loop import loop as carried_by_loop
 from streams.queries.missing import Missing
 from streams.queries.missing import missing as missing_in
-from streams.queries.moments import look_back, moment_at
+from streams.queries.moments import Moment, look_back, moment_at
+from streams.queries.moments import moments as moments_of
 from streams.queries.reach import Reach
 from streams.queries.reach import reach as reach_of
 from streams.queries.reads import Reads
@@ -95,6 +96,10 @@ class OpenStore:
     def role(self) -> str:
         """The role, such as `analyst` or `wearer:w1`; empty if the store is read unfiltered."""
         return "" if self._role is None else str(self._role)
+
+    def moments(self) -> list[Moment]:
+        """Epochs up to the open one that `as_of` may name, oldest first, with their times of publication."""
+        return moments_of(self._store)
 
     @property
     def hidden(self) -> dict[str, str]:

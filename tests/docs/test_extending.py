@@ -17,8 +17,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from streams import clock, unfiltered
+from streams import clock, limits, unfiltered
 from streams.errors import UnavailableError
+from streams.processing.shipped import SHIPPED_OPERATORS
 from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
@@ -159,3 +160,11 @@ def test_a_stranger_who_follows_the_page_gets_what_it_says(own_broker: str, tmp_
         logs = list(reader.stop())
         assert len(logs) == 2
         assert not any("Traceback" in log or "is not known here" in log for log in logs)
+
+
+def test_the_bytes_that_the_page_leaves_to_own_operators_are_what_is_left() -> None:
+    shipped = sum(operator.open_bytes_max for operator in SHIPPED_OPERATORS.values())
+    allowed = limits.OPEN_WINDOWS_BYTES_MAX // limits.STREAMS_PER_DEVICE_MAX
+    left = allowed - shipped
+    assert f"may hold {allowed:,} bytes" in PAGE
+    assert f"need {shipped:,} of these, so {left // 8} samples of `<f8` are left, or {left // 4} of" in PAGE

@@ -107,7 +107,7 @@ def test_whoever_lacks_the_package_reads_the_policy_that_names_its_kinds() -> No
     ("named", "more", "sentence"),
     [
         ("", ZONE, "'temple' is a word that no attribute can have"),
-        ("", EXAMPLE, "'temple' is not a value that kind can have"),
+        ("", EXAMPLE, "'temple' is not a captured kind that this policy labels"),
     ],
 )
 def test_a_kind_that_has_no_label_is_no_word_of_a_condition(named: str, more: str, sentence: str) -> None:

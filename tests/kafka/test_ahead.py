@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -75,6 +76,15 @@ def test_another_release_or_other_options_have_a_file_of_their_own(tmp_path: Pat
     (tmp_path / "home").rename(other)
     ahead.options([str(other / "bin" / "java"), java[1]], jars, starts([]), said.append)
     assert len(kept(jars)) == 3
+
+
+def test_jars_that_were_written_again_have_another_file(tmp_path: Path, jars: list[Path]) -> None:
+    java, said = runtime(tmp_path, MAKES), list[str]()
+    first = ahead.options(java, jars, starts([]), said.append)
+    os.utime(jars[0], (0, 0))
+    again = ahead.options(java, jars, starts([]), said.append)
+    assert first != again, "a runtime refuses what was linked with a jar of another time"
+    assert len(kept(jars)) == 2
 
 
 def test_while_another_process_makes_it_kafka_starts_without_it(tmp_path: Path, jars: list[Path]) -> None:

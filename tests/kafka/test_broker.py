@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -20,6 +23,7 @@ from streams.cli.broker import command as broker_command
 from streams.errors import InputError, UnavailableError
 from streams.kafka import jars, reader, topics
 from streams.kafka.broker import EmbeddedBroker, answers, free_port
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.kafka
 
@@ -53,7 +57,36 @@ def test_no_network_on_the_first_run_is_a_sentence(tmp_path: Path, monkeypatch: 
         EmbeddedBroker().start(tmp_path / "data", free_port(), said.append)
     assert raised.value.exit_code == 3
     assert "first run: fetching Apache Kafka 4.3.1" in said[0]
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.rglob("*")] == ["kafka-4.3.1", "fetching.lock"]
+
+
+def test_of_two_first_runs_at_once_one_fetches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, said, fetched = tmp_path / "source.jar", list[str](), list[Path]()
+    source.write_bytes(b"a jar")
+    lock = {name: hashlib.sha256(b"a jar").hexdigest() for name in ("one.jar", "two.jar")}
+    both_began, waits = threading.Barrier(2, timeout=PATIENCE_S), threading.Event()
+
+    def resolve(work: Path, _expected: int, _on_progress: jars.Progress) -> list[Path]:
+        fetched.append(work)
+        assert waits.wait(PATIENCE_S), "the other one waits meanwhile, and says so"
+        (work / "repository").mkdir()
+        return [Path(shutil.copyfile(source, work / "repository" / name)) for name in lock]
+
+    def progress(sentence: str) -> None:
+        said.append(sentence)
+        waits.set()
+
+    def first_run(_number: int) -> list[int]:
+        both_began.wait()
+        return [jar.stat().st_mtime_ns for jar in jars.ensure_jars(progress, tmp_path / "kafka")]
+
+    monkeypatch.setattr(jars, "read_lock", lambda: lock)
+    monkeypatch.setattr(jars, "_run_resolver", resolve)
+    with ThreadPoolExecutor(2) as pool:
+        times = list(pool.map(first_run, range(2)))
+    assert times[0] == times[1], "no jar is written twice: what is linked ahead of time holds for one time"
+    assert len(fetched) == len(said) == 1
+    assert "waiting for another process that fetches Apache Kafka" in said[0]
 
 
 def test_differing_jar_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -346,7 +346,8 @@ def test_what_an_operator_left_half_done_is_let_go_where_it_is_not_any_more() ->
         ((replace(SHAKE, sample=np.dtype(object)),), "operator shake: found samples of type object"),
         (
             (replace(SHAKE, length=10**6),),
-            "operators: found windows that hold 256000000 bytes",
+            r"operators: found open windows of up to 8000000 bytes a stream \(shake 8000000\), "
+            "expected at most 54400",
         ),
         (
             (replace(SHAKE, makes=Memory(Jolts, (0, 0), 2, shake)),),

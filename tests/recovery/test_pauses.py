@@ -34,5 +34,7 @@ async def test_after_every_pause_all_three_name_the_same(tmp_path: Path) -> None
             place = tmp_path / f"{step}-{killed}".replace(" ", "-")
             found = await pauses(place, 1, [(step, killed)], lambda _said: None)
             say(f"{step:20} {'killed' if killed else 'stopped':8} {found.summary()}")
-            odd += [] if found.clean else [found.lines()]
+            if not found.clean:
+                say("\n".join(found.lines()))
+                odd.append(f"{step}, {'killed' if killed else 'stopped'}")
     assert not odd

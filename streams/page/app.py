@@ -1,0 +1,244 @@
+"""The page's routes, and what stands before them: hosts, methods, tokens, headers, errors."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from importlib.resources import files
+from pathlib import Path
+from typing import cast
+from urllib.parse import urlencode
+
+import anyio
+from msgspec import Struct
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from streams import limits
+from streams.errors import DamagedError, InputError, SightlineError, UnavailableError
+from streams.page import rendering
+from streams.page.access import HEADERS, Admitted, Entering, Keys, Refused, judge
+from streams.page.pages import event, home
+from streams.page.pictures.links import Links
+from streams.page.showing import Shown
+from streams.page.viewing import EPOCH, Asked, RefusedError, looks_of, viewed
+from streams.queries.role import Role
+
+log = logging.getLogger(__name__)
+
+TWIN = ".json"
+_EVENT = "/event/{source}/{stream}/{number}"
+_HTML, _JSON = "text/html; charset=utf-8", "application/json"
+#: Files that the page is drawn with, which hold nothing of the store.
+STATIC: Mapping[str, str] = {
+    "page.css": "text/css; charset=utf-8",
+    "page.js": "text/javascript; charset=utf-8",
+    "uplot/uPlot.min.css": "text/css; charset=utf-8",
+    "uplot/uPlot.iife.min.js": "text/javascript; charset=utf-8",
+}
+
+
+class Site(Struct, frozen=True):
+    """One page: its path, what makes it, and what its address may have in the query beside `epoch`."""
+
+    path: str
+    make: Callable[[Asked], Shown]
+    query: frozenset[str] = frozenset()
+
+
+#: All pages. Each is there as JSON too, at its path with `.json` behind it.
+SITES: Sequence[Site] = (
+    Site("/", home.page, frozenset({"up", "down"})),
+    Site(f"{_EVENT}/records", event.records, frozenset({"way", "hop", "stream", "of"})),
+    Site(_EVENT, event.page, frozenset({"up", "down"})),
+)
+
+
+class Made(Struct, frozen=True):
+    """A page in both its forms."""
+
+    html: bytes
+    json: bytes
+
+
+def made(
+    directory: Path, site: Site, role: Role, path: str, parts: Mapping[str, str], query: Mapping[str, str]
+) -> Made:
+    """Make a page from the store, for a role; `path` is its path without `.json`, `parts` what varies in it.
+
+    RefusedError says what is wrong with the address, the store or the epoch. An id that is hidden and one
+    that does not exist are both 404, with the sentence that the question itself gives.
+    """
+    _check(site, query)
+    with viewed(directory, role, query.get(EPOCH, "")) as view:
+        links = Links({EPOCH: query[EPOCH]} if view.pinned else {})
+        looks = looks_of(view.store)
+        asked = Asked(store=view.store, role=role, path=parts, query=query, links=links, looks=looks)
+        try:
+            shown = site.make(asked)
+        except InputError as error:
+            raise RefusedError(404, "Not shown", str(error)) from None
+        except (UnavailableError, DamagedError) as error:
+            raise RefusedError(503, "Not readable", str(error)) from None
+        bar = view.bar()
+    state = {name: value for name, value in query.items() if value}
+    twin = (path if path != "/" else "/index") + TWIN + (f"?{urlencode(state)}" if state else "")
+    return Made(
+        rendering.html(shown, bar, path=path, query=state, links=links, looks=looks, twin=twin),
+        rendering.json(shown, bar),
+    )
+
+
+def _check(site: Site, query: Mapping[str, str]) -> None:
+    for name, value in query.items():
+        if name not in site.query and name != EPOCH:
+            known = ", ".join(sorted({*site.query, EPOCH}))
+            raise RefusedError(
+                400, "Wrong address", f"found a part that this page does not have, expected {known}"
+            )
+        if len(value) > limits.PAGE_WORD_CHARACTERS_MAX:
+            most = limits.PAGE_WORD_CHARACTERS_MAX
+            words = f"{name}: found {len(value):,} characters, expected {most:,} at most"
+            raise RefusedError(400, "Wrong address", words)
+
+
+class _Serving:
+    """The pages of one store over HTTP."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._threads = anyio.CapacityLimiter(limits.PAGE_THREADS)
+
+    def routes(self) -> list[Route]:
+        """A route for each page and its JSON, and one for the files that pages are drawn with."""
+        routes = [Route("/static/{name:path}", self._static)]
+        for site in SITES:
+            twin = f"{site.path if site.path != '/' else '/index'}{TWIN}"
+            routes.append(Route(twin, partial(self._page, site, True)))
+            routes.append(Route(site.path, partial(self._page, site, False)))
+        return routes
+
+    async def _page(self, site: Site, as_json: bool, request: Request) -> Response:
+        role: Role = request.scope["sightline.role"]
+        own = request.url.path
+        if as_json:
+            own = own.removesuffix(TWIN) if own != f"/index{TWIN}" else "/"
+        pairs = request.query_params.multi_items()
+        query = dict(pairs)
+        if len(query) != len(pairs):
+            raise RefusedError(400, "Wrong address", "found one name twice in the address, expected it once")
+        page = await anyio.to_thread.run_sync(
+            made,
+            self._directory,
+            site,
+            role,
+            own,
+            request.path_params,
+            query,
+            limiter=self._threads,
+        )
+        return Response(page.json if as_json else page.html, media_type=_JSON if as_json else _HTML)
+
+    async def _static(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        if name not in STATIC:
+            raise HTTPException(404)
+        return Response(static(name), media_type=STATIC[name])
+
+
+def static(name: str) -> bytes:
+    """Content of a file in `STATIC`."""
+    return files("streams.page").joinpath("static", *name.split("/")).read_bytes()
+
+
+def application(directory: Path, keys: Keys, hosts: Sequence[str]) -> ASGIApp:
+    """Return the page of a store as an ASGI application, for whoever has one of the keys."""
+    inner = Starlette(
+        routes=_Serving(directory).routes(),
+        exception_handlers={
+            RefusedError: _refused,
+            SightlineError: _sightline,
+            HTTPException: _http,
+            Exception: _unexpected,
+        },
+    )
+    inner.router.redirect_slashes = False
+    return _Gate(inner, keys, hosts)
+
+
+class _Gate:
+    """Judges every request before a page sees it, and gives every answer the headers."""
+
+    def __init__(self, app: ASGIApp, keys: Keys, hosts: Sequence[str]) -> None:
+        self._app, self._keys, self._hosts = app, keys, hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            return
+
+        async def guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                own = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
+                message["headers"] = [*message.get("headers", []), *own]
+            await send(message)
+
+        request = Request(scope)
+        judged = judge(
+            self._keys,
+            self._hosts,
+            method=request.method,
+            path=request.url.path,
+            query=scope["query_string"].decode("latin-1"),
+            host=request.headers.get("host", ""),
+            cookies=request.headers.get("cookie", ""),
+        )
+        # A refusal is a page too, which looks like one.
+        static_file = (
+            isinstance(judged, Refused) and judged.status == 403 and request.url.path.startswith("/static/")
+        )
+        if isinstance(judged, Admitted) or static_file:
+            if isinstance(judged, Admitted):
+                scope["sightline.role"] = judged.role
+            await self._app(scope, receive, guarded)
+            return
+        if isinstance(judged, Entering):
+            headers = {"location": judged.location, "set-cookie": judged.cookie}
+            response = Response(status_code=303, headers=headers)
+        else:
+            response = _told(request, RefusedError(judged.status, "Not shown", judged.words))
+            if judged.status == 405:
+                response.headers["allow"] = "GET, HEAD"
+        await response(scope, receive, guarded)
+
+
+def _told(request: Request, error: RefusedError) -> Response:
+    as_json = request.url.path.endswith(TWIN)
+    body = rendering.refusal(error, as_json=as_json)
+    return Response(body, error.status, media_type=_JSON if as_json else _HTML)
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    return _told(request, cast("RefusedError", error))
+
+
+async def _sightline(request: Request, error: Exception) -> Response:
+    return _told(request, RefusedError(503, "Not readable", str(error)))
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    status = cast("HTTPException", error).status_code
+    words = "There is no such page; the bar above the first page leads to those that there are."
+    return _told(request, RefusedError(status, "No such page", words))
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    # Foreign exceptions quote what they choke on, so neither log nor page repeats one.
+    log.error("a page failed: %s", type(error).__name__)
+    words = "This page failed, which is a fault of Sightline; the log of `sightline page` has its type."
+    return _told(request, RefusedError(500, "Failed", words))
