@@ -1,4 +1,4 @@
-"""The page in a real browser, over a played day: what people do with it, and what the browser complains of."""
+"""The page in a real browser, over a played day: what people do with it, and what it complains of."""
 
 from __future__ import annotations
 
@@ -171,7 +171,8 @@ def test_the_slider_shows_an_earlier_epoch_and_links_stay_in_it(
 def test_two_roles_at_one_address(home: Path, launched: Browser, served: dict[str, str]) -> None:
     with open_store(home / "lineage-store", role="privacy-officer") as store:
         rows = store.sql(
-            "SELECT source || '/' || stream || '/' || \"first\" AS id FROM events WHERE zone = 'health' ORDER BY ALL"
+            "SELECT source || '/' || stream || '/' || \"first\" AS id FROM events "
+            "WHERE zone = 'health' ORDER BY ALL"
         ).to_dicts()
     hidden = str(rows[0]["id"])
     officer, analyst = served["privacy-officer"], served["analyst"]
