@@ -1,4 +1,4 @@
-"""Statements over the store's views, a file each in `sql/`, that only pictures need, under the role."""
+"""Statements over the views of the store, a file each in `sql/`, that only the page needs, under the role."""
 
 from __future__ import annotations
 
