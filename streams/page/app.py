@@ -20,7 +20,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from streams import clock, limits
-from streams.errors import DamagedError, InputError, SightlineError, UnavailableError
+from streams.errors import DamagedError, InputError, SightlineError, UnavailableError, called_off
 from streams.page import rendering
 from streams.page.access import HEADERS, Admitted, Entering, Keys, Refused, judge
 from streams.page.drawing.zones import Looks
@@ -193,7 +193,18 @@ class _Serving:
             page = self._prepared(site, request.scope[_ROLE], own, request.path_params, query)
             return page.json() if as_json else page.html()
 
-        answer = await anyio.to_thread.run_sync(body, limiter=self._threads)
+        try:
+            answer = await anyio.to_thread.run_sync(body, limiter=self._threads)
+        except (SightlineError, *called_off()):
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the viewer gets a page
+            # Foreign exceptions quote what they choke on, so neither log nor page repeats one. Starlette's
+            # own handler would let it go on to the server, which logs all of it.
+            log.error("a page failed: %s", type(error).__name__)  # noqa: TRY400
+            words = (
+                "This page failed, which is a fault of Sightline; the log of `sightline page` has its type."
+            )
+            return _told(request, RefusedError(500, "Failed", words))
         return Response(answer, media_type=_JSON if as_json else _HTML)
 
     def _prepared(
@@ -232,7 +243,6 @@ def application(directory: Path, keys: Keys, hosts: Sequence[str], lag: Lag | No
             RefusedError: _refused,
             SightlineError: _sightline,
             HTTPException: _http,
-            Exception: _unexpected,
         },
     )
     inner.router.redirect_slashes = False
@@ -303,10 +313,3 @@ async def _http(request: Request, error: Exception) -> Response:
     status = cast("HTTPException", error).status_code
     words = "There is no such page; the bar above the first page leads to those that there are."
     return _told(request, RefusedError(status, "No such page", words))
-
-
-async def _unexpected(request: Request, error: Exception) -> Response:
-    # Foreign exceptions quote what they choke on, so neither log nor page repeats one.
-    log.error("a page failed: %s", type(error).__name__)
-    words = "This page failed, which is a fault of Sightline; the log of `sightline page` has its type."
-    return _told(request, RefusedError(500, "Failed", words))

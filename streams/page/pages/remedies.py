@@ -36,10 +36,11 @@ def refusals(
     for place, decision in enumerate(refused):
         try:
             policy = policies.version(decision.policy_version)
-        except InputError as error:
-            blocks.append(Notice(str(error), "error"))
+            why = explain(policy, decision.stored)
+        except (InputError, ValueError, KeyError, IndexError):
+            words = f"{decision.sink}: no policy in the store can explain this decision."
+            blocks.append(Notice(words, "error"))
             continue
-        why = explain(policy, decision.stored)
         remedies = list(_remedies(policy, why, decision.wearer))
         blocks += _explained(why, remedies, f"refused-{place}")
         plain.append({**to_builtins(why), "remedies": [dict(remedy) for remedy in remedies]})
