@@ -1,6 +1,6 @@
-# Two commands: `make demo` and `make test`. Each installs what it needs into one environment (hashes checked): the demo from
-# requirements.lock, the test from requirements-test.lock, which holds the same versions and the tools beside them.
-# `make bench`, `make bench-memory`, `make bench-store` and their long forms race the peers too, in an environment of their own from requirements-bench.lock.
+# The main commands are `make demo` and `make test`. Both install packages into the same environment, with checked hashes: the demo from
+# requirements.lock, the tests from requirements-test.lock, which adds tools to the same versions.
+# `make bench`, `make bench-memory`, `make bench-store` and their long forms also run the peers, in another environment, from requirements-bench.lock.
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
@@ -14,7 +14,7 @@ COMPILE := uv pip compile pyproject.toml --extra worker --extra broker --extra b
 demo: $(STAMP)
 	$(BIN)/sightline demo
 
-# Four files at once, those with a broker first (`tests/conftest.py`): they wait more than they compute.
+# Four test files run at the same time, those with a broker first (`tests/conftest.py`), because they wait more than they compute.
 test: $(TEST_STAMP) chromium
 	$(BIN)/ruff format --check --quiet
 	$(BIN)/ruff check
@@ -31,11 +31,11 @@ chromium:
 		echo "found no Chromium: tests in a browser are skipped (README.md, Two commands)"; \
 	fi
 
-# What takes minutes: a store that grows to 3 million rows at a small limit of memory, three nodes, tokens of a minute, versions before.
+# Tests that take minutes: a store that grows to 3 million rows with little memory, three nodes, tokens valid for a minute, earlier versions.
 test-slow: $(TEST_STAMP)
 	$(BIN)/pytest -m slow
 
-# A wheel is built and installed into an empty environment of each Python from 3.11 to 3.14 that is here; a minute or two each.
+# Builds a wheel and installs it into an empty environment for each available Python from 3.11 to 3.14; a minute or two each.
 matrix: $(TEST_STAMP)
 	$(BIN)/python -m tests.matrix
 
@@ -57,7 +57,7 @@ $(TEST_STAMP): requirements-test.lock pyproject.toml
 $(BENCH_STAMP): requirements-bench.lock pyproject.toml
 	$(INSTALL)
 
-# The races alone; with everything that is measured beside them but memory; and memory, which takes twenty minutes.
+# `bench` runs the races only, `bench-full` all measurements except memory, and `bench-memory` memory, which takes twenty minutes.
 bench: $(BENCH_STAMP)
 	$(BENCH_BIN)/python -m bench
 
@@ -67,22 +67,22 @@ bench-full: $(BENCH_STAMP)
 bench-memory: $(BENCH_STAMP)
 	$(BENCH_BIN)/python -m bench memory
 
-# The store at 10 and at 100 million event-level edges; FROM=STORE copies the rows of a demo that was played before.
+# The store with 10 and with 100 million event-level edges; FROM=STORE copies the rows of an earlier demo.
 bench-store: $(BENCH_STAMP)
 	$(BENCH_BIN)/python -m bench.store $(if $(FROM),--from $(FROM))
 
 bench-store-full: $(BENCH_STAMP)
 	$(BENCH_BIN)/python -m bench.store --full $(if $(FROM),--from $(FROM))
 
-# The whole pipeline under random kills, freezes, restarts and a full disk, each round counted by the ledger and compared with a replay.
-# With KIND=pauses it is put to sleep again and again, and woken up in a world that has changed.
+# The whole pipeline under random kills, freezes, restarts and a full disk; the ledger checks each round, and a replay is compared with it.
+# With KIND=pauses it is stopped again and again, and its surroundings have changed when it starts.
 SEED ?= 1
 ROUNDS ?= 3
 KIND ?= faults
 chaos: $(TEST_STAMP)
 	$(BIN)/python -m tests.recovery --kind $(KIND) --seed $(SEED) --rounds $(ROUNDS)
 
-# What could fail seldom, again and again on busy processors; it takes hours, and goes on where it was stopped.
+# Repeats tests that could fail rarely, on busy processors; this takes hours and continues where it was stopped.
 soak: $(TEST_STAMP)
 	$(BIN)/python -m tests.soak
 
@@ -92,7 +92,7 @@ docs: $(TEST_STAMP)
 	$(BIN)/python -m tests.docs.test_policies
 	$(BIN)/python -m tests.docs.test_python
 
-# Each begins as a copy of the one that has it all, so that all three hold the same versions wherever the peers allow it.
+# Each file starts as a copy of the most complete one, so that all three have the same versions where the peers allow it.
 lock:
 	$(COMPILE) --extra test --output-file requirements-test.lock
 	cp requirements-test.lock requirements.lock

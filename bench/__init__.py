@@ -1,4 +1,4 @@
-"""Benchmarks: Sightline beside what a Python user would pick instead.
+"""Benchmarks: Sightline compared with the alternatives that a Python user would choose.
 
-What each does in a second, in one run on one machine.
+Throughput of each is measured in the same run on the same machine.
 """

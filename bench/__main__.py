@@ -1,4 +1,4 @@
-"""What Sightline does in a second, costs and takes, beside what one would pick instead.
+"""Throughput, cost and memory of Sightline, compared with alternatives.
 
 `make bench`, `make bench-full` and `make bench-memory` run it.
 """
@@ -38,7 +38,7 @@ _RACES = "races"
 
 
 def _parts(memory_minutes: float) -> Mapping[str, Callable[[Path], Measured]]:
-    """What is measured beside the races, by name; each gets a directory that is not there yet."""
+    """Measurements other than the races, by name; each gets a path where no directory exists yet."""
     return {
         "sizes": lambda _directory: sizes(STAGE_BATCHES),
         "policy": lambda _directory: policy(STAGE_BATCHES),
@@ -89,7 +89,7 @@ def main(
     A part is one of races, sizes, policy, stages, scale, latency, memory, tls, rest and stalls.
     """
     began_s = time.perf_counter()
-    # Asked to end otherwise than by Ctrl-C it must not leave a broker behind either.
+    # Other signals than Ctrl-C must not leave a broker behind either.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     rounds = 1 if tiny else rounds
@@ -122,7 +122,7 @@ def main(
 
 
 def _narrowed(asked: Sequence[Race], only: Sequence[str], skipped: Mapping[str, str]) -> list[Race]:
-    """Races with the subjects that are asked for and can run here; none without any."""
+    """The races, limited to the requested subjects that can run here; races without any are left out."""
     narrowed = [
         replace(
             one,
@@ -138,7 +138,7 @@ def _narrowed(asked: Sequence[Race], only: Sequence[str], skipped: Mapping[str, 
 
 
 def _in_order(held: Sequence[Held]) -> list[Held]:
-    """A line for every bar that there is; those that this run did not measure say so."""
+    """One line per bar; a bar without a measurement in this run says so."""
     by_name = {one["bar"]: one for one in held}
     every: list[Bar] = [*(bar for asked in RACES for bar in asked.bars), *FIGURES]
     return [by_name.get(bar.name) or {"bar": bar.name, "asked": bar.asked} for bar in every]

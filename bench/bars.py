@@ -1,4 +1,4 @@
-"""What is asked for: each bar with the figures that were measured for it, and whether it is missed."""
+"""Bars: figures that are required, with their measurements and whether they are missed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NOT_MEASURED = "not measured in this run"
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A figure that is asked for: at least `least`, at most `most`, or between both, in `unit`."""
+    """A required figure: at least `least`, at most `most`, or between both, in `unit`."""
 
     name: str
     least: float | None = None
@@ -32,10 +32,10 @@ class Bar:
         return ", ".join(bounds)
 
     def held(self, figures: Sequence[float]) -> Held:
-        """The bar beside its figures, one a round.
+        """The bar with its measurements, one per round.
 
-        It is missed when the whole interval from the lower to the upper quartile lies on the wrong side: what
-        rounds of one machine cannot tell apart is no miss, and no proof either.
+        It is missed if the whole interval from the lower to the upper quartile is on the wrong side. A
+        difference that the rounds of a machine cannot show is no miss, and no proof either.
         """
         low, middle, high = quartiles(figures)
         missed = (self.least is not None and high < self.least) or (self.most is not None and low > self.most)
@@ -51,7 +51,7 @@ class Bar:
 
 
 def quartiles(figures: Sequence[float]) -> tuple[float, float, float]:
-    """Lower quartile, median and upper quartile; one figure is all three."""
+    """Lower quartile, median and upper quartile; a single figure is all three."""
     if len(figures) == 1:
         return figures[0], figures[0], figures[0]
     low, middle, high = quantiles(figures, n=4, method="inclusive")
@@ -63,7 +63,7 @@ def _short(figure: float) -> float:
 
 
 def shown(figure: float) -> str:
-    """A figure as text: of large ones no fraction, and none written with an exponent."""
+    """A figure as text: large ones without decimals, none with an exponent."""
     return f"{figure:,.0f}" if abs(figure) >= 1000 else f"{figure:g}"
 
 
@@ -79,7 +79,7 @@ FIGURES = (BYTES_20, BYTES_160, DEVICES, VISIBLE, REST, WORKER, FLAT, WATCHED)
 
 
 class Measured(NamedTuple):
-    """What one part of the bench found: its tables by title, and the bars that it has figures for."""
+    """Results of one part of the bench: tables by title, and figures for bars."""
 
     tables: Mapping[str, Rows]
     bars: Sequence[Held] = ()

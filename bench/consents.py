@@ -1,8 +1,8 @@
-"""What stands on glasses.consents before a load begins: its devices paired, and a consent of each wearer.
+"""Contents of glasses.consents before a load begins: paired devices, and a consent of each wearer.
 
-As if each device had said so in its first event, so that all subjects of a race get the same batches.
-Nobody agrees to training: at a thousand times the pace of life, fitting models would take the processors from
-what is measured.
+It is as if each device had sent its consent in its first event, so all subjects of a race get the same
+batches. Nobody consents to training: at a thousand times the normal speed, fitting models would take the
+processors from what is measured.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _TRAINING = "ai:ModelTraining"
 
 
 def said(policy: Policy, device_count: int = DEVICES) -> list[Outgoing]:
-    """Records of glasses.consents: each device of the load paired, and its wearer's consent number 1."""
+    """Records of glasses.consents: each device of the load is paired, and its wearer consents once."""
     purposes, records = sorted(set(policy.vocabulary.purposes) - {_TRAINING}), list[Outgoing]()
     for turn, device in enumerate(devices(device_count)):
         wearer, event = f"w{turn}", f"{device}/consent-change/0"
@@ -35,7 +35,7 @@ def said(policy: Policy, device_count: int = DEVICES) -> list[Outgoing]:
 
 
 def known(policy: Policy, device_count: int = DEVICES) -> Consents:
-    """The same, as a worker has read it."""
+    """The same records, as a worker has read them."""
     found = Consents()
     for offset, one in enumerate(said(policy, device_count)):
         learn_consent(found, StoredRecord(offset, 0, one.key, one.value))
@@ -43,5 +43,5 @@ def known(policy: Policy, device_count: int = DEVICES) -> Consents:
 
 
 async def publish(broker: str, policy: Policy, device_count: int = DEVICES) -> None:
-    """Write it, before any worker starts."""
+    """Publish the records, before any worker starts."""
     await publish_now(broker, said(policy, device_count))

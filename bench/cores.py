@@ -1,6 +1,6 @@
 """Cores that only the bench runs, on the worker's own transport.
 
-What each part of the pipeline costs is what it adds to these.
+The cost of a part of the pipeline is the difference from these.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _PASSES = Flow("allow", True, "bench", "enforcing", "")
 
 
 class ForwardCore(WholeState[None]):
-    """The peers' work: two headers added, forwarded; nothing is decoded and nothing remembered."""
+    """The same work as the peers: add two headers and forward; nothing is decoded or remembered."""
 
     def __init__(self, target: str) -> None:
         self._target = target
@@ -69,10 +69,10 @@ class ForwardCore(WholeState[None]):
 
 
 class ZonesCore(LiveGlasses):
-    """The first stage alone: decode, check, tag, lineage."""
+    """The zones stage alone: decode, check, tag, lineage."""
 
     def empty(self, partition: int) -> PartitionState:
-        """Nobody seen; what was said before the worker began is taken up."""
+        """No devices yet; consents from before the worker's start are taken up."""
         return dataclasses.replace(super().empty(partition), consents_taken=self.followed.consents.offset)
 
     async def process(
@@ -102,10 +102,10 @@ class ZonesCore(LiveGlasses):
 
 
 class _OneZone(Policy):
-    """A policy that looks at nothing: every event has the same tag, every flow passes."""
+    """A policy that examines nothing: every event has the same tag, and every flow passes."""
 
     def __post_init__(self) -> None:
-        """Put constants where a policy looks its answers up."""
+        """Put constants where a policy looks up its results."""
         super().__post_init__()
         tag, label = Tag(self.zones[0].name, "bench", bytes(LABEL_BYTES), ""), bytes(LABEL_BYTES)
         self.tag_of = lru_cache(maxsize=ATTRIBUTE_COMBINATIONS_MAX)(lambda *_: tag)

@@ -1,4 +1,4 @@
-"""Reading back what a subject committed, after it has done so; and the rate, by the broker's own clock."""
+"""Read the output that a subject committed, and compute its rate from the broker's timestamps."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from streams.connection.connect import administering
 from streams.demo import Part
 from streams.topology import PARTITIONS_DEFAULT, Topic
 
-#: Between two looks at the end of the output (one small request): records are read only when there are enough
-#: of them.
+#: Pause between checks of the end of the output (one small request); records are read only when there are
+#: enough of them.
 _PAUSE_S = 0.2
 
 
 async def create(broker: str, names: Sequence[str], topics: Sequence[Topic] = ()) -> None:
-    """Create output topics whose records carry the time at which the broker appended them.
+    """Create output topics whose records have the broker's append time.
 
-    `topics` give further configuration.
+    `topics` have additional configuration.
     """
     configs: dict[str, Mapping[str, str]] = {
         **{name: {} for name in names},
@@ -50,7 +50,7 @@ async def create(broker: str, names: Sequence[str], topics: Sequence[Topic] = ()
 
 
 async def remove(broker: str, name: str) -> None:
-    """Remove an output topic: dozens of runs would fill the disk."""
+    """Remove an output topic, because dozens of runs would fill the disk."""
     async with administering(broker) as admin:
         await admin.delete_topics([name])
 
@@ -59,12 +59,12 @@ async def remove(broker: str, name: str) -> None:
 class Counted:
     """Committed output of one subject in one round.
 
-    `batches_per_s` is the slope of the straight line through (append time, how many so far): neither the
-    start of the subject nor where its transactions are cut weighs in. `first_s` is how long after the start
-    the first output was seen. `repeated` are outputs of batches that were written before; `checksum` is
-    XXH3-64 over the sorted ids: equal work, equal sum. `cpu_us` and `broker_cpu_us` are CPU time a batch, the
-    slope of the seconds used over what was written (0 when all of it was committed at once); `cpu_s` and
-    `broker_cpu_s` are all seconds used so far.
+    `batches_per_s` is the slope of the regression line through (append time, number so far), so neither the
+    subject's start nor the boundaries of its transactions have an influence. `first_s` is the time from the
+    start to the first output. `repeated` counts outputs of batches that were written before; `checksum` is
+    XXH3-64 over the sorted ids: equal work has an equal sum. `cpu_us` and `broker_cpu_us` are CPU time per
+    batch: the slope of the CPU time over the batches written (0 if all were committed at once). `cpu_s` and
+    `broker_cpu_s` are the total CPU time so far, in seconds.
     """
 
     batches: int
@@ -79,9 +79,9 @@ class Counted:
 
 
 class Output:
-    """One topic from its end at the time of entering.
+    """One topic, from its end at the time of entering the block.
 
-    It says how much is committed, and the ids with their append times.
+    It tells how many records are committed, and their ids with append times.
     """
 
     def __init__(self, broker: str, topic: str) -> None:
@@ -111,15 +111,15 @@ class Output:
         await self._consumer.stop()
 
     async def ends(self) -> dict[TopicPartition, int]:
-        """Offset behind the last committed record (or its marker) by partition."""
+        """Offset after the last committed record (or its marker) by partition."""
         return dict(await self._consumer.end_offsets(self._tps))
 
     async def written(self) -> int:
-        """How many records are committed, with a marker a transaction."""
+        """Number of committed records, including one marker per transaction."""
         return sum(end - self._begin[tp] for tp, end in (await self.ends()).items())
 
     async def read(self) -> None:
-        """Read what is committed now."""
+        """Read what is committed so far."""
         ends = await self.ends()
         while short := [tp for tp, end in ends.items() if await self._consumer.position(tp) < end]:
             for tp, some in (
@@ -134,9 +134,9 @@ class Output:
 async def count(
     output: Output, wanted: Collection[bytes], parts: Sequence[Part], broker_pid: int | None, timeout_s: float
 ) -> Counted:
-    """Wait until every id of `wanted` has come from the subject's processes.
+    """Wait until the subject's processes have written every id of `wanted`.
 
-    TimeoutError when that does not happen within `timeout_s` seconds, or one of them ends.
+    TimeoutError if that takes more than `timeout_s` seconds, or if one of them ends.
     """
     started_s, first_s = clock.monotonic_s(), 0.0
     used: list[tuple[int, float, float]] = []
@@ -178,15 +178,15 @@ def missing_from(output: Output, wanted: Collection[bytes]) -> set[bytes]:
 
 
 def rate(times_ms: Sequence[int]) -> float:
-    """Records a second: the slope of their number over their append times.
+    """Records per second: the slope of their number over their append times.
 
-    It is 0 when all came in one millisecond.
+    It is 0 if all have the same millisecond.
     """
     return _slope(sorted(times_ms), range(1, len(times_ms) + 1)) * 1000
 
 
 def _slope(x: Sequence[float], y: Sequence[float]) -> float:
-    """Slope of the straight line through points (least squares); 0 when all have one x."""
+    """Slope of the regression line through points (least squares); 0 if all have the same x."""
     return linear_regression(x, y).slope if len(set(x)) > 1 else 0.0
 
 

@@ -1,4 +1,4 @@
-"""What one device costs at rest, and how long nothing comes out after a worker or the broker was killed."""
+"""CPU for one device at rest, and the time without output after a worker or the broker was killed."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from streams.topology import CAPTURED, PARTITIONS_DEFAULT, ZONED
 
 _DEVICES, _PER_S = 40, 200.0
 _CALM_S, _WATCH_S = 6.0, 20.0
-#: A broker compiles what it does often for a minute; one that runs for days has done so.
+#: A broker compiles frequent code during its first minute; one that has run for days does not.
 _REST_SKIP_S = 75.0
 
 
 async def rest(directory: Path, seconds: float) -> Measured:
-    """CPU of all processes, in cores, over `seconds` seconds once all has run for a minute.
+    """CPU of all processes, in cores, over `seconds` seconds, after all have run for a minute.
 
-    Some 60 batches/s come in real time. One device with all its sensors sends as many; the simulator's has
-    fewer, so there are two of it.
+    Some 60 batches/s arrive in real time. A real device with all its sensors sends as many; simulated devices
+    have fewer sensors, so there are two.
     """
     async with rig(directory) as made:
         made.work()
@@ -74,7 +74,7 @@ async def _captured(broker: str) -> int:
 
 
 async def stalls(directory: Path, say: Say) -> Measured:
-    """Longest time without output of a partition: after SIGKILL of one of two workers, and of the broker."""
+    """Longest time without output of any partition: after SIGKILL of one of two workers and of the broker."""
     async with rig(directory) as made:
         for name in ("worker-0", "worker-1"):
             made.work(name, "--agent", "stall")
@@ -119,7 +119,7 @@ async def stalls(directory: Path, say: Say) -> Measured:
 
 
 def _longest_s(times: list[list[int]], from_ms: int, to_ms: int) -> float:
-    """Longest pause of any partition between two instants, at which the pauses are cut."""
+    """Longest pause of any partition between two instants, which also bound the pauses."""
     longest = 0
     for some in times:
         edges = [from_ms, *(at_ms for at_ms in some if from_ms <= at_ms <= to_ms), to_ms]
@@ -128,7 +128,7 @@ def _longest_s(times: list[list[int]], from_ms: int, to_ms: int) -> float:
 
 
 def _first_s(times: list[list[int]], from_ms: int) -> float:
-    """Time until the last partition had its first output after an instant; infinite when one had none."""
+    """Time from an instant until every partition had output; infinite if one had none."""
     return (
         max(
             min((at_ms - from_ms for at_ms in some if at_ms > from_ms), default=float("inf"))

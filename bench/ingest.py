@@ -1,7 +1,7 @@
-"""How fast the store's writer takes lineage in, JSON decoding included, while readers ask.
+"""How fast the store's writer takes lineage in, JSON decoding included, while readers ask questions.
 
-The load is lineage as the agents write it: a scenario of the simulator, replayed into the records that its
-fetches would have written, and repeated under other names. The writer and each reader are processes.
+The load is lineage as the agents write it: a simulated scenario, replayed into the records that its fetches
+would have written, and repeated under other names. The writer and each reader are processes.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from streams.topology import LINEAGE
 
 ROWS, READERS = 1_000_000, 8
 _SCENARIO, _DEVICES, _DURATION_S = "commute", 2, 900
-#: Of scenario time a fetch: what a worker fetches when it has some 150 batches to do at a time, as in a demo.
+#: Scenario time per fetch: as long as a worker takes when it has some 150 batches at a time, as in a demo.
 _FETCH_NS = 3_000_000_000
 _IDLE_S, _FIRST_POLLS = 12.0, 3
 _NAMES = (b'"g1"', b'"g2"', b'"w1"', b'"w2"')
@@ -71,7 +71,7 @@ def lineage(directory: Path, duration_s: int = _DURATION_S) -> list[Outgoing]:
 
 
 def renamed(records: Sequence[Outgoing], copies: int) -> Iterator[StoredRecord]:
-    """The records `copies` times, each time of other devices and wearers; models and policies stand once."""
+    """The records `copies` times, each with other devices and wearers; models and policies occur once."""
     offset = 0
     for number in range(copies):
         for record in records:
@@ -86,7 +86,7 @@ def renamed(records: Sequence[Outgoing], copies: int) -> Iterator[StoredRecord]:
 
 
 def rows_of(records: Sequence[Outgoing | StoredRecord]) -> int:
-    """Rows of all tables in some records."""
+    """Number of rows of all tables in some records."""
     return sum(
         len(next(iter(block["each"].values())))
         for record in records
@@ -96,10 +96,10 @@ def rows_of(records: Sequence[Outgoing | StoredRecord]) -> int:
 
 
 def measure(directory: Path, rows: int, readers: int, say: Say) -> dict[str, Any]:
-    """Rows/s that one writer takes in and publishes while readers ask, its memory, and their patience.
+    """Rows/s that one writer takes in and publishes while readers ask, its memory, and how long readers wait.
 
-    `directory` is for what is made meanwhile. Each reader asks once a second for the ancestors of an answer,
-    with the role `analyst`, of the newest epoch: first of a store that rests, then of one that grows.
+    `directory` is for temporary files. Each reader asks once a second for the ancestors of an answer, with
+    the role `analyst`, in the newest epoch: first while the store is at rest, then while it grows.
     """
     records = lineage(directory)
     store, load_file = directory / "store", directory / "load"
@@ -120,7 +120,7 @@ def measure(directory: Path, rows: int, readers: int, say: Say) -> dict[str, Any
 
 
 def polls(records: Iterator[StoredRecord]) -> Iterator[list[StoredRecord]]:
-    """Records as the writer gathers them when many wait."""
+    """Records in groups as the writer gathers them when many wait."""
     some: list[StoredRecord] = []
     size = 0
     for record in records:
@@ -145,7 +145,7 @@ def _write(store: Path, load_file: Path, polls_max: int) -> dict[str, Any]:
 
 
 def _asked(store: Path, readers: int, meanwhile: Callable[[], Any]) -> dict[str, float]:
-    """How long readers waited for an answer, ms, while something else is done, and what cores they took."""
+    """Run the work; return how long readers waited for answers meanwhile, ms, and the cores they used."""
     command = [sys.executable, "-m", "bench.ingest", "ask", str(store)]
     waits: list[float] = []
     cpu_s, began_s = 0.0, clock.monotonic_s()
@@ -177,7 +177,7 @@ def _asked(store: Path, readers: int, meanwhile: Callable[[], Any]) -> dict[str,
 
 
 async def _take_in(store: Path, load_file: Path, polls_max: int) -> dict[str, Any]:
-    """Take in the polls of a file that the store has not; figures about all of them."""
+    """Take in those polls of a file that are not in the store yet; return figures about all of them."""
     writer = Writer.open(store)
     storing = Storing(RetryingWriter(writer, partial(click.echo, err=True), lambda _s: True))
     collecting = asyncio.create_task(collect_cycles())
@@ -205,9 +205,9 @@ async def _take_in(store: Path, load_file: Path, polls_max: int) -> dict[str, An
 
 
 def _ask(store: Path) -> dict[str, Any]:
-    """Ask once a second until told to end; how long each answer took, ms, opening the store included.
+    """Ask once a second until told to stop; return the time of each answer, ms, including opening the store.
 
-    And the CPU that this took, seconds.
+    The CPU time for this, in seconds, is returned too.
     """
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
@@ -215,7 +215,7 @@ def _ask(store: Path) -> dict[str, Any]:
         rows = opened.sql("SELECT id FROM event_records WHERE kind = 'answer' ORDER BY id").rows
     click.echo("ready")
     waits, used_s = list[float](), time.process_time()
-    # Readers do not ask at the same moment, nor all of them for the same answer.
+    # Readers ask at different moments and for different answers.
     own = os.getpid()
     while not ended.wait(1.0 if waits else own % 100 / 100):
         began_s = clock.monotonic_s()
@@ -226,7 +226,7 @@ def _ask(store: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    """`write STORE LOAD POLLS` and `ask STORE` are its processes; without arguments: measure, and say it."""
+    """Run as a subprocess with `write STORE LOAD POLLS` or `ask STORE`; without arguments, measure."""
     match sys.argv[1:]:
         case ["write", store, load_file, polls_max]:
             found: Any = asyncio.run(_take_in(Path(store), Path(load_file), int(polls_max)))

@@ -1,4 +1,4 @@
-"""From sent to visible in a published epoch, and memory, at parts of the rate that a set-up sustains."""
+"""Latency from sending to a visible epoch, and memory, at fractions of the rate that a set-up sustains."""
 
 from __future__ import annotations
 
@@ -22,8 +22,7 @@ from streams.queries.store import Store
 DEVICES = 100
 SHARES, _HELD_SHARE = (0.1, 0.5, 0.9), 0.5
 LEVEL_S, FLOOD_S, SAMPLE_S = 20.0, 16.0, 5.0
-#: Batches that may be on their way while the sustainable rate is sought: enough that no stage ever waits for
-#: the sender.
+#: Batches under way while the sustainable rate is measured: enough that no stage ever waits for the sender.
 _UNDER_WAY_MAX = 20_000
 _TOP_UP_S = 0.1
 _EVENTS = """SELECT source, "first", "count", epoch FROM events
@@ -31,7 +30,7 @@ _EVENTS = """SELECT source, "first", "count", epoch FROM events
 
 
 async def latency(directory: Path, say: Say) -> Measured:
-    """From sent to visible: one worker, one writer, one broker and a sender on the same cores."""
+    """Latency from sending to visibility: a worker, a writer, a broker and a sender on the same cores."""
     async with rig(directory) as made, _flooded(made, IMU_20, say) as (load, visible, sustained):
         levels = [await _level(made, load, visible, share, sustained) for share in SHARES]
     title = f"Sent to visible in a published epoch, {IMU_20.about} ({sustained:,.0f} batches/s sustained)"
@@ -40,7 +39,7 @@ async def latency(directory: Path, say: Say) -> Measured:
 
 
 async def memory(directory: Path, minutes: float, say: Say) -> Measured:
-    """Memory by process at nine tenths of what the set-up sustains of all that glasses send."""
+    """Memory by process at nine tenths of the sustainable rate of all kinds that glasses send."""
     async with rig(directory) as made, _flooded(made, GLASSES, say) as (load, _, sustained):
         rows, watched_minutes = await _watched(made, load, SHARES[-1] * sustained, minutes)
     title = (
@@ -58,7 +57,7 @@ async def memory(directory: Path, minutes: float, say: Say) -> Measured:
 
 @contextlib.asynccontextmanager
 async def _flooded(made: Rig, traffic: Traffic, say: Say) -> AsyncIterator[tuple[Load, Visible, float]]:
-    """A worker and a writer, the load that comes to them, who watches their store, and what they sustain."""
+    """A worker and a writer under a load, a watcher of their store, and the rate that they sustain."""
     made.work()
     made.write_store()
     await made.ready()
@@ -70,7 +69,7 @@ async def _flooded(made: Rig, traffic: Traffic, say: Say) -> AsyncIterator[tuple
 
 
 async def _sustained(made: Rig, load: Load, visible: Visible) -> float:
-    """Batches/s that become visible while the sender always has more; the first third does not count."""
+    """Batches/s that become visible while the sender never pauses; the first third is not counted."""
     began_s = clock.monotonic_s()
     found: list[tuple[float, int]] = []
     while (at_s := clock.monotonic_s() - began_s) < FLOOD_S:
@@ -113,7 +112,7 @@ async def _level(made: Rig, load: Load, visible: Visible, share: float, sustaine
 
 
 async def _watched(made: Rig, load: Load, per_s: float, minutes: float) -> tuple[Rows, float]:
-    """RSS by process: at the start, at most, its slope over the last four fifths; and the minutes seen."""
+    """RSS by process: first, highest, its slope over the last four fifths; and the duration in minutes."""
     sampled: list[tuple[float, dict[str, float]]] = []
 
     async def sample() -> None:

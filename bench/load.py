@@ -1,4 +1,4 @@
-"""How a load is written: by one sender, once for all subjects, or at a pace."""
+"""Writing a load: by one sender, either at once for all subjects or at a steady rate."""
 
 from __future__ import annotations
 
@@ -18,20 +18,19 @@ from streams.events.headers import envelope
 from streams.topology import PARTITIONS_DEFAULT
 
 DEVICES = 8
-#: Capture times end this long ago: young enough that Kafka keeps them, old enough that none lies in the
-#: future.
+#: Age of the last capture time: young enough for Kafka to keep the records, and not in the future.
 AGE_NS = 3_600_000_000_000
 _PACKED = 200
 _HELD_MAX_MS = 300_000
 
 
 class Sender:
-    """Writes batches to one topic as a fleet of devices would: idempotent, acks=all, zstd.
+    """Writes batches to one topic like a fleet of devices: idempotent, acks=all, zstd.
 
-    Delivery: at least once; `send` returns what tells when the broker has acknowledged. Records are packed
-    here by partition, which costs a fifth of `producer.send`, so that the sender takes little of the cores
-    that it shares with what is measured. With `held`, a name, all of it is one transaction: who reads
-    committed sees nothing before `release`, and then everything at once.
+    Delivery: at least once; `send` returns futures that complete when the broker has acknowledged. Records
+    are packed here by partition, which costs a fifth of `producer.send`, so the sender takes few of the cores
+    that it shares with what is measured. With `held`, a name, everything is one transaction: readers of
+    committed records see nothing before `release`, and then everything at once.
     """
 
     def __init__(self, broker: str, topic: str, held: str = "") -> None:
@@ -53,14 +52,14 @@ class Sender:
         return self
 
     async def release(self) -> None:
-        """Let everybody see what was held."""
+        """Commit what was held, so that readers see it."""
         await self._producer.commit_transaction()
 
     async def __aexit__(self, *_exc: object) -> None:
         await self._producer.stop()
 
     async def send(self, some: Iterable[Batch]) -> list[asyncio.Future[Any]]:
-        """Hand batches to the producer, in order; one future a packed partition."""
+        """Pass batches to the producer, in order; one future per packed partition."""
         packed: dict[int, Any] = {}
         for batch in some:
             partition = partition_of(batch.source, PARTITIONS_DEFAULT)
@@ -90,7 +89,7 @@ async def fill(
 ) -> Mapping[int, list[bytes]]:
     """Write the first `number` batches of a traffic; return their ids by partition, in order.
 
-    It returns once all are acknowledged.
+    It returns when all are acknowledged.
     """
     ids: dict[int, list[bytes]] = {}
     load = traffic.batches(0, number, start_ns, device_count)

@@ -1,4 +1,4 @@
-"""What a process has had in memory at most."""
+"""The highest memory use of a process."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _STATUS = Path("/proc/self/status")
 
 
 def peak_mb() -> float:
-    """Most memory that this process ever had resident, in MB.
+    """Highest resident memory that this process ever had, in MB.
 
-    Linux keeps what the starting process had at most, of which `getrusage` tells, for the program that is
-    started; only what the kernel says of the memory itself begins anew with it.
+    On Linux, `getrusage` inherits the maximum of the process that started this program; only the kernel's
+    statistics of the memory itself begin anew with the program.
     """
     if _STATUS.exists():
         found = re.search(r"^VmHWM:\s+(\d+) kB$", _STATUS.read_text(encoding="ascii"), re.MULTILINE)

@@ -1,6 +1,6 @@
-"""Writes the figures of `docs/performance.md` from the newest kept results: `python -m bench.page`.
+"""Writes the figures of `docs/performance.md` from the newest stored results: `python -m bench.page`.
 
-What stands between its marks is made here, and a test makes it again; the rest is written by hand.
+The text between its marks is generated here, and a test compares it; the rest is written by hand.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ Result = Mapping[str, Any]
 
 
 def newest(directory: Path = RESULTS) -> Result | None:
-    """Each race and each figure of a bar as it was measured last, with the runs that they are of.
+    """The last measurement of each race and of each bar's figure, with the runs that they are from.
 
-    None where no result has any.
+    None if no result has any.
     """
     races: dict[str, tuple[Result, str]] = {}
     bars: dict[str, tuple[Result, str]] = {}
     for file in sorted(directory.glob("2*.json")):
         result = orjson.loads(file.read_bytes())
         if "races" not in result:
-            continue  # of the time when there was one table
+            continue  # from the time when there was one table
         run = _run(result)
         races |= {name: (race, run) for name, race in result["races"].items()}
         bars |= {held["bar"]: (held, run) for held in result["bars"] if "median" in held}
@@ -56,7 +56,7 @@ def _run(result: Result) -> str:
 
 
 def figures(result: Result) -> str:
-    """The part of the page that is made: a table of equal work, one of all else, one of the bars."""
+    """The generated part of the page: a table of equal work, one of everything else, one of the bars."""
     equal = list(_subjects(result, of_equal_work=True))
     other = list(_subjects(result, of_equal_work=False))
     asked = [*(bar for race in RACES for bar in race.bars), *FIGURES]
@@ -106,7 +106,7 @@ def written(page: str, result: Result) -> str:
 
 
 def main() -> None:
-    """Write the page anew, where a result has a race."""
+    """Rewrite the page if a result has a race."""
     result = newest()
     if result is not None:
         PAGE.write_text(written(PAGE.read_text("utf-8"), result), encoding="utf-8")

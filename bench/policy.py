@@ -1,6 +1,6 @@
-"""Tag and decision of a batch: as the pipeline makes them, beside CEL asked every time and beside Cedar.
+"""Tag and decision of a batch: in the pipeline, by evaluating CEL every time, and by Cedar.
 
-Also what a policy of 1,000 rules costs.
+The cost of a policy of 1,000 rules is measured too.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from streams.topology import STORE, ZONED
 
 SINKS = (ZONED, STORE)
 RULES, ZONES = 1000, 50
-#: How many batches a subject decides, by what one takes.
+#: Share of the batches that each subject decides, chosen by its cost per batch.
 _SHARES = {"sightline": 1.0, "CEL, every batch": 0.1, "CEL, every event": 0.01, "Cedar, every batch": 0.02}
 Decide = Callable[[Sequence[Batch]], list[bool]]
 
@@ -42,7 +42,7 @@ Decide = Callable[[Sequence[Batch]], list[bool]]
 def policy(number: int) -> Measured:
     """Tables: the cost of `number` batches of one zone, and of a policy of 1,000 rules.
 
-    The former is in µs a batch and µs an event.
+    The first table is in µs per batch and µs per event.
     """
     household = load("household")
     start_ns = clock.now_ns() - AGE_NS - span_ns(IMU_20, number, DEVICES)
@@ -72,7 +72,7 @@ def policy(number: int) -> Measured:
 
 
 def subjects(made: Policy) -> dict[str, Decide]:
-    """What decides, by name; each says for every batch whether it may pass."""
+    """Functions that decide, by name; each returns for every batch whether it may pass."""
     found: dict[str, Decide] = {
         "sightline": lambda some: pipeline(made, some),
         "CEL, every batch": by_cel(made, 1),
@@ -93,7 +93,7 @@ def _timed(decide: Decide, some: Sequence[Batch]) -> float:
 
 
 def pipeline(made: Policy, some: Sequence[Batch]) -> list[bool]:
-    """As the zones stage does it, stream by stream."""
+    """Decide as the zones stage does, stream by stream."""
     step, said = Step(), consents.known(made)
     known = PartitionConsents(said, said.offset, {})
     stretches: dict[str, Stretch] = {}
@@ -118,7 +118,7 @@ def pipeline(made: Policy, some: Sequence[Batch]) -> list[bool]:
 
 
 def by_cel(made: Policy, times: int) -> Decide:
-    """The policy's own conditions, asked `times` times a batch.
+    """Evaluate the conditions of the policy `times` times per batch.
 
     Zones from the highest rank down, then each sink and requirement.
     """
@@ -191,15 +191,15 @@ def by_cedar(made: Policy) -> Decide:
 
 
 def _cedar(text: str) -> str:
-    """A condition of equalities in Cedar's words."""
+    """A condition of equalities as a Cedar condition."""
     named = re.sub(rf"\b({'|'.join(DOMAINS)})\b(?=[^']*(?:'[^']*'[^']*)*$)", r"context.\1", text)
     return named.replace("'", '"')
 
 
 def large_text(rules: int = RULES, zones: int = ZONES) -> str:
-    """Household with `zones` zones and so many requirements that there are `rules` rules in all.
+    """The household policy with `zones` zones and enough requirements to have `rules` rules in all.
 
-    None of them touches the load.
+    None of the added rules applies to the load.
     """
     text = load("household").text
     streams = "".join(
@@ -221,7 +221,7 @@ def large_text(rules: int = RULES, zones: int = ZONES) -> str:
 
 
 def large(some: Sequence[Batch]) -> Rows:
-    """Load, decisions and memory of the large policy, beside the small one."""
+    """Loading, decisions and memory of the large policy, compared with the small one."""
     text = large_text()
     began_s = time.thread_time()
     made = parse(text, "large")
@@ -252,7 +252,7 @@ def _first_us(made: Policy) -> float:
 
 
 def _memory_mb(which: str) -> float:
-    """Memory of a process that has loaded one policy and decided a little."""
+    """Memory of a process that has loaded one policy and made a few decisions."""
     result = subprocess.run(
         [sys.executable, "-m", "bench.policy", which],
         capture_output=True,

@@ -1,4 +1,4 @@
-"""What a process costs: CPU seconds and resident memory, its children included."""
+"""Cost of a process: CPU seconds and resident memory, including its children."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ ROOT = Path(__file__).parents[1]
 
 
 def start(name: str, arguments: Iterable[str], directory: Path, *, says_ready: bool = False) -> Part:
-    """Start `python -m ARGUMENTS` in `directory`, where it keeps what it keeps and its log is."""
-    # The bench is no part of the installed package, and the process runs in a directory of its own.
+    """Start `python -m ARGUMENTS` in `directory`, which holds its files and its log."""
+    # The bench is not part of the installed package, and the process has another current directory.
     return Part.spawn(
         name,
         list(arguments),
@@ -36,9 +36,9 @@ def _family(pid: int) -> list[Any]:
 
 
 def cpu_s(pid: int | None) -> float:
-    """CPU seconds used so far, in user and in kernel mode, also by children that have ended.
+    """CPU seconds used so far, in user and in kernel mode, including children that have ended.
 
-    0 when there is no such process.
+    0 if there is no such process.
     """
     total = 0.0
     for process in _family(pid) if pid is not None else ():
@@ -51,9 +51,9 @@ def cpu_s(pid: int | None) -> float:
 
 
 def rss_mb(pid: int | None) -> float:
-    """Resident memory in MB, with what its children have for themselves; 0 when there is no such process.
+    """Resident memory in MB, plus the private memory of its children; 0 if there is no such process.
 
-    What a child shares (libraries, above all) is its parent's already.
+    Memory that a child shares (mainly libraries) is already counted for its parent.
     """
     total = 0
     for process in _family(pid) if pid is not None else ():

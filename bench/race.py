@@ -1,6 +1,6 @@
-"""The race: every subject works off the same batches, one at a time, in rounds.
+"""The race: every subject processes the same batches, one subject at a time, in rounds.
 
-The order turns with each round.
+The order rotates with each round.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Ids = Mapping[int, Sequence[bytes]]
 
 
 def run(asked: Race, directory: Path, rounds: int, say: Say, *, batches: int, tiny: bool) -> dict[str, Any]:
-    """One race on a broker of its own, so that all find the same one: its subjects and its bars."""
+    """Run one race on its own broker, with the same conditions for all subjects; return its bars too."""
     directory.mkdir()
     broker = EmbeddedBroker()
     try:
@@ -87,11 +87,11 @@ async def race(
     *,
     warm: bool = True,
 ) -> dict[str, list[Counted]]:
-    """Let each subject work off the load, `rounds` times; when `warm`, two of them once before, uncounted."""
+    """Let each subject process the load `rounds` times; if `warm`, two of them run once before, uncounted."""
     subjects = asked.subjects
     counted: dict[str, list[Counted]] = {subject.name: [] for subject in subjects}
     for subject in (AIOKAFKA, TRANSPORT) if warm else ():
-        # The broker compiles what it does often; whoever comes first would pay for it.
+        # The broker compiles frequent code at first, which would slow down the first subject.
         await _one(subject, broker, directory, part_of(ids, _WARM_SHARE), rounds)
     for number in range(rounds):
         at = number * (len(subjects) // rounds + 1) % len(subjects)
@@ -115,7 +115,7 @@ async def _one(
     try:
         return await _counted(subject, broker, directory, wanted, number)
     finally:
-        # Nobody reads it any more: a client asks again and again for a topic that has gone.
+        # Removed when it has no reader left, because clients request a missing topic again and again.
         await remove(broker.address, target)
 
 
@@ -158,7 +158,7 @@ def _summary(subject: Subject, asked: Race, counted: Sequence[Counted]) -> dict[
 
 
 def bars(asked: Race, counted: Mapping[str, Sequence[Counted]]) -> list[Held]:
-    """Each bar of a race whose subjects ran; a ratio is that of two rates within a round."""
+    """Each bar of a race whose subjects ran; a ratio compares two rates of the same round."""
     held = []
     for aim in asked.asked:
         ours = [one.batches_per_s for one in counted.get(aim.subject.name, ())]

@@ -1,4 +1,4 @@
-"""The races: which subjects run over which traffic, and the bars that their ratios are held against."""
+"""The races: which subjects process which traffic, and the bars for their ratios."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from bench.subjects import (
 )
 from bench.traffic import GLASSES, GLASSES_BINARY, IMU_20, IMU_20_BINARY, IMU_160_BINARY, Traffic
 
-#: The topic holds as many bytes of values more than anybody works off: clients read ahead up to 64 MB, and
-#: who may live from that looks faster than it is.
+#: The topic has this many more bytes of values than any subject processes. Clients read ahead up to 64 MB,
+#: and a subject that only processes such records would look faster than it is.
 READ_AHEAD_BYTES = 76_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """Rate of one subject over that of another, at least `least`."""
+    """The rate of one subject divided by that of another must be at least `least`."""
 
     subject: Subject
     over: Subject
@@ -40,7 +40,7 @@ class Ratio:
 
 @dataclass(frozen=True, slots=True)
 class Aim:
-    """Events a second of one subject, at least `events_per_s`."""
+    """The rate of one subject, in events per second, must be at least `events_per_s`."""
 
     subject: Subject
     events_per_s: float
@@ -48,9 +48,9 @@ class Aim:
 
 @dataclass(frozen=True, slots=True)
 class Race:
-    """One table: subjects that work off the same batches.
+    """One table: subjects that process the same batches.
 
-    `batches` are those that the fast ones work off in a round.
+    `batches` is the number that the fast subjects process in a round.
     """
 
     traffic: Traffic
@@ -60,7 +60,7 @@ class Race:
 
     @property
     def name(self) -> str:
-        """That of its traffic."""
+        """Name of its traffic."""
         return self.traffic.name
 
     def bar(self, asked: Ratio | Aim) -> Bar:
@@ -71,7 +71,7 @@ class Race:
 
     @property
     def bars(self) -> tuple[Bar, ...]:
-        """All that it is held against."""
+        """All bars of the race."""
         return tuple(map(self.bar, self.asked))
 
 

@@ -1,4 +1,4 @@
-"""What the bench says: the machine, one table, and the file it keeps."""
+"""Output of the bench: the machine, the tables, and the stored result."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _CAPTION = (
 
 
 def machine() -> dict[str, Any]:
-    """Versions, cores, memory, commit, load: what figures are worth nothing without."""
+    """Versions, cores, memory, commit, load, without which figures cannot be compared."""
     at = datetime.datetime.fromtimestamp(clock.now_ns() / 1e9, tz=datetime.UTC)
     return {
         "date": at.strftime("%Y-%m-%dT%H%MZ"),
@@ -81,7 +81,7 @@ def _git(*arguments: str) -> str:
 
 
 def keep(result: Mapping[str, Any], of: str = "") -> Path:
-    """Write the result to `bench/results`, under its date and what comes before it; return the file."""
+    """Write the result to `bench/results` under `of` and its date; return the file."""
     RESULTS.mkdir(exist_ok=True)
     file = RESULTS / f"{of}{result['date']}.json"
     file.write_bytes(orjson.dumps(result, option=orjson.OPT_INDENT_2) + b"\n")
@@ -89,7 +89,7 @@ def keep(result: Mapping[str, Any], of: str = "") -> Path:
 
 
 def equal_work(subjects: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Whether all subjects that worked off as many batches wrote the same ones, in every round."""
+    """Whether all subjects that processed the same number of batches wrote the same ones, in every round."""
     sums: dict[tuple[int, ...], set[tuple[str, ...]]] = {}
     for one in subjects.values():
         sums.setdefault(tuple(one["batches"]), set()).add(tuple(one["checksums"]))
@@ -97,7 +97,7 @@ def equal_work(subjects: Mapping[str, Mapping[str, Any]]) -> bool:
 
 
 def show(result: Mapping[str, Any]) -> None:
-    """Print each race as a table, then the bars, then what else was measured."""
+    """Print each race as a table, then the bars, then the other measurements."""
     for name, race in result["races"].items():
         _show_race(name, race, result)
     click.echo("Bars: the median of a figure of each round, and its quartiles; missed where both lie beyond")
@@ -150,7 +150,7 @@ def _show_race(name: str, race: Mapping[str, Any], result: Mapping[str, Any]) ->
 
 
 def bar_lines(bars: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
-    """One line a bar: what is asked, what was measured, and whether it is missed."""
+    """One line per bar: the requirement, the measurement, and whether it is missed."""
     return [
         {
             "bar": held["bar"],
@@ -179,7 +179,7 @@ def _machine_line(result: Mapping[str, Any]) -> str:
 
 
 def show_tables(result: Mapping[str, Any]) -> None:
-    """Print the machine and the tables of a result that has no race."""
+    """Print the machine and the tables of a result without a race."""
     click.echo(_machine_line(result))
     _tables(result)
 
@@ -191,7 +191,7 @@ def _tables(result: Mapping[str, Any]) -> None:
 
 
 def _cost(one: Mapping[str, Any]) -> str:
-    # What is committed all at once tells nothing about the time before.
+    # If everything is committed at once, there is no slope.
     return f"{one['cpu_us']:.0f} + {one['broker_cpu_us']:.0f}" if one["cpu_us"] else ""
 
 

@@ -1,6 +1,6 @@
 """Broker, workers and snapshots writer as processes, with a paced load.
 
-For what is measured over time instead of in a race.
+It is used for measurements over time, instead of races.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from streams.queries.status import Status
 from streams.topology import CAPTURED, ZONED
 
 _READY_WAIT_S = 60.0
-#: After every worker is ready a group may still deal out partitions.
+#: The group may still assign partitions after every worker is ready.
 _SETTLE_S = 4.0
 _TICK_S = 0.02
 _PACK_MAX = 500
@@ -39,9 +39,9 @@ _NUMBERS = 2**40
 
 @dataclass
 class Rig:
-    """One broker with its topics, and what runs on it.
+    """A broker with its topics, and the processes that use it.
 
-    `broker`, `worker`, `snapshots` are the names that figures are given under.
+    Figures are named `broker`, `worker` and `snapshots`.
     """
 
     directory: Path
@@ -66,7 +66,7 @@ class Rig:
         self.parts["snapshots"] = start("snapshots", arguments, self.directory, says_ready=True)
 
     async def ready(self) -> None:
-        """Wait until every worker has started and the group has dealt out its partitions."""
+        """Wait until every worker has started and the group has assigned its partitions."""
         deadline_s = clock.monotonic_s() + _READY_WAIT_S
         for name, part in self.parts.items():
             while part.ready is not None and not part.ready.is_ready():
@@ -79,7 +79,7 @@ class Rig:
         await asyncio.sleep(_SETTLE_S)
 
     def check(self) -> None:
-        """Raise when a process has ended that should run."""
+        """Raise if a process has ended that should run."""
         for name, part in self.parts.items():
             if part.process.poll() is not None:
                 raise click.ClickException(
@@ -101,15 +101,15 @@ class Rig:
         }
 
 
-#: Of any load on a rig.
+#: Highest number of devices in any load on a rig.
 DEVICES_MAX = 1000
 
 
 @contextlib.asynccontextmanager
 async def rig(directory: Path) -> AsyncIterator[Rig]:
-    """A rig with a broker of its own in `directory`, glasses.zoned with append times.
+    """A rig with its own broker in `directory`; glasses.zoned has append times.
 
-    Everything is stopped at the end.
+    Everything is stopped after the block.
     """
     directory.mkdir()
     made = Rig(directory)
@@ -126,12 +126,12 @@ async def rig(directory: Path) -> AsyncIterator[Rig]:
 
 
 class Load:
-    """Batches without end, numbered on over all calls.
+    """Batches without end; numbers continue over all calls.
 
-    It remembers when each was handed over and when it was acknowledged.
+    It records when each batch was handed over and when it was acknowledged.
 
-    `sent_ns` is the time of handing over by device, stream and first number. Capture times run with the
-    count, not with the clock.
+    `sent_ns` is the time of handing over by device, stream and first number. Capture times depend on the
+    count, not on the clock.
     """
 
     def __init__(self, broker: str, traffic: Traffic, device_count: int) -> None:
@@ -142,7 +142,7 @@ class Load:
         self._acks: set[asyncio.Future[object]] = set()
 
     async def hand_over(self, number: int) -> None:
-        """Hand `number` batches to the producer; returns before they are acknowledged."""
+        """Pass `number` batches to the producer; returns before they are acknowledged."""
         for _ in range(0, number, _PACK_MAX):
             some = list(islice(self._batches, min(number, _PACK_MAX)))
             number -= len(some)
@@ -154,7 +154,7 @@ class Load:
             self.sent += len(some)
 
     async def pace(self, per_s: float, seconds: float) -> None:
-        """Hand batches over at a steady rate."""
+        """Pass batches to the producer at a steady rate."""
         began_s, before = clock.monotonic_s(), self.sent
         while (passed_s := clock.monotonic_s() - began_s) < seconds:
             if (due := int(per_s * passed_s) - (self.sent - before)) > 0:
@@ -167,12 +167,12 @@ class Load:
 
 
 class Visible:
-    """Watches a store: when each epoch became visible, and how many captured batches the newest one holds."""
+    """Watches a store: when each epoch became visible, and the captured batches in the newest one."""
 
     def __init__(self, store: Path) -> None:
         self._store, self._status = store, Status(store)
         self._task: asyncio.Task[None] | None = None
-        #: Time at which the name `catalog.duckdb` was first seen to lead to an epoch, by its number.
+        #: Time at which `catalog.duckdb` was first seen to lead to an epoch, by its number.
         self.seen_ns: dict[int, int] = {}
 
     async def __aenter__(self) -> Visible:
@@ -193,16 +193,16 @@ class Visible:
             await asyncio.sleep(0.005)
 
     async def batches(self) -> int:
-        """Captured batches in the newest epoch.
+        """Number of captured batches in the newest epoch.
 
-        They are numbered by their offsets, which have no holes here.
+        It is the sum of offsets, which have no gaps here.
         """
         with contextlib.suppress(UnavailableError):
             await asyncio.to_thread(self._status.read)
         return sum(self._status.seen.values())
 
     async def reach(self, number: int, made: Rig, timeout_s: float = 120.0) -> None:
-        """Wait until the newest epoch holds `number` captured batches."""
+        """Wait until the newest epoch has `number` captured batches."""
         deadline_s = clock.monotonic_s() + timeout_s
         while (found := await self.batches()) < number:
             made.check()

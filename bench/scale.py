@@ -1,4 +1,4 @@
-"""More workers, more devices: batches/s and CPU a batch of the whole pipeline."""
+"""Throughput and CPU per batch of the whole pipeline, by number of workers and of devices."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _AGAINST = 10
 
 
 async def scale(directory: Path, batches: int, say: Say) -> Measured:
-    """Tables by number of workers and by number of devices, each with `batches` batches a run."""
+    """Tables by number of workers and by number of devices; each run has `batches` batches."""
     async with rig(directory) as made:
         await _run(made, "warm", CAPTURED, batches // 4, 8, 1)
         devices = [
@@ -73,7 +73,7 @@ async def _run(
             made.work(f"worker-{number}", "--agent", name, "--source", source)
         try:
             await made.ready()
-            # Now every worker has its partitions, and the clock may run for all of them.
+            # Every worker has its partitions now, so the time can start for all of them.
             before = made.cpu_s()
             await sender.release()
             found = await count(output, ids, list(made.parts.values()), made.broker.pid, TIMEOUT_S)

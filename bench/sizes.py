@@ -1,4 +1,4 @@
-"""What a value takes on the wire and to be read, in either encoding."""
+"""Size of a value on the wire and the cost of reading it, in both encodings."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from streams.events.codec import codec_of, encode
 from streams.events.shipped import SHIPPED
 
 _PAIRS = ((IMU_20, IMU_20_BINARY), (IMU_160, IMU_160_BINARY), (GLASSES, GLASSES_BINARY))
-#: The least of so many turns is what reading takes; the others tell of the machine.
+#: The fastest of this many repetitions is the cost; slower ones are due to the machine.
 _TURNS = 3
 
 
 def sizes(number: int) -> Measured:
-    """One table: bytes of a value and CPU to read one, in the mean over `number` batches of each traffic."""
+    """One table: bytes of a value and CPU time to read it, means over `number` batches of each traffic."""
     rows: Rows = []
     of_json: dict[str, float] = {}
     for plain, packed in _PAIRS:
@@ -45,7 +45,7 @@ def sizes(number: int) -> Measured:
 
 
 def _measured(traffic: Traffic, number: int) -> tuple[float, float]:
-    """Mean bytes of a value, and µs of CPU to read one."""
+    """Mean bytes of a value, and mean CPU time to read it in µs."""
     decode = codec_of(SHIPPED).decode
     sent = [(encode(batch), batch.content_type) for batch in traffic.batches(0, number, 10**18, DEVICES)]
     spent_s = []

@@ -1,6 +1,6 @@
 """CPU time of each stage, in this process and without Kafka.
 
-Measured are the functions that the pipeline calls, with a clock around them.
+The functions that the pipeline calls are measured, each with a clock around it.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from streams.policy.load import load
 from streams.policy.versions import PolicyVersions
 from streams.topology import CAPTURED, MODELS
 
-#: What a fetch passes, as `streams.pipeline.glasses.Stages` names it.
+#: Names of the stages in `streams.pipeline.glasses.Stages`, in order.
 STAGES = tuple(field.name for field in fields(Stages))
 _FETCH = 2500
 
 
 def _timed(spent_s: dict[str, float]) -> Stages:
-    """The stages, with a clock around each that adds up the CPU time of this thread.
+    """The stages, each wrapped to add up the CPU time of this thread.
 
-    Only of this thread, since libraries let others of theirs spin.
+    Other threads are not counted, because libraries let theirs spin.
     """
 
     def around(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
@@ -54,7 +54,7 @@ def _timed(spent_s: dict[str, float]) -> Stages:
 
 
 def stages(number: int) -> Measured:
-    """A table a traffic: µs of CPU a batch by stage, for `number` batches in fetches of 2,500."""
+    """A table per traffic: CPU time per batch by stage, µs, for `number` batches in fetches of 2,500."""
     tables: dict[str, Rows] = {}
     for traffic, count in (
         (IMU_20, number),
@@ -97,13 +97,13 @@ def _stages(traffic: Traffic, number: int) -> dict[str, Rows]:
 async def _run(
     core: GlassesCore, records: Sequence[StoredRecord], inputs: SideInputs, spent_s: dict[str, float]
 ) -> float:
-    """Process all records, fetch by fetch; return the CPU seconds of all of it."""
+    """Process all records, fetch by fetch; return the total CPU seconds."""
     state = core.empty(0)
-    # What a process does once (imports, tables of the policy) is no cost of a batch.
+    # Work that a process does once (imports, tables of the policy) must not count for the batches.
     await core.process(state, Fetch(CAPTURED, 0, records[:_FETCH]), inputs, silent=False, poisoned={})
     spent_s.update(dict.fromkeys(spent_s, 0.0))
-    # As in a worker, which looks for cycles seldom (`streams.cycles`): Python would look through all records
-    # that lie here again and again.
+    # The collector rarely runs, as in a worker (`streams.cycles`). Otherwise Python would go through all
+    # records again and again.
     gc.collect()
     gc.disable()
     try:

@@ -1,4 +1,4 @@
-"""What devices cost a worker's memory: many quiet ones, and few that leave all they can half open.
+"""Memory of a worker for the states of devices: many idle ones, or a few with the largest possible states.
 
 `python -m bench.states` measures each in a process of its own, without Kafka, in the core that a worker runs.
 """
@@ -48,7 +48,7 @@ Rows = list[dict[str, Any]]
 
 
 def states() -> dict[str, Rows]:
-    """One table: memory beyond what the worker had before, while the devices send and after an assignment."""
+    """One table: memory in addition to that before, while devices send and after an assignment."""
     rows = []
     for what, number, bar_mb in (("quiet", QUIET, 300), ("fat", FAT, 150)):
         made = subprocess.run(
@@ -63,12 +63,12 @@ def states() -> dict[str, Rows]:
 
 
 def _quiet(number: int, start_ns: int) -> Iterator[Batch]:
-    """Two batches of each device, which is then not heard of again."""
+    """Two batches of each device, and no more after them."""
     return IMU_20.batches(0, 2 * number, start_ns, number)
 
 
 def _fat(number: int, start_ns: int) -> Iterator[Batch]:
-    """Gaze that stands still on every stream that a device may have, one sample short of a window's end."""
+    """Gaze at rest on every stream that a device may have, one sample short of the end of a window."""
     columns: dict[str, list[Any]] = {
         "yaw_rad": [0.1] * _SAMPLES,
         "pitch_rad": [0.1] * _SAMPLES,
@@ -106,14 +106,14 @@ async def _measured(
     start_ns = clock.now_ns() - AGE_NS - span_ns(IMU_20, 2 * number, number)
     now: list[PartitionState] = [core.empty(partition) for partition in range(PARTITIONS_DEFAULT)]
     stored, highest = [Entries() for _ in now], 0
-    # What was needed to come here is given back, or it would be taken for room that the states have.
+    # Free what the preparation needed, or the states would reuse that memory and appear smaller.
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
     before = process.memory_info().rss
     sent, most = made(number, start_ns), _FETCH if made is _quiet else 2 * limits.STREAMS_PER_DEVICE_MAX
     for at, some in enumerate(iter(lambda: list(islice(sent, most)), [])):
         for partition in range(PARTITIONS_DEFAULT):
-            # Devices take turns over the partitions, each with all that it sends.
+            # Devices take turns over the partitions; each sends all its batches at once.
             turns = [batch for batch in some if int(batch.wearer_id[1:]) % PARTITIONS_DEFAULT == partition]
             records = [
                 StoredRecord(
@@ -135,7 +135,7 @@ async def _measured(
             now[partition] = outcome.state
             highest = max(highest, process.memory_info().rss)
     held = sum(len(state.devices) for state in now)
-    # What is stored would lie on the broker.
+    # Stored states would be on the broker.
     kept = sum(len(value) for one in stored for value in one._values.values())
     began_s = time.monotonic()
     for partition, entries in enumerate(stored):
@@ -151,7 +151,7 @@ async def _measured(
 
 
 def main() -> None:
-    """Measure one of the two in this process, or each in its own."""
+    """Measure one of the two in this process, or each in a process of its own."""
     if len(sys.argv) == 1:
         sys.stdout.write(orjson.dumps(states(), option=orjson.OPT_INDENT_2).decode() + "\n")
         return

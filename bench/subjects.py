@@ -1,4 +1,4 @@
-"""What is raced: programs that read the same topic and write one of their own, each in its own process."""
+"""The subjects of the races: programs that read the same topic and write to another, each a process."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _TAGS = "decoded, checked, tagged, two headers, forwarded"
 class Subject:
     """One program: what it does, whether it can repeat records, and how it is started.
 
-    `package` is what it needs beside our own dependencies. `share` is the part of the load that it works off:
-    the first batches of each partition, the rate is computed on those. `own_target` says that it can be told
-    where to write; the pipeline writes to glasses.zoned.
+    `package` is a package that it needs in addition to our dependencies. `share` is the share of the load
+    that it processes: the first batches of each partition, from which the rate is computed. `own_target`
+    tells whether its output topic can be chosen; the pipeline writes to glasses.zoned.
     """
 
     name: str
@@ -34,17 +34,17 @@ class Subject:
     own_target: bool = True
 
     def target(self, run: int) -> str:
-        """Topic that the output of a run is counted on."""
+        """Topic on which the output of a run is counted."""
         return f"bench.{self.name}.{run}" if self.own_target else ZONED
 
     def missing(self) -> str:
-        """Why it cannot run here, or nothing."""
+        """Reason why it cannot run here; empty if it can."""
         if self.package and importlib.util.find_spec(self.package) is None:
             return f"the package {self.package} is not installed here; `make bench` installs it"
         return ""
 
     def start(self, broker: str, run: int, directory: Path) -> Part:
-        """Start it on `broker` as if it had never run before; it logs into `directory`."""
+        """Start it on `broker` as if for the first time; its log is in `directory`."""
         values = {
             "BROKER": broker,
             "SOURCE": CAPTURED,
@@ -104,7 +104,7 @@ QUIX_TAGS = _peer("quix-tags", _QUIX, TAG, package="quixstreams", share=0.4)
 BYTEWAX_TAGS = _peer("bytewax-tags", _BYTEWAX, TAG, package="bytewax", share=0.4)
 AIOKAFKA_TAGS = _peer("aiokafka-tags", _AIOKAFKA, TAG, share=0.4)
 
-#: Equal work, and beside it the whole pipeline and what bare forwarding takes.
+#: Subjects with equal work, then the whole pipeline and bare forwarding.
 TAGGING = (ZONES, AIOKAFKA_TAGS, BYTEWAX_TAGS, QUIX_TAGS)
 WHOLE = (SIGHTLINE, AIOKAFKA)
 FORWARDING = (

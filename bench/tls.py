@@ -1,4 +1,4 @@
-"""What TLS and a name cost: the same batches written and read back in the clear and over TLS with SCRAM."""
+"""Cost of TLS and authentication: the same batches written and read unencrypted, and over TLS with SCRAM."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PLAIN, SECURED = "in the clear", "TLS and SCRAM-SHA-512"
 
 @dataclass(frozen=True, slots=True)
 class _Spent:
-    """Seconds of one way: of the wall, of this process's processor, of the node's."""
+    """Seconds of one way: elapsed, CPU of this process, CPU of the node."""
 
     wall_s: float
     client_s: float
@@ -37,21 +37,21 @@ class _Spent:
 
 
 async def tls(directory: Path, number: int, rounds: int) -> Measured:
-    """One table: `number` batches each way, the ways in turn for some rounds, the median of what they spent.
+    """One table: `number` batches each way, in alternating rounds; the medians of the costs.
 
-    A ratio is that of a round's own figures, so that what the machine does meanwhile weighs on both.
+    A ratio is computed within each round, so that other load on the machine affects both sides.
     """
     directory.mkdir(parents=True)
     kafka = guarded.started(directory)
     try:
-        # Of SCRAM-SHA-256 the node ends sessions every second, for tests.
+        # For tests, the node ends SCRAM-SHA-256 sessions every second.
         ways = {
             PLAIN: KafkaSettings(kafka.node.address),
             SECURED: replace(kafka.settings(), mechanism="SCRAM-SHA-512"),
         }
         values = [encode(batch) for batch in IMU_20.batches(0, number, 10**18, DEVICES)]
         async with administering(kafka.node.address) as admin:
-            # The first round warms the node up, and is not told.
+            # The first round warms the node up and is not reported.
             names = [f"{_TOPIC}-{turn}-{at}" for turn in range(rounds + 1) for at in range(len(ways))]
             await admin.create_topics([NewTopic(name, 1, 1) for name in names])
         spent: dict[str, list[_Spent]] = {name: [] for name in ways}

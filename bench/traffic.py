@@ -1,4 +1,4 @@
-"""What devices send in a race: batches of motion alone, or all that glasses sample at the rates they have."""
+"""Traffic of devices in a race: batches of motion only, or everything that glasses sample at real rates."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ RECORDING, SCENARIO = "classyglass-user17", "glasses"
 _CONTEXT = Context(
     place="home", people_near="nobody", minor_near=False, capture_light=False, worn=True, consent=1
 )
-#: Recordings and questions differ between so many devices of the scenario; further ones play the same again.
+#: This many devices of the scenario have different recordings and questions; further devices repeat them.
 _LIVES = 6
 _SEED = 1
-#: What an encoding is a choice for; what people do is JSON.
+#: Kinds that can be sent in either encoding; actions of people are always JSON.
 _SAMPLED = frozenset({"imu", "gaze"})
 _NS_PER_S = 1_000_000_000
 
 
 def devices(number: int) -> list[str]:
-    """Names of `number` devices, spread over the partitions as evenly as can be."""
+    """Names of `number` devices, spread over the partitions as evenly as possible."""
     names: dict[int, list[str]] = {partition: [] for partition in range(PARTITIONS_DEFAULT)}
     for name in (f"bench{i}" for i in count()):
         names[partition_of(name, PARTITIONS_DEFAULT)].append(name)
@@ -49,40 +49,40 @@ def devices(number: int) -> list[str]:
 
 
 class Traffic(Protocol):
-    """Batches without end of any number of devices, which take turns."""
+    """Endless batches of any number of devices, which take turns."""
 
     @property
     def name(self) -> str:
-        """What a race over it is called after."""
+        """Name of a race over this traffic."""
 
     @property
     def about(self) -> str:
-        """What it consists of."""
+        """Description of the traffic."""
 
     @property
     def encoding(self) -> str:
-        """How what sensors sample is sent: `json` or `binary`."""
+        """Encoding of sampled data: `json` or `binary`."""
 
     @property
     def batches_per_s(self) -> float:
-        """Batches of one device in a second of its time."""
+        """Batches of one device per second of its time."""
 
     @property
     def events_per_batch(self) -> float:
-        """Events of a batch, in the mean."""
+        """Mean number of events per batch."""
 
     def batches(self, first: int, number: int, start_ns: int, device_count: int) -> Iterator[Batch]:
-        """Batches number `first` ..., each device's with consecutive numbers and times from `start_ns` on."""
+        """Batches from number `first` on; each device has consecutive numbers, times from `start_ns` on."""
 
 
 def span_ns(traffic: Traffic, batch_count: int, device_count: int) -> int:
-    """Time from the first capture to the last of `batch_count` batches, or a little more."""
+    """Time from the first to the last capture of `batch_count` batches, or a little more."""
     return round((batch_count / device_count / traffic.batches_per_s + 1) * _NS_PER_S)
 
 
 @dataclass(frozen=True, slots=True)
 class Motion:
-    """One IMU a device: consecutive rows of a recording, as if sampled at `rate_hz`."""
+    """One IMU per device: consecutive rows of a recording, as if sampled at `rate_hz`."""
 
     events_per_batch: int
     rate_hz: int
@@ -90,21 +90,21 @@ class Motion:
 
     @property
     def name(self) -> str:
-        """Says how many samples a batch has, and how they are sent."""
+        """Contains samples per batch and encoding."""
         return f"imu-{self.events_per_batch}-{self.encoding}"
 
     @property
     def about(self) -> str:
-        """Samples a batch and rate."""
+        """Samples per batch and rate."""
         return f"batches of {self.events_per_batch} samples of motion at {self.rate_hz} Hz"
 
     @property
     def batches_per_s(self) -> float:
-        """Rate by samples a batch."""
+        """Rate divided by samples per batch."""
         return self.rate_hz / self.events_per_batch
 
     def batches(self, first: int, number: int, start_ns: int, device_count: int) -> Iterator[Batch]:
-        """Each the next rows; all devices move alike."""
+        """Each batch has the next rows; all devices move alike."""
         names, cut = devices(device_count), _cut(self.events_per_batch, self.encoding)
         dt_ns = _NS_PER_S // self.rate_hz
         for at in range(first, first + number):
@@ -122,7 +122,7 @@ class Motion:
 
 @cache
 def _cut(events_per_batch: int, encoding: str) -> Sequence[Batch]:
-    """The recording's batches, as a device that has no name yet would send them."""
+    """The recording's batches, as from a device without a name."""
     played = samples(RECORDING)
     cut = [
         Batch(
@@ -146,14 +146,14 @@ def _cut(events_per_batch: int, encoding: str) -> Sequence[Batch]:
 
 
 def _encoded(batch: Batch, encoding: str) -> Batch:
-    """Packed where that is asked for and a sensor sampled it: packing costs a sender more than sending."""
+    """Packed if requested and sampled by a sensor; packing costs a sender more than sending does."""
     sampled = encoding == BINARY and batch.kind in _SAMPLED
     return codec_of(SHIPPED).packed(batch) if sampled else batch
 
 
 @dataclass(frozen=True, slots=True)
 class Glasses:
-    """Scenario `glasses` again and again: motion at 800 Hz, gaze at 200 Hz, questions, feedback, states."""
+    """The scenario `glasses`, repeated: motion at 800 Hz, gaze at 200 Hz, questions, feedback, states."""
 
     encoding: str = JSON
     about: str = (
@@ -162,21 +162,21 @@ class Glasses:
 
     @property
     def name(self) -> str:
-        """Says how it is sent."""
+        """Contains the encoding."""
         return f"{SCENARIO}-{self.encoding}"
 
     @property
     def batches_per_s(self) -> float:
-        """Of the first life, whose like the others are."""
+        """As in the first session, since the others are like it."""
         return len(_life(0)) / scenarios.load(SCENARIO).duration_ns * _NS_PER_S
 
     @property
     def events_per_batch(self) -> float:
-        """Of the first life."""
+        """As in the first session."""
         return sum(batch.run.count for batch in _life(0)) / len(_life(0))
 
     def batches(self, first: int, number: int, start_ns: int, device_count: int) -> Iterator[Batch]:
-        """Each device's next batch of its life, which begins anew with each session."""
+        """Each device's next batch of its session; sessions repeat."""
         names, session_ns = devices(device_count), scenarios.load(SCENARIO).duration_ns
         lives = [_sent(turn % _LIVES, self.encoding) for turn in range(device_count)]
         lengths = [_lengths(turn % _LIVES) for turn in range(device_count)]
@@ -189,7 +189,7 @@ class Glasses:
 
 @cache
 def _life(turn: int) -> Sequence[Batch]:
-    """One session of a device of the scenario, from 0 on, all that it captures."""
+    """All that one device of the scenario captures in a session, from time 0 on."""
     scenario = scenarios.load(SCENARIO)
     wearer = Wearer(
         "bench",
@@ -204,25 +204,25 @@ def _life(turn: int) -> Sequence[Batch]:
         scenario,
         partial(timeline, scenario, turn, _SEED),
         wearer,
-        # What it may do was said before: the first session would begin with a word of consent.
+        # The wearer consented before, because otherwise the first session would begin with a consent.
         past=Past(sessions=1, consents={"wearer": OwnConsent(1, ("dpv:RequestedServiceProvision",))}),
         clock=Clock(0),
         seed=_SEED,
     )
     periods = range(scenario.duration_ns // PERIOD_NS)
-    # Sessions follow one another without a pause, so the device's last word in one is left out.
+    # Sessions follow one another without a pause, so the event at the end of a session is left out.
     return [captured.batch for _ in periods for captured in device.period()]
 
 
 @cache
 def _sent(turn: int, encoding: str) -> Sequence[Batch]:
-    """The same as it is sent."""
+    """The same batch in the encoding of this traffic."""
     return [_encoded(batch, encoding) for batch in _life(turn)]
 
 
 @cache
 def _lengths(turn: int) -> Mapping[str, int]:
-    """Events of a session by stream."""
+    """Number of events of a session by stream."""
     lengths: dict[str, int] = {}
     for batch in _life(turn):
         lengths[batch.stream] = lengths.get(batch.stream, 0) + batch.run.count
@@ -232,7 +232,7 @@ def _lengths(turn: int) -> Mapping[str, int]:
 def _again(
     batch: Batch, name: str, wearer: str, session: int, lengths: Mapping[str, int], start_ns: int
 ) -> Batch:
-    """A batch of the first session as the device sends it in a later one."""
+    """A batch of the first session, as the device sends it in a later one."""
     run = Run(batch.run.first + session * lengths[batch.stream], 1, batch.run.count)
     columns: Mapping[str, Sequence[Any]] = batch.columns
     if batch.stream == FEEDBACK_STREAM:

@@ -1,4 +1,4 @@
-"""Ours as a subject: `sightline worker` under another agent's name.
+"""Sightline as a subject: `sightline worker` with another agent name.
 
 `python -m bench.worker HOST:PORT --mode on --agent NAME` runs it.
 """
@@ -58,7 +58,7 @@ def main(
     """Run one worker until a signal."""
 
     async def prepare(context: WorkerContext) -> list[AgentSpec]:
-        # Every run reads the same topic from its beginning: what remembers how far it came is the name.
+        # Every run reads the topic from the beginning, because committed offsets belong to the agent's name.
         if mode == "on":
             glasses, training = await bootstrap.prepare(context)
             return [replace(glasses, name=agent, topic=source), training]

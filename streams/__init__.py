@@ -1,7 +1,7 @@
 """Sightline: policy zones and lineage for every event of AI glasses. Start with :mod:`streams.topology`.
 
-The names in `__all__` are what programs of others use (docs/python.md). Each is imported when it is first
-asked for: importing `streams` alone costs nothing.
+The names in `__all__` are the interface for other programs (docs/python.md). Each is imported on first use,
+so importing `streams` alone costs nothing.
 """
 
 from __future__ import annotations

@@ -27,10 +27,10 @@ def monotonic_ns() -> int:
 
 
 def sleep(seconds: float) -> None:
-    """Wait, outside of an event loop."""
+    """Block the calling thread for some seconds; not for use in an event loop."""
     time.sleep(seconds)
 
 
 def rfc3339_ms(time_ms: int) -> str:
-    """Text of milliseconds since the Unix epoch, as 2026-11-28T07:30:09.123Z."""
+    """Milliseconds since the Unix epoch as text, such as 2026-11-28T07:30:09.123Z."""
     return f"{datetime.fromtimestamp(time_ms / 1000, UTC):%Y-%m-%dT%H:%M:%S}.{time_ms % 1000:03d}Z"

@@ -1,4 +1,4 @@
-"""Everything on one machine: broker, worker, snapshots and device as processes.
+"""The demo: broker, worker, snapshots and device as processes on one machine.
 
 They are watched, drained and stopped in order.
 """
@@ -37,7 +37,7 @@ STOP_WAIT_S = 10.0
 
 @dataclass
 class Part:
-    """One process of the demo, its log, and the most memory seen in use (resident, with its children)."""
+    """One process of the demo, its log, and its highest memory use so far (resident, children included)."""
 
     name: str
     process: subprocess.Popen[bytes]
@@ -49,13 +49,13 @@ class Part:
     def spawn(
         cls, name: str, arguments: Sequence[str], log: Path, *, says_ready: bool = False, **options: Any
     ) -> Part:
-        """Start `python -m ARGUMENTS`, its words into `log`; `options` are those of `subprocess.Popen`.
+        """Start `python -m ARGUMENTS` with its output in `log`; `options` are those of `subprocess.Popen`.
 
-        One that `says_ready` is given `--ready-fd`; `ready` hears it.
+        With `says_ready` the process gets `--ready-fd`, and `ready` is the other end.
         """
         ready = Awaited() if says_ready else None
         with files.written(log) as out, ready.given() if ready else contextlib.nullcontext():
-            # A session of its own: Ctrl-C reaches whoever started it alone, who then stops the parts in
+            # It gets its own session, so that Ctrl-C reaches only this process, which then stops the parts in
             # order.
             process = subprocess.Popen(
                 [sys.executable, "-m", *arguments, *(ready.arguments if ready else ())],
@@ -69,7 +69,7 @@ class Part:
         return cls(name, process, log, ready)
 
     def watch(self) -> None:
-        """Note the memory in use; an ended process is an error that quotes its own last sentence."""
+        """Note the memory in use; raise if the process has ended, quoting the last line of its log."""
         if self.process.poll() is not None:
             raise UnavailableError(
                 f"the {self.name} ended with code {self.process.returncode}: "
@@ -78,12 +78,12 @@ class Part:
         self.rss_bytes_max = max(self.rss_bytes_max, _rss_bytes(self.process.pid))
 
     def last_line(self) -> str:
-        """What the process said last."""
+        """The last line of the process's output."""
         lines = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         return lines[-1] if lines else "it said nothing"
 
     def stop(self) -> None:
-        """Ask it to stop as Ctrl-C would; kill it when it does not within STOP_WAIT_S."""
+        """Ask it to stop as Ctrl-C does; kill it if it still runs after STOP_WAIT_S."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
             try:
@@ -92,7 +92,7 @@ class Part:
                 self.kill()
 
     def kill(self) -> None:
-        """End it at once."""
+        """Kill it at once."""
         with contextlib.suppress(ProcessLookupError):
             self.process.kill()
         self.process.wait()
@@ -113,7 +113,8 @@ def _rss_bytes(pid: int) -> int:
 class DemoStatus:
     """Counts of the newest epoch, in events; `zones` and `verdicts` are counts by name.
 
-    `age_s` is that of the epoch in seconds, `lag` the batches that the broker holds and the epoch does not.
+    `age_s` is the age of the epoch in seconds; `lag` is the number of batches that are on the broker but not
+    in the epoch.
     """
 
     events: int
@@ -132,11 +133,11 @@ class DemoStatus:
 
 @dataclass
 class Demo:
-    """One demo on one store. What it leaves beside the store, in `<store>-run`, lets the next one go on.
+    """One demo on one store. Files in `<store>-run`, beside the store, let the next demo continue.
 
-    The worker binds glasses g1, g2, ... to wearers w1, w2, ..., as many as `devices`. Without a `broker` it
-    starts one, where names of topics begin with `topic_prefix`. `say` hears what is
-    worth a line, `show` what goes on at the moment.
+    The worker pairs glasses g1, g2, ... with wearers w1, w2, ..., as many as `devices`. Without a `broker`
+    the demo starts one, where `topic_prefix` is the prefix of topics. `say` gets messages worth a line,
+    `show` the current activity.
     """
 
     store: Path
@@ -156,12 +157,12 @@ class Demo:
         self.held = Status(self.store)
 
     def start(self) -> None:
-        """Start broker, worker and snapshots and wait until the worker can take batches.
+        """Start broker, worker and snapshots, and wait until the worker accepts batches.
 
         Raises
         ------
         UnavailableError
-            One of them does not start; the sentence says which and why.
+            One of them does not start; the message says which and why.
         """
         files.make_directory(self.run)
         files.make_directory(self.journal)
@@ -188,7 +189,7 @@ class Demo:
             clock.sleep(0.1)
 
     def play(self, arguments: Sequence[str]) -> Part:
-        """Start the device; `arguments` are those of `device-sim run` beside broker and journal."""
+        """Start the device; `arguments` are options of `device-sim run` in addition to broker and journal."""
         return self._spawn(
             "device",
             "device_sim",
@@ -210,11 +211,11 @@ class Demo:
         return part
 
     def _where(self) -> tuple[str, ...]:
-        """Options that name the Kafka to a part; how it is reached they read where this process has."""
+        """Options that name the Kafka for a part; it reads all other settings where this process does."""
         return "--broker", str(self.broker), "--topic-prefix", KafkaSettings.of(self.broker).topic_prefix
 
     def watch(self) -> None:
-        """Note every process's memory; raise when one that should run has ended."""
+        """Note the memory of every process; raise if one has ended that should run."""
         for part in self.parts:
             if part.name != "device":
                 part.watch()
@@ -226,7 +227,7 @@ class Demo:
             self.broker_rss_bytes_max = max(self.broker_rss_bytes_max, _rss_bytes(self.embedded.pid))
 
     def status(self) -> DemoStatus | None:
-        """What the newest epoch shows, and how far behind the broker it is; None before the first epoch."""
+        """Contents of the newest epoch and its lag behind the broker; None before the first epoch."""
         with contextlib.suppress(UnavailableError):
             self.held.read()
         held = self.held
@@ -269,9 +270,9 @@ class Demo:
                 clock.sleep(0.2)
 
     def _stations(self) -> Iterator[tuple[str, Callable[[], bool]]]:
-        """Each place that must reach its end, in the order of the flow.
+        """Each place that must be drained, with its check, in the order of the flow.
 
-        So what one place adds is waited for in the next.
+        The order matters, because each place adds work for the next one.
         """
         for agent, topic in AGENTS.items():
             yield f"the agent {agent}", partial(self._agent_done, agent, topic)
@@ -287,8 +288,7 @@ class Demo:
         prefix = KafkaSettings.of(self.broker).group_prefix(settings.GROUP_PREFIX)
         offsets = await committed_offsets(self.broker, group(agent, prefix), [topic])
         committed = {partition: offset for (_, partition), offset in offsets.items()}
-        # Transaction markers stand behind the last record, so offsets alone do not tell; whether a record is
-        # left does.
+        # Transaction markers follow the last record, so offsets alone do not tell whether a record is unread.
         return not await read_all(self.broker, topic, from_offsets=committed)
 
     def _store_at(self, ends: dict[int, int]) -> bool:
@@ -301,7 +301,7 @@ class Demo:
         return all(offsets.get(partition, 0) >= end for partition, end in ends.items())
 
     def stop(self) -> None:
-        """Stop everything in the order of the flow. Safe to call again."""
+        """Stop everything in the order of the flow. It can be called more than once."""
         for part in self.parts:
             self.show(f"stopping {part.name}")
             part.stop()
@@ -312,13 +312,13 @@ class Demo:
             self.embedded = None
 
     def kill(self) -> None:
-        """End everything at once; the next demo goes on from what is on disk."""
+        """Kill everything at once; the next demo continues from the files on disk."""
         for part in self.parts:
             part.kill()
         if self.embedded is not None:
             self.embedded.stop()
 
     def rss_mb(self) -> dict[str, int]:
-        """Most resident memory seen by part, in MB."""
+        """Highest resident memory of each part so far, in MB."""
         seen = {part.name: part.rss_bytes_max // 1_000_000 for part in self.parts if part.name != "device"}
         return {**seen, "broker": self.broker_rss_bytes_max // 1_000_000}

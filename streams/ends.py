@@ -1,6 +1,6 @@
-"""How a process of ours ends: with which exit code, and never without a sentence on standard error.
+"""How a process of ours ends: its exit code, and always a sentence on standard error.
 
-`docs/operations.md` lists the same ends; a test compares.
+`docs/operations.md` lists the same ends; a test compares both.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _ending = threading.RLock()
 
 @unique
 class End(Enum):
-    """A way to end: exit code, when it is taken, and what whoever runs the process should do."""
+    """A way to end: exit code, when it is used, and what the person who runs the process should do."""
 
     DONE = (
         0,
@@ -107,7 +107,7 @@ class End(Enum):
         self.code, self.when, self.advice = code, when, advice
 
 
-#: Words for an end that no error of ours puts into words.
+#: Sentences for ends that no error of ours explains.
 _SENTENCES = {
     End.INTERRUPTED: "stopped by Ctrl-C before its end",
     End.TERMINATED: "stopped by SIGTERM before its end",
@@ -116,12 +116,12 @@ _SENTENCES = {
 
 
 class TerminatedError(BaseException):
-    """SIGTERM came; past every handler of errors, as Ctrl-C is."""
+    """SIGTERM arrived. Like Ctrl-C, it is no Exception, so no handler of errors catches it."""
 
 
 def end_process(why: str, error: BaseException | None = None, end: End = End.UNEXPECTED) -> NoReturn:
-    """Say why, and end the process at once: no handler of foreign code can go on after it."""
-    # Of two threads that end it, the first is heard; the other waits for what it wanted anyway.
+    """Print the reason and end the process at once, so that no handler of foreign code can continue it."""
+    # If two threads do this, the first one prints; the other waits here until the process ends.
     with _ending, contextlib.suppress(Exception):
         moving.leave()
         if logs.form() is None:
@@ -132,13 +132,13 @@ def end_process(why: str, error: BaseException | None = None, end: End = End.UNE
 
 
 def end_with(task: asyncio.Task[Any]) -> None:
-    """Let the process end with a task that must not: as its `add_done_callback`."""
+    """End the process if a task ends that must run for ever; to be used as its `add_done_callback`."""
     if not task.cancelled() and (error := task.exception()) is not None:
         end_process(f"The {task.get_name()} ended: {reason(error)}; this process ends now", error)
 
 
 def end_of(error: BaseException) -> tuple[End, str]:
-    """Return how a command ends in which `error` was raised, and the sentence."""
+    """Return the end and the sentence for a command in which `error` was raised."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     if isinstance(error, SightlineError):
@@ -162,12 +162,12 @@ def end_of(error: BaseException) -> tuple[End, str]:
 
 
 class Commands(click.Group):
-    """A group of commands, each of which ends as `End` says, with its sentence on standard error."""
+    """A group of commands; each ends with an exit code of `End` and a sentence on standard error."""
 
     program = "sightline"
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        """Run as a program, unless the system is one where nothing of it can run: not even the help."""
+        """Run as a program; on a system without file locks nothing runs, not even `--help`."""
         try:
             require_posix()
         except UnavailableError as error:
@@ -176,7 +176,7 @@ class Commands(click.Group):
         return super().main(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run; what is raised becomes a sentence and an exit code, and what is made is the owner's alone."""
+        """Run the command; an error becomes a sentence and an exit code, and new files are private."""
         with files.owner_only(), _watched():
             try:
                 return super().invoke(ctx)
@@ -204,7 +204,7 @@ class Commands(click.Group):
 
 @contextlib.contextmanager
 def _watched() -> Iterator[None]:
-    """Let SIGTERM be raised as Ctrl-C is, and an error in a thread end the process."""
+    """Raise TerminatedError on SIGTERM, and end the process if a thread fails."""
     in_main = threading.current_thread() is threading.main_thread()
     former = signal.getsignal(signal.SIGTERM)
     ours = in_main and former is signal.SIG_DFL
@@ -230,7 +230,7 @@ def _thread_ended(ended: threading.ExceptHookArgs) -> None:
 
 
 def _place(error: BaseException) -> str:
-    """Where it was raised: the innermost line of ours, else the innermost."""
+    """Return where an error was raised: the innermost line of our code, else the innermost line."""
     places = [_line(each) for each in _frames(error.__traceback__)]
     ours = [place for place in places if place.startswith(("streams/", "device_sim/"))]
     return f"in {(ours or places or ['a place unknown'])[-1]}"
@@ -248,7 +248,7 @@ def _line(trace: TracebackType) -> str:
 
 
 def _drop_output() -> None:
-    """Let what is still buffered for a reader that has gone be lost, not be complained of at the end."""
+    """Discard output that is buffered for a reader that has gone, or Python would complain at exit."""
     with contextlib.suppress(OSError, ValueError):
         sink = os.open(os.devnull, os.O_WRONLY)
         os.dup2(sink, sys.stdout.fileno())

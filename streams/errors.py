@@ -1,6 +1,6 @@
-"""Errors that a person reads: what was found where, what was expected, what to do.
+"""Errors for people: path, what was found, what was expected, what to do.
 
-Exit codes follow the commands' contract: 1 the check failed, 2 wrong arguments or files, 3 could not run.
+Exit codes are the same for all commands: 1 the check failed, 2 wrong arguments or files, 3 could not run.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ _CALLED_OFF = (KeyboardInterrupt, SystemExit, GeneratorExit)
 
 
 def called_off() -> tuple[type[BaseException], ...]:
-    """Exceptions that are raised by whoever wants an end of what is running: to be used behind `except`.
+    """Exceptions that stop running code on purpose, such as a cancellation; for use behind `except`.
 
-    Everything else that code of others raises is a failure of that code, also where it is no Exception: a
-    panic of the CEL library is none.
+    Everything else that foreign code raises is a failure of that code, even if it is no Exception, as a panic
+    of the CEL library.
     """
-    # Where nobody has loaded asyncio (a question need not wait for it), nobody cancels a task of it.
+    # A question does not load asyncio, because that takes time. Without it no task can be cancelled.
     loops: Any = sys.modules.get("asyncio")
     return _CALLED_OFF if loops is None else (*_CALLED_OFF, loops.CancelledError)
 
 
 class SightlineError(Exception):
-    """A sentence for the person at the terminal; `exit_code` is what the command returns."""
+    """Its message is a sentence for the person at the terminal; `exit_code` is that of the command."""
 
     exit_code = 1
 
@@ -40,26 +40,26 @@ class InputError(SightlineError):
 
 
 class UnavailableError(SightlineError):
-    """A broker, a store, a port or the network is not there (or is taken)."""
+    """A broker, a store, a port or the network is absent, or in use by another process."""
 
     exit_code = 3
 
 
 class DamagedError(SightlineError):
-    """A file of a store is missing, or not what its writer wrote."""
+    """A file of a store is missing, or its content is not what the writer wrote."""
 
     exit_code = 3
 
 
 class MalformedError(ValueError):
-    """A record cannot be understood; it leaves by `glasses.rejected` with `reason` and the stream goes on.
+    """A record is malformed; it goes to `glasses.rejected` with `reason`, and the stream continues.
 
     The message never contains a value of the record, only names, types and counts.
     """
 
 
 class OperatorError(Exception):
-    """An operator failed on what it was given, by an error that is its cause; `operator` is its name."""
+    """An operator failed on its input; `operator` is its name, and the cause is its error."""
 
     def __init__(self, operator: str) -> None:
         super().__init__(operator)
@@ -68,9 +68,9 @@ class OperatorError(Exception):
 
 @contextmanager
 def operating(operator: str) -> Iterator[None]:
-    """Name the operator whose code runs inside, whatever it fails with; what is merely away passes as it is.
+    """Raise a failure in the block as an OperatorError that names the operator; the failure is its cause.
 
-    OperatorError, with the failure as its cause.
+    UnavailableError, OSError and cancellation pass unchanged.
     """
     try:
         yield
@@ -83,9 +83,9 @@ def operating(operator: str) -> Iterator[None]:
 
 
 def reason(error: BaseException) -> str:
-    """Say what went wrong in words that are ours or the system's.
+    """Return a description that quotes only words of ours or of the operating system.
 
-    Of a foreign exception only its type: its message may quote the value that it choked on.
+    For a foreign exception that is its type alone, because its message may quote the value that caused it.
     """
     if type(error).__module__.partition(".")[0] in ("streams", "device_sim"):
         return str(error)
@@ -95,9 +95,9 @@ def reason(error: BaseException) -> str:
 
 
 def without_values(error: BaseException) -> str:
-    """Say why a record failed: of a foreign exception its type and where it was raised, of ours the sentence.
+    """Say why a record failed: our own message, or the type of a foreign exception and where it was raised.
 
-    Messages of foreign exceptions quote what they choke on.
+    Messages of foreign exceptions quote the values that cause them.
     """
     if isinstance(error, MalformedError):
         return str(error)

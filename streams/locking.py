@@ -1,7 +1,7 @@
-"""Locks on open files, by which a store, a journal or a broker's directory has one writer.
+"""Locks on open files, which give a store, a journal or a broker's directory a single writer.
 
-They are those of POSIX: whoever is killed has let go of them, which no file that we write could say. Windows
-has none, nor the owners and modes by which `files` keeps data private, and is refused in a sentence.
+They are POSIX locks: the system releases those of a killed process, which a lock file could not do. Windows
+lacks them, and the owners and modes by which `files` keeps data private, so it is refused with a message.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from streams.errors import UnavailableError
 
 
 def require_posix() -> None:
-    """Look whether this system has the locks; UnavailableError when it has none."""
+    """Check that this system has the locks; UnavailableError otherwise."""
     if importlib.util.find_spec("fcntl") is None:
         raise UnavailableError(
             f"found the system {sys.platform}, which has no module fcntl for locks on files, expected Linux "
@@ -23,9 +23,9 @@ def require_posix() -> None:
 
 
 def claim(file: FileIO | int, *, wait: bool = False) -> None:
-    """Lock an open file or descriptor; it is let go when the last process that has it open closes it.
+    """Lock an open file or descriptor until the last process that has it open closes it.
 
-    BlockingIOError when another one holds it and this one does not `wait`.
+    BlockingIOError if another process holds the lock and `wait` is false.
     """
     import fcntl  # noqa: PLC0415 - so that what needs no lock can be imported where there are none
 

@@ -1,8 +1,8 @@
-"""The log of a process: warnings and errors on standard error, a record a line.
+"""The log of a process: warnings and errors on standard error, one line for each record.
 
-A command that ends soon says each as a sentence. One that stays (worker, snapshots, broker) puts time, level,
-agent and partition in front, or writes one JSON object a line. What foreign code says is shown without the
-values that it quotes, and seldom: a client without a broker says the same many times a second.
+A short command prints each as a sentence. A command that stays (worker, snapshots, broker) adds time, level,
+agent and partition, or writes one JSON object per line. Messages of foreign code are shown rarely and without
+the values that they quote: a client without a broker repeats the same message many times a second.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from streams.errors import reason
 from streams.printing import printable, printable_json
 
 Form = Literal["sentence", "text", "json"]
-#: What a command that stays can be asked for.
+#: Forms that can be chosen for a command that stays.
 LINES = tuple(form for form in get_args(Form) if form != "sentence")
-#: Whose messages are ours, and so hold no value of a record.
+#: Loggers of our own code, whose messages contain no value of a record.
 _OURS = ("streams", "device_sim", "bench")
 _CLIENT = "aiokafka"
 _place: ContextVar[tuple[str, int | None]] = ContextVar("place", default=("-", None))
@@ -32,7 +32,7 @@ _place: ContextVar[tuple[str, int | None]] = ContextVar("place", default=("-", N
 
 @contextlib.contextmanager
 def at(agent: str, partition: int | None = None) -> Iterator[None]:
-    """Let what is logged in the block, and in tasks begun in it, name an agent and a partition."""
+    """Add an agent and a partition to what is logged in the block and in tasks that start in it."""
     token = _place.set((agent, partition))
     try:
         yield
@@ -41,7 +41,7 @@ def at(agent: str, partition: int | None = None) -> Iterator[None]:
 
 
 def to_stderr(program: str, form: Form = "sentence") -> None:
-    """Write warnings and errors to standard error, in place of wherever they went before."""
+    """Write warnings and errors to standard error, which replaces an earlier handler of this module."""
     handler = _Stderr()
     handler.setFormatter(_Formatter(program, form))
     handler.addFilter(_Foreign())
@@ -52,26 +52,26 @@ def to_stderr(program: str, form: Form = "sentence") -> None:
 
 
 def unconnected() -> None:
-    """Let the Kafka client be silent until a broker has answered.
+    """Silence the Kafka client until a broker has answered.
 
-    That none does is said once, by whoever waits for it.
+    Whoever waits for the broker reports once that none answers.
     """
     logging.getLogger(_CLIENT).setLevel(logging.CRITICAL)
 
 
 def connected() -> None:
-    """Let the Kafka client be heard from now on: a broker has answered."""
+    """Log the Kafka client's errors from now on, because a broker has answered."""
     logging.getLogger(_CLIENT).setLevel(logging.NOTSET)
 
 
 def form() -> Form | None:
-    """Return in which form this process logs; None when nobody said."""
+    """Return the form in which this process logs; None if none was set."""
     formatters = (each.formatter for each in logging.getLogger().handlers)
     return next((each.form for each in formatters if isinstance(each, _Formatter)), None)
 
 
 class _Stderr(logging.Handler):
-    """Writes to what standard error is now; one that is gone or full ends nothing."""
+    """Writes to the current standard error; ignores it if that is closed or full."""
 
     def emit(self, record: logging.LogRecord) -> None:
         with contextlib.suppress(OSError, ValueError):
@@ -80,7 +80,7 @@ class _Stderr(logging.Handler):
 
 
 class _Foreign(logging.Filter):
-    """Lets foreign code say errors only, and from the same line of code once in FOREIGN_LOG_INTERVAL_S."""
+    """Passes only errors of foreign code, each line of code at most once in FOREIGN_LOG_INTERVAL_S."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -100,7 +100,7 @@ class _Foreign(logging.Filter):
 
 
 class _Formatter(logging.Formatter):
-    """One line a record; of an error its type, and its traceback only when SIGHTLINE_DEBUG is set."""
+    """Formats a record as one line, an error as its type; a traceback only if SIGHTLINE_DEBUG is set."""
 
     def __init__(self, program: str, form: Form) -> None:
         super().__init__()
@@ -145,9 +145,9 @@ def _time(record: logging.LogRecord) -> str:
 
 
 def _without_values(record: logging.LogRecord) -> str:
-    """What foreign code said, with its types in place of what it quotes; numbers stay.
+    """Foreign message with types in place of the quoted values; numbers stay.
 
-    A text that was put together before it came here is not shown at all: nobody can tell what it quotes.
+    A message that was formatted before it arrived here is not shown at all, since it may quote anything.
     """
     quoted = ""
     if isinstance(record.args, tuple) and record.args:
@@ -163,7 +163,7 @@ def _shown(value: object) -> object:
 
 
 class _Word(str):
-    """Stands for a value; without quotes also where its `repr` is asked for."""
+    """Placeholder for a value; its `repr` has no quotes either."""
 
     __slots__ = ()
     __repr__ = str.__str__

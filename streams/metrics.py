@@ -1,7 +1,7 @@
-"""What a worker counts and measures, as text that Prometheus reads.
+"""Numbers that a worker counts and measures, as text for Prometheus.
 
-A module of plain numbers: one process, one event loop. Names begin with the part that they are about
-(`fetch`, `state`, ...), carry their unit, and all are declared in `DECLARED`.
+Plain numbers of this module: one process, one event loop. Names start with the part that they describe
+(`fetch`, `state`, ...) and contain their unit; all are declared in `DECLARED`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from streams import files
 Kind = Literal["counter", "gauge"]
 Labels = tuple[tuple[str, str], ...]
 
-#: Every name with its kind and what it says.
+#: All names, each with its kind and its description.
 DECLARED: Mapping[str, tuple[Kind, str]] = {
     "fetch_total": ("counter", "Fetches that were committed, each in one transaction."),
     "fetch_records_total": ("counter", "Records read and committed."),
@@ -104,17 +104,17 @@ def gauge(name: str, value: float, **labels: str) -> None:
 
 
 def highest(name: str, value: float, **labels: str) -> None:
-    """Set a gauge if `value` is more than it was."""
+    """Set a gauge if `value` is higher than its current one."""
     gauge(name, max(value, read(name, **labels)), **labels)
 
 
 def read(name: str, **labels: str) -> float:
-    """Return a number; 0 for one that was never set."""
+    """Return a number; 0 if it was never set."""
     return _values.get(name, {}).get(tuple(labels.items()), 0)
 
 
 def text() -> str:
-    """All numbers in Prometheus' text exposition format, version 0.0.4."""
+    """All numbers in the text exposition format of Prometheus, version 0.0.4."""
     lines: list[str] = []
     for name, (kind, says) in DECLARED.items():
         if name in _values:
@@ -130,6 +130,6 @@ def text() -> str:
 
 
 def write(path: Path) -> None:
-    """Write `text` to a file in one move, for a collector of text files: a reader never sees half of it."""
+    """Write `text` to a file atomically, for a collector of text files; readers see only complete files."""
     with files.written(path) as file:
         file.write(text().encode())

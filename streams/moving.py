@@ -1,4 +1,4 @@
-"""One line on a terminal that says what goes on, and is gone when that is over."""
+"""One line on a terminal that shows current activity and disappears afterwards."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ _shown: list[Progress] = []
 
 
 def nothing(text: str) -> None:
-    """Take what is said where nobody looks."""
+    """Ignore the message; used if there is no terminal."""
     del text
 
 
 @contextlib.contextmanager
 def moving(first: str = "") -> Iterator[Show]:
-    """Show `first`, and what the block shows later, with the time that it takes; on standard error.
+    """Show `first`, then what the block shows, with the elapsed time, on standard error.
 
-    At the end of the block, however it ends, the line is gone and the cursor is back.
+    After the block, however it ends, the line is removed and the cursor is restored.
     """
     if not sys.stderr.isatty():
         yield nothing
         return
-    # Only who sits at a terminal waits for it to be imported.
+    # Imported here because only a terminal needs it.
     from rich.console import Console  # noqa: PLC0415
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415
 
@@ -46,6 +46,6 @@ def moving(first: str = "") -> Iterator[Show]:
 
 
 def leave() -> None:
-    """Leave the terminal as it was found: for a process that ends past the end of every block."""
+    """Restore the terminal, for a process that ends without leaving its blocks."""
     for progress in _shown:
         progress.stop()

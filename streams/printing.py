@@ -1,7 +1,7 @@
-"""The door to a terminal: what is printed is text, whatever somebody else wrote into it.
+"""The only place that prints. Whatever others wrote into a text, it is shown as text and never interpreted.
 
-Control codes move the cursor and set the title, marks of direction reverse what stands behind them, and what
-has no width hides. All of it is shown as an escape, and so never obeyed.
+Control codes move the cursor and set the title, direction marks reverse the text after them, and characters
+without width are invisible. All of them are shown as escapes.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import click
 if TYPE_CHECKING:
     from rich.tree import Tree
 
-#: Unicode's control and format characters (the marks of direction and those without width are among these),
-#: surrogates, and what ends a line or a paragraph.
+#: Unicode categories that are escaped: control, format (including direction marks and characters without
+#: width), surrogates, and line and paragraph separators.
 _HIDDEN = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
 
 
@@ -29,19 +29,19 @@ def printable(text: str) -> str:
 
 
 def printable_json(text: str) -> str:
-    """Return one line of JSON that means the same and has no control or invisible character in it."""
+    """Return an equivalent line of JSON without control or invisible characters."""
     if text.isprintable():
         return text
     return "".join(json.dumps(each)[1:-1] if unicodedata.category(each) in _HIDDEN else each for each in text)
 
 
 def say(line: str = "", *, err: bool = False) -> None:
-    """Print one line, made printable: no text in it can look like two."""
+    """Print one printable line; no text in it can look like two lines."""
     click.echo(printable(line), err=err)
 
 
 def say_exactly(text: str) -> None:
-    """Print a text byte for byte into a file or a pipe; on a terminal line by line, made printable."""
+    """Print a text unchanged to a file or a pipe; on a terminal line by line, made printable."""
     if sys.stdout.isatty():
         for line in text.splitlines():
             say(line)
@@ -50,7 +50,7 @@ def say_exactly(text: str) -> None:
 
 
 def say_tree(tree: Tree) -> None:
-    """Print a tree of printable texts; where the terminal has no signs for its lines, with plain ones."""
+    """Print a tree of printable texts; in ASCII if the terminal's encoding lacks the line characters."""
     from rich.console import Console  # noqa: PLC0415 - whoever has a tree waits for it
 
     Console(highlight=False).print(tree)

@@ -1,8 +1,8 @@
-"""Texts in statements of SQL."""
+"""Texts in SQL statements."""
 
 from __future__ import annotations
 
 
 def quoted(text: str) -> str:
-    """A text as a literal of SQL."""
+    """A text as an SQL literal."""
     return "'" + text.replace("'", "''") + "'"

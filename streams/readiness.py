@@ -1,6 +1,6 @@
-"""How a process that stays says that it is ready, and how whoever started it hears that.
+"""How a process that stays reports that it is ready, and how the process that started it learns this.
 
-Not by a log, which is for people: by a descriptor (s6), a socket (systemd's `NOTIFY_SOCKET`) or a file.
+A log is for people, so readiness uses a descriptor (s6), a socket (systemd's `NOTIFY_SOCKET`) or a file.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ READY = b"READY=1\n"
 
 
 class Ready:
-    """The places where a process says once that it is ready; use it in `with`.
+    """Reports once that a process is ready, in every requested way; to be used in `with`.
 
     Parameters
     ----------
     descriptor
-        Open for writing; gets `READY=1` and a line's end, and is closed. None for no such place.
+        Open for writing; receives `READY=1` and a line end, and is closed. None if not requested.
     file
-        Is there as long as the process is ready: one of before is removed at the start, and at the end.
+        Exists as long as the process is ready; an old one is removed at the start. None if not requested.
 
     Raises
     ------
@@ -52,18 +52,18 @@ class Ready:
         self.close()
 
     def close(self) -> None:
-        """Let go of the descriptor, said or not, and remove the file."""
+        """Close the descriptor, whether readiness was reported or not, and remove the file."""
         self._close()
         self._remove()
 
     def say(self) -> None:
-        """Say it everywhere. Whoever waited at the descriptor and has gone is not waited for."""
+        """Report readiness in every requested way. A reader of the descriptor that has gone is ignored."""
         if self._descriptor is not None:
             with contextlib.suppress(OSError):
                 os.write(self._descriptor, READY)
         self._close()
         if settings.NOTIFY_SOCKET:
-            # A name that begins with @ is an abstract one, which begins with a zero byte.
+            # A name that begins with @ is an abstract socket, whose address begins with a zero byte.
             address = settings.NOTIFY_SOCKET.replace("@", "\0", 1)
             with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
                 manager.sendto(READY, address)
@@ -90,7 +90,7 @@ class Ready:
 
 
 class Awaited:
-    """The other end of `--ready-fd`, for whoever starts a process."""
+    """The reader's end of `--ready-fd`, for the process that starts another one."""
 
     def __init__(self) -> None:
         self._read, self._write = os.pipe()
@@ -99,24 +99,24 @@ class Awaited:
 
     @property
     def descriptors(self) -> tuple[int, ...]:
-        """What the child must inherit."""
+        """Descriptors that the child must inherit."""
         return (self._write,)
 
     @property
     def arguments(self) -> tuple[str, str]:
-        """What the child is told."""
+        """Arguments for the child."""
         return "--ready-fd", str(self._write)
 
     @contextlib.contextmanager
     def given(self) -> Iterator[None]:
-        """Start the child in this block: afterwards its end of the pipe is the child's alone."""
+        """Start the child in this block; after it, only the child has its end of the pipe."""
         try:
             yield
         finally:
             os.close(self._write)
 
     def is_ready(self) -> bool:
-        """Tell whether the child has said that it is ready; it stays so."""
+        """Return whether the child has reported that it is ready; once true, it stays true."""
         if self._open:
             with contextlib.suppress(BlockingIOError):
                 received = os.read(self._read, len(READY) - len(self._said))

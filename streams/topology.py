@@ -19,18 +19,18 @@ PARTITIONS_DEFAULT = 4
 Cleanup = Literal["delete", "compact"]
 _HOUR_MS = 3_600_000
 _DAY_MS = 24 * _HOUR_MS
-#: The settings by which a broker rules a record's time.
+#: Topic settings by which a broker sets or limits the time of a record.
 TIMESTAMPS, AHEAD_MS = "message.timestamp.type", "message.timestamp.after.max.ms"
-#: What devices and operators write carries the broker's time: retention, expiry and "now" go by it.
+#: Records of devices and operators carry the broker's time, which retention, expiry and "now" are based on.
 _BROKERS_TIME: Mapping[str, str] = {TIMESTAMPS: "LogAppendTime"}
 
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """One Kafka topic: what its key is, how it is cleaned up, and whether its partitions follow the devices.
+    """A Kafka topic: its key, its cleanup policy, and whether its partitions follow the devices.
 
-    `single` topics have one partition for the sake of one owner and one order; all others have the same
-    count.
+    `single` topics have one partition, for one owner and one order; all others have the same number of
+    partitions.
     """
 
     name: str
@@ -43,11 +43,11 @@ class Topic:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One stage: its folder, the agent that runs it (None: outside Faust), what it reads and what it writes.
+    """A stage: its folder, the agent that runs it (None: outside Faust), and what it reads and writes.
 
-    `takes` is the sink that tagged data crosses into when the stage works on it; empty at the zones, where
-    data gets its tag. `streams` names the streams that it makes for a device, each also with a hyphen and the
-    stream read behind it (`activity-imu-left`).
+    `takes` is the sink that tagged data crosses into for this stage; it is empty for the zones, which tag the
+    data. `streams` names the streams that it makes for a device; each can also have a hyphen and the name of
+    the stream that it is derived from behind it (`activity-imu-left`).
     """
 
     name: str
@@ -62,7 +62,7 @@ CAPTURED, ZONED, DERIVED = "glasses.captured", "glasses.zoned", "glasses.derived
 ANSWERS, EXAMPLES, MODELS = "glasses.answers", "glasses.examples", "glasses.models"
 POLICIES, CONSENTS, STATE = "glasses.policies", "glasses.consents", "glasses.state"
 REJECTED, LINEAGE = "glasses.rejected", "glasses.lineage"
-#: Sinks that are no topics: stages that work on data, and the published store.
+#: Sinks that are no topics: stages that process data, and the published store.
 PROCESSING, ASSISTANT, FEEDBACK, TRAINING_RUN, STORE = (
     "processing",
     "assistant",
@@ -100,8 +100,8 @@ TOPICS: tuple[Topic, ...] = (
         "delete",
         "examples with their utterances; a training run reads all of it again",
         single=True,
-        # An example bears the time of its feedback, and training's "now" goes by it: whoever else writes here
-        # cannot name a time at which everybody's examples were over.
+        # An example has the time of its feedback, which sets training's "now". The limit keeps another writer
+        # of this topic from setting a time so late that everybody's examples would have expired.
         config={"retention.ms": str(365 * _DAY_MS), AHEAD_MS: str(EXAMPLES_AHEAD_MS_MAX)},
     ),
     Topic(
@@ -161,44 +161,44 @@ STAGES: tuple[Stage, ...] = (
     Stage("snapshots", None, (LINEAGE,), (), STORE),
 )
 
-#: Source of what no device makes: models (`training/intent-model/3`) and the seed.
+#: Source of records that no device makes: models (`training/intent-model/3`) and the seed.
 TRAINING_SOURCE = "training"
-#: Words that stand in keys of `glasses.consents` where a wearer or a device could: of a pairing, and of an
-#: operator's own words.
+#: Words in keys of `glasses.consents` in place of a wearer or a device: for a pairing, and for an operator's
+#: statement.
 PAIRING_KEY, OPERATOR_KEY = "pairing", "operator"
-#: What no device and no wearer may be called.
+#: Names that no device and no wearer may have.
 RESERVED_SOURCES: tuple[str, ...] = (TRAINING_SOURCE, PAIRING_KEY, OPERATOR_KEY)
-#: Kinds of which a device has one stream, of this name: what is made of it is not named after it.
+#: Kinds with a single stream per device, of this name; derived streams do not carry that name.
 SINGLE_STREAMS: Mapping[str, str] = {"voice_query": "voice-query", "feedback": "feedback"}
 
-#: What leaves the store other than by a question.
+#: Sink for data that leaves the store in another way than as the answer to a question.
 EXPORT = "export"
-#: Every place that tagged data crosses into: each is a sink of the policy, and a decision is made at each
+#: Every place that tagged data crosses into. Each is a sink of the policy with a decision of its own
 #: (docs/architecture.md, Policy).
 CROSSINGS: tuple[str, ...] = tuple(
     dict.fromkeys((*(name for stage in STAGES for name in (stage.takes, *stage.writes) if name), EXPORT))
 )
 
-#: Where the loop closes: what people do with answers re-enters at the zones; a new model shapes the next
+#: Edges that close the loop: reactions to answers re-enter at the zones, and a new model changes later
 #: answers.
 FEEDBACK_EDGES: tuple[tuple[str, str], ...] = ((ANSWERS, CAPTURED), (MODELS, ANSWERS))
 
-#: Every stage's pipeline writes these too, in the same transaction.
+#: Topics that the pipeline of every stage writes too, in the same transaction.
 SIDE_TOPICS: tuple[str, ...] = (LINEAGE, REJECTED, STATE)
 
-#: What stands for a stage where a record of `glasses.policies` was refused: workers follow that topic.
+#: Stands for a stage if a record of `glasses.policies` was refused, because workers only follow that topic.
 POLICIES_READ = "policies"
 #: Source topic of each agent; `group` names its consumer group.
 AGENTS: Mapping[str, str] = {"glasses": CAPTURED, "training": EXAMPLES}
 
 
 def group(agent: str, prefix: str) -> str:
-    """Return the consumer group of an agent, where the names of groups begin with `prefix`."""
+    """Return the consumer group of an agent; `prefix` is the prefix of groups."""
     return prefix + agent
 
 
 def read_by(agent: str) -> tuple[str, ...]:
-    """Names of the topics that an agent's state is made of: those of its stages, and where it is stored."""
+    """Topics that an agent's state depends on: those that its stages read, and the state's own topic."""
     return (
         *dict.fromkeys(name for stage in STAGES if stage.agent == agent for name in stage.reads),
         STATE,
@@ -206,9 +206,9 @@ def read_by(agent: str) -> tuple[str, ...]:
 
 
 def written_by(agent: str) -> tuple[str, ...]:
-    """Names of the topics that an agent writes in its transactions.
+    """Topics that an agent writes in its transactions.
 
-    These are the topics of its stages, and what every stage's pipeline writes.
+    These are the outputs of its stages and the side topics that every stage's pipeline writes.
     """
     return (
         *dict.fromkeys(name for stage in STAGES if stage.agent == agent for name in stage.writes),
@@ -222,9 +222,9 @@ def topic(name: str) -> Topic:
 
 
 def uneven(broker: str, counts: Mapping[str, int], partitions: int) -> str:
-    """Return the sentence about topics whose partitions are not as many as declared; empty if all are.
+    """Return a sentence about topics with a wrong number of partitions; empty if there are none.
 
-    `counts` are those that were found, by topic; topics that are not there are not looked at.
+    `counts` are the actual numbers by topic; absent topics are not checked.
     """
     actual = {topic.name: counts[topic.name] for topic in TOPICS if counts.get(topic.name)}
     if all(count == partition_count(name, partitions) for name, count in actual.items()):

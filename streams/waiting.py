@@ -1,4 +1,4 @@
-"""Nothing waits for long without saying for what."""
+"""A message about what a process waits for, if the wait is long."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 @asynccontextmanager
 async def saying(awaited: str) -> AsyncIterator[None]:
-    """Say once what is waited for, if the block lasts longer than WAIT_SAID_S."""
+    """Log once what is waited for if the block takes longer than WAIT_SAID_S."""
     warning = asyncio.get_running_loop().call_later(
         limits.WAIT_SAID_S, log.warning, "Waiting for %s (since %g s)", awaited, limits.WAIT_SAID_S
     )

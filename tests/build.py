@@ -1,4 +1,4 @@
-"""How tests make things: one place, so that a test names only what matters to it."""
+"""Builders for tests: all in one place, so that a test names only what matters to it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from streams.training.check import can_serve
 
 T = TypeVar("T")
 State = TypeVar("State")
-#: What reads the values of the kinds that are shipped.
+#: Reads the values of the shipped kinds.
 CODEC = codec_of(SHIPPED)
 T0_NS = 1_790_000_000_000_000_000
 BOUND = [
@@ -65,7 +65,7 @@ def context(**changes: Any) -> Context:
 
 
 def blank(wanted: str) -> Any:
-    """A value of a column of type `wanted` that says nothing."""
+    """A neutral value for a column of type `wanted`."""
     form = text_form(wanted)
     if wanted.endswith("?"):
         return None
@@ -92,7 +92,7 @@ def batch(
     """
     names = {"imu": "imu-right"}
     filled = {name: [blank(wanted)] * count for name, wanted in kinds[kind].columns.items()}
-    if kind == "gaze":  # eyes that look straight ahead, and no blink
+    if kind == "gaze":  # looking straight ahead, no blink
         filled |= {"yaw_rad": [0.0] * count, "pitch_rad": [0.0] * count}
     return Batch(
         kind=kind,
@@ -130,7 +130,7 @@ def query(number: int, text: str, t0_ns: int, **more: Any) -> Batch:
 
 
 def feedback(number: int, target: str, chosen: str, t0_ns: int, **more: Any) -> Batch:
-    """One thumb with the intent that was meant."""
+    """One thumb up or down, with the intent that the wearer meant."""
     return batch(
         "feedback",
         None,
@@ -143,7 +143,7 @@ def feedback(number: int, target: str, chosen: str, t0_ns: int, **more: Any) -> 
 
 
 def gives(number: int, first: int, t0_ns: int, stream: str | None = None, **more: Any) -> Batch:
-    """A consent to everything, record `number`."""
+    """A consent to everything, as record `number`."""
     said: dict[str, list[Any]] = {
         "consent": [number],
         "status": ["dpv:ConsentGiven"],
@@ -153,15 +153,15 @@ def gives(number: int, first: int, t0_ns: int, stream: str | None = None, **more
 
 
 def ended(number: int, t0_ns: int, **more: Any) -> Batch:
-    """The last word of a session."""
+    """The last event of a session."""
     said: dict[str, list[Any]] = {"session": ["ended"], "battery_percent": [50], "thermal": ["cool"]}
     return batch("device_state", None, number, 1, t0_ns=t0_ns, columns=said, **more)
 
 
 def record(made: Batch, offset: int, **parts: Any) -> StoredRecord:
-    """A captured record as a device sends it, taken by the broker when it was captured.
+    """A captured record as a device sends it; the broker appended it at its capture time.
 
-    `parts` replace some of it.
+    `parts` replace some of its fields.
     """
     whole = StoredRecord(
         offset, made.t0_ns // 1_000_000, made.source.encode(), encode(made), tuple(envelope(made))
@@ -175,7 +175,7 @@ def fetch(batches: Sequence[Batch], offset: int = 0, partition: int = 0) -> Fetc
 
 
 def cut(batches: Sequence[Batch], sizes: Sequence[int]) -> list[Fetch]:
-    """The batches as fetches of these sizes, in turn."""
+    """Fetches of the given sizes from the batches, in order."""
     fetches: list[Fetch] = []
     at = 0
     while at < len(batches):
@@ -202,14 +202,14 @@ def core(with_policy: Policy | None = None) -> LiveGlasses:
 
 
 def serving(version: ModelVersion) -> LiveGlasses:
-    """The same with this model version in place of the seed's."""
+    """The same, with this model version instead of the seed."""
     made = followed()
     made.models.now = replace(made.models.now, versions={version.version: version})
     return LiveGlasses(made)
 
 
 def followed(with_policy: Policy | None = None) -> Followed:
-    """What every worker reads whole, at the beginning."""
+    """The topics that every worker reads completely, at the beginning."""
     in_force = with_policy or policy()
     policies = PolicyTable(PolicyVersions.of(in_force))
     models = ModelTable(lambda version: can_serve(version, policies.now.versions))
@@ -221,7 +221,7 @@ def followed(with_policy: Policy | None = None) -> Followed:
 
 
 def consents() -> Consents:
-    """All of BOUND are bound, and each wearer gave on each device a consent to everything, number 1."""
+    """All pairings of BOUND, and a consent to everything, number 1, of each wearer on each device."""
     made = Consents()
     for one in consent_records():
         learn_consent(made, one)
@@ -229,7 +229,7 @@ def consents() -> Consents:
 
 
 def consent_records() -> list[StoredRecord]:
-    """The same, as it stands on `glasses.consents`."""
+    """The same as records of `glasses.consents`."""
     purposes, said = sorted(policy().vocabulary.purposes), list[tuple[str, dict[str, Any]]]()
     for device, wearer in BOUND:
         bound = {"device": device, "wearer": wearer, "bound": True, "at_ns": 0}
@@ -244,32 +244,32 @@ def consent_records() -> list[StoredRecord]:
 
 
 async def say_on(broker: str) -> None:
-    """Let the same stand on a broker, before a worker starts there."""
+    """Publish the same on a broker, before a worker starts there."""
     await declare(broker)
     said = [Outgoing(CONSENTS, 0, one.key or b"", one.value, (), 0) for one in consent_records()]
     await publish_now(broker, said)
 
 
 def patient(directory: Path) -> str:
-    """A policy like that of the demo which also takes what was captured years before it came."""
+    """A policy like that of the demo that also accepts data captured years before it arrived."""
     path = directory / "patient.toml"
     path.write_text(policy().text.replace("old_days = 30", "old_days = 3650"), encoding="utf-8")
     return str(path)
 
 
 def known() -> PartitionConsents:
-    """What stands before any batch of a test."""
+    """Consents that exist before any batch of a test."""
     made = consents()
     return PartitionConsents(made, made.offset, {})
 
 
 def crossing() -> Crossing:
-    """The door under the policy of the demo, with nothing recorded yet."""
+    """A crossing under the policy of the demo, with nothing recorded yet."""
     return Crossing(policy(), known(), Step())
 
 
 def begun() -> PartitionState:
-    """A partition that has taken up what stands before any batch of a test."""
+    """The state of a partition that has taken up the consents from before a test."""
     return PartitionState(consents_taken=consents().offset)
 
 
@@ -288,7 +288,7 @@ def lineage(records: Sequence[Outgoing]) -> dict[str, list[dict[str, Any]]]:
 
 
 def version(of: LiveGlasses) -> ModelVersion:
-    """The model version that a core serves."""
+    """The model version that a core uses."""
     models = of.followed.models.now
     return models.versions[models.current]
 
@@ -296,7 +296,7 @@ def version(of: LiveGlasses) -> ModelVersion:
 def run(awaitable: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine to its end.
 
-    `asyncio.run` would also install a signal handler, for which it writes out the result as text.
+    `asyncio.run` would also install a signal handler, and for that format the result as text.
     """
     loop = asyncio.new_event_loop()
     try:
@@ -313,7 +313,7 @@ def step(
     silent: bool = False,
     poisoned: Mapping[int, str] | None = None,
 ) -> Outcome[State]:
-    """What a core makes of one fetch, under what it knows now, as the transport calls it."""
+    """Outcome of one fetch with the core's current side inputs, called as by the transport."""
     return run(stepped(of, state, one, silent=silent, poisoned=poisoned))
 
 
@@ -325,20 +325,20 @@ async def stepped(
     silent: bool = False,
     poisoned: Mapping[int, str] | None = None,
 ) -> Outcome[State]:
-    """The same in a loop that runs."""
+    """The same inside a running event loop."""
     inputs = await of.inputs(state, one, silent=silent)
     return await of.process(state, one, inputs, silent=silent, poisoned=poisoned or {})
 
 
 async def computed(of: LiveCore[State], state: State, one: Fetch, *, silent: bool = False) -> Outcome[State]:
-    """The outcome of a fetch in which bad records are found and rejected, as the transport computes it."""
+    """Outcome of a fetch in which bad records are found and rejected, as the transport does it."""
     return await compute(of, state, one, await of.inputs(state, one, silent=silent), silent=silent)
 
 
 def process(
     of: LiveGlasses, cuts: Sequence[Fetch], state: PartitionState | None = None
 ) -> tuple[list[Outgoing], PartitionState]:
-    """Feed fetches one after another; returns all records and the last state."""
+    """Process fetches one after another; returns all records and the last state."""
     records: list[Outgoing] = []
     state = state or begun()
     for one in cuts:

@@ -1,10 +1,10 @@
-"""Repeat what could fail seldom, on a machine that is busy: `python -m tests.soak`, or `make soak`.
+"""Repeat tests that could fail rarely, on a busy machine: `python -m tests.soak`, or `make soak`.
 
-Tests marked `kafka`, and those of files that wait by a clock, run TURNS times (pytest's `--soak`), the whole
-suite SUITES times, more files at once than there are processors. A run belongs to a commit and takes hours:
-each turn that has run stands in the state, and the next call goes on behind it, on another day too. What
-pytest wrote in a turn that failed is kept beside the state. Exit code 1 when a complete run had failures,
-which are listed; 3 while it is not complete.
+Tests marked `kafka`, and those of files that wait in real time, run TURNS times (pytest's `--soak`), the
+whole suite SUITES times; more files run at once than there are processors. A run belongs to a commit and
+takes hours: completed turns are recorded in the state, and the next call continues after them, even on
+another day. pytest's output of a failed turn is kept beside the state. Exit code 1 if a complete run had
+failures, which are listed; 3 if it is not complete.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from streams.printing import say
 ROOT = Path(__file__).parents[1]
 TURNS, SUITES, TIMEOUT_S, STACKS_AFTER_S = 20, 3, 7200.0, 600
 JOBS = 2 * (os.cpu_count() or 1)
-#: What a turn runs: the chosen tests, or all of them.
+#: Selections of a turn: the chosen tests, or all of them.
 CHOSEN, SUITE = "chosen", "suite"
-#: Waits that pass by real time. A clock that a test puts in another's place is none, nor is `sleep(0)`.
+#: Waits in real time. A clock that a test replaces is none, and neither is `sleep(0)`.
 _WAITS = re.compile(r"\bsleep\((?!0[,)])|\btimeout\(|\bwait_for\(|\btime\.(?:monotonic|perf_counter)\(")
-#: What stands in a file with tests that need a broker; others need not be read by pytest.
+#: Text in every file with tests that need a broker; pytest need not read the others.
 _BROKER = re.compile(r"\bmark\.kafka\b|\b(?:own_)?broker: str")
 _FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Turn:
-    """One turn that has run: `number` counts from 0, `failed` are tests, or how pytest ended."""
+    """One completed turn: `number` counts from 0; `failed` are tests, or how pytest ended."""
 
     run: str
     what: str
@@ -48,12 +48,12 @@ class Turn:
 
 
 def waits(path: Path) -> bool:
-    """Whether a file of tests waits by a clock, so that a busy machine could change its result."""
+    """Whether tests of a file wait in real time, so that a busy machine could change the result."""
     return _WAITS.search(path.read_text(encoding="utf-8")) is not None
 
 
 def chosen(paths: Iterable[str]) -> list[str]:
-    """Files below some paths of which a turn needs tests."""
+    """Files below some paths with tests that a turn needs."""
     files = {
         file
         for path in paths
@@ -67,12 +67,12 @@ def chosen(paths: Iterable[str]) -> list[str]:
 
 
 def plan(turns: int, suites: int) -> list[tuple[str, int]]:
-    """What a complete run consists of, in order."""
+    """The turns of a complete run, in order."""
     return [*((CHOSEN, number) for number in range(turns)), *((SUITE, number) for number in range(suites))]
 
 
 def read(state: Path) -> list[Turn]:
-    """Turns that have run; a line that was not written to its end is left out."""
+    """Completed turns; an incomplete last line is ignored."""
     turns = []
     for line in state.read_text(encoding="utf-8").splitlines() if state.exists() else ():
         with contextlib.suppress(json.JSONDecodeError):
@@ -82,12 +82,12 @@ def read(state: Path) -> list[Turn]:
 
 
 def run_of(commit: str, choice: Iterable[object]) -> str:
-    """Name of a run: another commit, or other files and counts, are another run."""
+    """Name of a run; it depends on the commit, the files and the counts."""
     return " ".join(map(str, (commit, *choice)))
 
 
 def failures(turns: Iterable[Turn], wanted: Iterable[tuple[str, int]], run: str) -> list[str] | None:
-    """Failed tests of a run with how often each failed; None while it is not complete."""
+    """Failed tests of a run with their number of failures; None if the run is not complete."""
     ran = {(turn.what, turn.number): turn for turn in turns if turn.run == run}
     if any(place not in ran for place in wanted):
         return None
@@ -97,7 +97,7 @@ def failures(turns: Iterable[Turn], wanted: Iterable[tuple[str, int]], run: str)
 
 @contextlib.contextmanager
 def busy(processes: int) -> Iterator[None]:
-    """Keep processors busy meanwhile."""
+    """Keep the processors busy during the block."""
     loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(processes)]
     try:
         yield
@@ -108,7 +108,7 @@ def busy(processes: int) -> Iterator[None]:
 
 
 def pytest_of(what: str, paths: Sequence[str], jobs: int) -> list[str]:
-    """The command of one turn; a test without an end shows after a while where it stands."""
+    """The command of one turn; a test that does not end prints its stack after a while."""
     spread = ("--numprocesses", str(jobs), "--dist", "loadfile", "--no-loadscope-reorder")
     shown = ("-q", "-rfE", "-o", f"faulthandler_timeout={STACKS_AFTER_S}")
     choice = ("--soak", *chosen(paths)) if what == CHOSEN else paths
@@ -116,9 +116,9 @@ def pytest_of(what: str, paths: Sequence[str], jobs: int) -> list[str]:
 
 
 def once(command: Sequence[str], log: Path) -> tuple[str, ...]:
-    """Run pytest once; what failed. What it wrote stays in `log` if anything did."""
+    """Run pytest once and return what failed; its output stays in `log` if anything did."""
     with log.open("w", encoding="utf-8") as output:
-        # A session of its own: brokers and workers of a turn that has no end go with it.
+        # It gets its own session, so that brokers and workers of a turn that hangs are killed with it.
         pytest = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output, start_new_session=True)
         try:
             code = pytest.wait(TIMEOUT_S)
@@ -137,13 +137,13 @@ def once(command: Sequence[str], log: Path) -> tuple[str, ...]:
 
 
 def commit() -> str:
-    """The commit that is checked out; `-dirty` behind it if files were changed."""
+    """The commit that is checked out, with `-dirty` if files were changed."""
     command = ["git", "describe", "--always", "--dirty"]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def main() -> int:
-    """Go on with the run of this commit, for as long as asked."""
+    """Continue the run of this commit, for as long as requested."""
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
     parser.add_argument("paths", nargs="*", default=["tests"], help="Folders or files.  [default: tests]")
     parser.add_argument("--state", type=Path, default=ROOT / ".soak", help="Folder of what has run.")

@@ -1,4 +1,4 @@
-"""One way to reach a broker: what ends it, what does not, and whether the client is heard afterwards."""
+"""Connecting to a broker: which errors end it, which do not, and whether the client logs afterwards."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BROKER = "127.0.0.1:9"
 
 
 class Client:
-    """Answers with each of some errors once, then starts."""
+    """Raises each of some errors once, then starts."""
 
     def __init__(self, *errors: Exception) -> None:
         self.errors = list(errors)
@@ -77,7 +77,7 @@ async def test_an_address_that_is_none_is_wrong_input() -> None:
 
 
 class Stopping:
-    """A client whose `stop` ends as it is told, and whose connections are closed apart, as aiokafka's are."""
+    """A client whose `stop` ends as it is told, with connections that are closed apart, like aiokafka's."""
 
     def __init__(self, stop: Callable[[], Awaitable[None]]) -> None:
         self._stop, self._client, self.closed = stop, self, 0
@@ -115,7 +115,7 @@ async def test_connections_are_closed_where_a_stop_does_not_come_that_far(
 
 
 class StartedProducer(AIOKafkaProducer):  # type: ignore[misc]
-    """Of a producer that is connected only the way in which it is let go."""
+    """A producer that records whether it was stopped, and does nothing else."""
 
     def __init__(self) -> None:
         self._closed = True
@@ -126,7 +126,7 @@ class StartedProducer(AIOKafkaProducer):  # type: ignore[misc]
 
 
 class StartedConsumer(AIOKafkaConsumer):  # type: ignore[misc]
-    """The same of a consumer."""
+    """The same for a consumer."""
 
     def __init__(self) -> None:
         self._closed = True
@@ -137,7 +137,7 @@ class StartedConsumer(AIOKafkaConsumer):  # type: ignore[misc]
 
 
 class StartedAdmin(AIOKafkaAdminClient):  # type: ignore[misc]
-    """The same of an admin client."""
+    """The same for an admin client."""
 
     def __init__(self) -> None:
         self.ended: bool = False

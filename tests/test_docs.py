@@ -1,7 +1,7 @@
-"""The README and docs/questions.md show what is printed today.
+"""The README and docs/questions.md show the current output of their commands.
 
-The README names every command and says what every dependency is for. `python -m tests.test_docs STORE`
-writes the outputs of today into both.
+The README names every command and explains every dependency. `python -m tests.test_docs STORE` writes the
+current outputs to both.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tests.build import T0_NS
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 PAGES = (README, ROOT / "docs" / "questions.md")
-#: These two are CI itself.
+#: These two are what CI runs.
 NOT_RUN_HERE = ("make demo", "make test")
 _BLOCK = re.compile(r"```console\n(.*?)```", re.DOTALL)
 
@@ -30,7 +30,7 @@ _BLOCK = re.compile(r"```console\n(.*?)```", re.DOTALL)
 def shown(page: Path = README) -> dict[str, str]:
     """Output by command, as a page shows it.
 
-    A command goes on in lines that begin with `> `, as a shell asks for them.
+    A command continues on lines that begin with `> `, the shell's prompt for them.
     """
     found: dict[str, str] = {}
     for block in _BLOCK.findall(page.read_text(encoding="utf-8")):
@@ -49,7 +49,7 @@ def shown(page: Path = README) -> dict[str, str]:
 
 
 def printed(command: str, directory: Path) -> str:
-    """What a README command prints to a privacy officer in `directory`, which holds `lineage-store`."""
+    """Output of a README command as a privacy officer in `directory`, which has `lineage-store`."""
     program, *arguments = shlex.split(command)
     modules = {"sightline": "streams.cli", "device-sim": "device_sim"}
     result = subprocess.run(
@@ -65,12 +65,12 @@ def printed(command: str, directory: Path) -> str:
     return result.stdout
 
 
-#: Which log of Kafka a store follows; one that a replay made follows none.
+#: The log of Kafka that a store follows; a store made by a replay follows none.
 _LOG = re.compile(r"\nlog\ncluster .*\ntopic .*\nsince epoch .*\n")
 
 
 def shape(output: str) -> list[str]:
-    """Lines without numbers, digests and widths; neighbours that look the same are one."""
+    """Lines without numbers, digests and widths; equal neighbours are merged."""
     lines: list[str] = []
     for line in _LOG.sub("", output).splitlines():
         plain = re.sub(r"\b[0-9a-f]{16,}\b", "#", line)
@@ -82,9 +82,9 @@ def shape(output: str) -> list[str]:
 
 
 def replayed(directory: Path) -> Path:
-    """Put a store into a folder, as a stranger has it after the demo.
+    """Put a store into a folder, as a user has it after the demo; return the folder.
 
-    It is made by a replay, which needs no broker. Returns the folder.
+    It is made by a replay, which needs no broker.
     """
     for arguments in (
         [
@@ -137,7 +137,7 @@ def test_ci_runs_the_readme_command() -> None:
 
 
 def rewrite(store: Path, page: Path = README) -> None:
-    """Write today's outputs into a page; `store` must be called lineage-store."""
+    """Write current outputs to a page; `store` must be named lineage-store."""
     text = page.read_text(encoding="utf-8")
     for command in shown(page):
         typed = "\n> ".join(command.split("\n"))

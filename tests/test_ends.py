@@ -1,4 +1,4 @@
-"""Every process is ended in every way that it can end itself, and says why on standard error."""
+"""Every way in which a process can end, each with its sentence on standard error."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ PAGE = ROOT / "docs" / "operations.md"
 
 
 class Ended(BaseException):
-    """Stands for the end of the process."""
+    """Raised in place of the end of the process."""
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def codes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def row(end: End) -> str:
-    """A line of the page."""
+    """A row of the table in docs/operations.md."""
     return f"| {end.name.lower().replace('_', ' ')} | {end.code} | {end.when} | {end.advice} |"
 
 
@@ -85,7 +85,7 @@ def test_an_error_has_the_code_of_its_end() -> None:
 
 
 class Panic(BaseException):
-    """As an extension module in Rust raises it."""
+    """An exception like a panic of an extension module in Rust."""
 
 
 @pytest.mark.parametrize(
@@ -261,7 +261,7 @@ def test_a_port_in_use_a_held_lock_and_a_java_that_ends(
 
 
 def assert_said(result: Any, end: End, said: str) -> None:
-    """One sentence, on standard error alone, and the code of its end."""
+    """Check for one sentence, only on standard error, and for the exit code of the end."""
     assert result.exit_code == end.code, result.output
     assert said in result.stderr.splitlines()[-1]
     assert "Traceback" not in result.stderr

@@ -1,4 +1,4 @@
-"""Files are their owner's alone, a planted name is never followed, and what dead processes left is swept."""
+"""Files are private, a planted name is never followed, and files of dead processes are removed."""
 
 from __future__ import annotations
 
@@ -36,21 +36,21 @@ def umask(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 def store(path: Path) -> None:
-    """A store with an epoch, made as a command makes it."""
+    """A store with an epoch, made as by a command."""
     with files.owner_only():
         build.store(path, {"events": [build.event("g1", "imu-right", 0, 20)]})
     audit.record(path, "privacy-officer", "why", ["home"])
 
 
 def broker_directory(path: Path) -> None:
-    """What a broker makes before Java runs."""
+    """The files that a broker makes before Java runs."""
     files.make_directory(path / "log")
     broker._claim(path).close()
     broker.cluster_id(path)
 
 
 def measured(path: Path) -> None:
-    """The metrics of a worker."""
+    """A file of a worker's metrics."""
     files.make_directory(path)
     metrics.write(path / "worker.prom")
 

@@ -1,7 +1,7 @@
-"""Nothing that a module holds is reassigned from outside: what differs is handed over as a value.
+"""Nothing in a module is reassigned from outside; values that differ are passed as parameters instead.
 
-A limit may be patched for a while by what puts it back (`monkeypatch`, `mock.patch`); topology, and the cores
-and policies that the pipeline is made of, may not: there is a parameter for whoever needs others.
+A limit may be patched temporarily with `monkeypatch` or `mock.patch`. The topology, and the cores and
+policies of the pipeline, may not be patched: they have parameters.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 SOURCES = sorted(
     path for room in ("streams", "device_sim", "bench", "tests") for path in (ROOT / room).rglob("*.py")
 )
-#: What the pipeline is made of: measured and varied by parameters, never by replacing a method.
+#: Parts of the pipeline, which are varied by parameters and never by replacing a method.
 WHOLE = {"GlassesCore", "LiveGlasses", "TrainingCore", "LiveTraining", "Policy", "topology"}
 DECLARED = {name for name in vars(topology) if name.isupper()}
 
@@ -38,7 +38,7 @@ def modules(tree: ast.Module) -> set[str]:
 
 
 def reassigned(tree: ast.Module) -> Iterator[str]:
-    """What a file reassigns that is a module's, or a method of what must stay whole."""
+    """Names of modules, and methods of WHOLE, that a file reassigns."""
     ours = modules(tree)
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):

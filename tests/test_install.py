@@ -1,4 +1,4 @@
-"""What is installed: all files, extras for who needs them alone, and nothing where it cannot run."""
+"""Installation: all files, extras only for those who need them, and a refusal on unsupported systems."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from streams.extras import EXTRAS
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("streams", "device_sim")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-#: What setuptools would put into a wheel, without making one.
+#: Prints the files that setuptools would put into a wheel, without making one.
 _FILES_OF_THE_WHEEL = """
 import sys
 from setuptools import Distribution
@@ -30,13 +30,13 @@ print(*sorted(path.removeprefix("/made/") for path in made.get_outputs(include_b
 
 
 def ran(text: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """A Python program in the clone, and how it ended."""
+    """Run a Python program in the clone; return the ended process."""
     command = [sys.executable, "-c", text, *arguments]
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=120, check=False)
 
 
 def printed(text: str, *arguments: str) -> str:
-    """What a Python program prints in the clone; it must end with 0."""
+    """Output of a Python program in the clone; it must end with 0."""
     ended = ran(text, *arguments)
     assert ended.returncode == 0, ended.stderr
     return ended.stdout
@@ -54,7 +54,7 @@ def test_a_wheel_holds_every_file_of_the_packages(tmp_path: Path) -> None:
     assert ours - packed == set(), "git has them and a wheel has not: see package-data in pyproject.toml"
 
 
-#: Commands that need an extra, tried where no extra is installed.
+#: Runs commands that need an extra, in an environment without extras.
 _WITHOUT_EXTRAS = """
 import importlib, sys
 from click.testing import CliRunner

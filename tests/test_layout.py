@@ -1,6 +1,6 @@
-"""The fences of the house: sizes, and who may import or touch what.
+"""Rules for the layout of the code: sizes, and who may import or use what.
 
-Who may import whom, and who may touch the clock, the environment, Kafka and DuckDB.
+They cover imports between rooms, and the use of the clock, the environment, Kafka and DuckDB.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ LEAVES = {
     "extras",
     "locking",
 }
-#: Formatted lines: a call with many arguments takes one each, and tests list what they expect.
+#: Lines as formatted: a call with many arguments takes one line for each, and tests list what they expect.
 FUNCTION_LINES_MAX, TEST_LINES_MAX, MODULE_LINES_MAX = 100, 120, 400
 
 #: What each room of `streams` may import of ours, besides itself and the leaves; None: anything.
@@ -74,10 +74,10 @@ MAY_IMPORT: dict[str, set[str] | None] = {
     "worker": None,
     "cycles": set(),
     **{leaf: set() for leaf in LEAVES},
-    # What programs of others use, each imported when it is asked for.
+    # The interface for other programs, imported on first use.
     "__init__": {"queries"},
 }
-#: What the rooms inside a room may import of their neighbours; modules beside them may import all of them.
+#: Imports that are allowed between the rooms inside a room; modules beside them may import all of them.
 INSIDE: dict[str, dict[str, set[str]]] = {
     "snapshots": {
         "rows": set(),
@@ -187,7 +187,7 @@ def test_clock_environment_and_output_have_one_place_each(path: Path) -> None:
         )
 
 
-#: What makes a file or a directory; `open` and `os.open` do for some of their arguments.
+#: Calls that make a file or a directory; `open` and `os.open` do with some arguments.
 MAKES = {
     *("mkdir", "makedirs", "mkdtemp", "mkstemp", "TemporaryDirectory", "NamedTemporaryFile"),
     *("write_text", "write_bytes", "touch", "chmod", "fchmod"),
@@ -195,7 +195,7 @@ MAKES = {
 
 
 def makes_a_file(call: ast.Call) -> bool:
-    """Whether a call makes a file or directory, or changes who may read it."""
+    """Whether a call makes a file or a directory, or changes who may read it."""
     name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
     said = [arg.value for arg in call.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]
     said += [
@@ -210,7 +210,7 @@ def makes_a_file(call: ast.Call) -> bool:
 
 @pytest.mark.parametrize("path", SOURCES, ids=ids(SOURCES))
 def test_files_are_made_through_one_door(path: Path) -> None:
-    # The recordings are made by whoever keeps this repository, into it.
+    # The maintainers of this repository make the recordings in it.
     if room_of(path) == "files" or "make" in path.parts:
         return
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -239,12 +239,12 @@ def test_the_fence_knows_what_makes_a_file(line: str, made: bool) -> None:
     assert makes_a_file(call) is made
 
 
-#: Words that hold the place of a name: what is in it, the reader has to find out.
+#: Words that do not tell what a value holds.
 NO_NAMES = {"found", "one", "said", "there", "what"}
 
 
 def names_given(tree: ast.AST) -> Iterator[tuple[int, str]]:
-    """(line, name) of each variable, parameter, field, method and class that a module names."""
+    """(line, name) of each variable, parameter, field, method and class that a module defines."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             yield node.lineno, node.id

@@ -1,4 +1,4 @@
-"""What a process logs: one line a record, in three forms, and no value that foreign code quotes."""
+"""The log of a process: one line per record, in three forms, without values that foreign code quotes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SECRET = "turn the light on"
 @pytest.fixture(autouse=True)
 def root(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(logging.getLogger(), "handlers", [])
-    # A command that was run in this process may have silenced its client, whose link says the same.
+    # An earlier command in this process may have silenced the client.
     client = logging.getLogger("aiokafka")
     level = client.level
     client.setLevel(logging.NOTSET)

@@ -1,4 +1,4 @@
-"""Metrics are what Prometheus reads, and only names that are declared are counted."""
+"""The metrics are in Prometheus' format, and only declared names are counted."""
 
 from __future__ import annotations
 

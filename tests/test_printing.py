@@ -1,4 +1,4 @@
-"""Whatever a text holds, a terminal obeys none of it, and JSON means what it meant."""
+"""A terminal interprets nothing of a text, whatever it contains, and JSON keeps its meaning."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ready is said on a descriptor, a socket or a file, once, and whoever started the process hears it there."""
+"""Readiness is reported once, by a descriptor, a socket or a file, to the process that waits for it."""
 
 from __future__ import annotations
 

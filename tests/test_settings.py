@@ -1,4 +1,4 @@
-"""The file of settings, the variables and the options: who goes before whom, and what is refused."""
+"""The settings file, the variables and the options: their precedence, and what is refused."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_an_option_goes_before_a_variable_and_a_variable_before_the_file(tmp_pat
 
 
 def _told(directory: Path, variables: Mapping[str, str]) -> dict[str, tuple[object, str]]:
-    """What `sightline settings --json` says in a directory, by setting."""
+    """Output of `sightline settings --json` in a directory, by setting."""
     ended = subprocess.run(
         [sys.executable, "-m", "streams.cli", "settings", "--json"],
         cwd=directory,

@@ -1,4 +1,4 @@
-"""The soak goes on where it stopped, names what failed in a complete run only, and keeps how it failed."""
+"""A soak continues where it stopped, names failures only of complete runs, and keeps their output."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytest_plugins = "pytester"
 def test_files_with_a_broker_or_a_clock_are_chosen() -> None:
     files = set(chosen(["tests"]))
     assert {"tests/kafka/test_groups.py", "tests/e2e/test_demo.py", "tests/queries/test_prompt.py"} <= files
-    # A clock that a test sets, and `sleep(0)`, pass no time.
+    # A replaced clock and `sleep(0)` take no time.
     assert not {"tests/policy/test_bounds.py", "tests/queries/test_scarcity.py", "tests/test_logs.py"} & files
 
 
@@ -54,6 +54,35 @@ def test_only_tests_that_ask_for_a_broker_or_wait_are_run(pytester: pytest.Pytes
     for arguments, passed, left in ((["--soak"], 2, 1), (["-m", "kafka"], 1, 2), ([], 3, 0)):
         result = pytester.runpytest("-q", "-p", "no:asyncio", *arguments)
         result.assert_outcomes(passed=passed, deselected=left)
+
+
+def test_a_shared_broker_is_stopped_after_the_last_file_that_uses_it(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[str] = []
+
+    class Node:
+        address = "nowhere"
+
+        def start(self, _directory: Path, _port: int) -> None:
+            events.append("start")
+
+        def stop(self) -> None:
+            events.append("stop")
+
+    monkeypatch.setattr("tests.conftest.EmbeddedBroker", Node)
+    monkeypatch.setattr("builtins.ran", events.append, raising=False)
+    pytester.makeini("[pytest]\nmarkers = kafka\n")
+    pytester.makeconftest(
+        "from tests.conftest import broker, pytest_addoption, pytest_collection_modifyitems\n"
+        "from tests.conftest import pytest_runtest_teardown\n"
+    )
+    asks = "def test_asks(broker): ran(broker)\ndef test_asks_for_nothing(): ran('nothing')\n"
+    pytester.makepyfile(test_a="def test_a(): ran('a')", test_b=asks, test_c=asks)
+    pytester.syspathinsert(Path(__file__).parents[1])
+    pytester.runpytest("-q", "-p", "no:asyncio").assert_outcomes(passed=5)
+    # The last stop is the cleanup of the run, which finds the broker stopped.
+    assert events == ["start", "nowhere", "nothing", "nowhere", "nothing", "stop", "a", "stop"]
 
 
 def test_a_run_is_complete_when_each_turn_has_run_and_belongs_to_a_commit(tmp_path: Path) -> None:
@@ -96,7 +125,7 @@ def test_a_turn_without_an_end_is_ended_with_all_that_it_started(
     assert once(["sh", "-c", "sleep 600 & echo $!; wait"], log) == ("no end after 1 s",)
     status = Path(f"/proc/{log.read_text(encoding='utf-8').strip()}/stat")
     until_s = time.monotonic() + PATIENCE_S
-    while _runs(status) and time.monotonic() < until_s:  # SIGKILL has been sent, and takes effect soon
+    while _runs(status) and time.monotonic() < until_s:  # SIGKILL was sent and takes effect soon
         time.sleep(0.01)
     assert not _runs(status)
 

@@ -1,4 +1,4 @@
-"""What waits for long says for what, once; and what does not wait says nothing."""
+"""A long wait is logged once, with what is waited for; anything else logs nothing."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Bytewax, one worker, batches of 1,000 as its source reads them.
+"""Bytewax, one worker, with batches of 1,000 as its source reads them.
 
-At least once at best: without a recovery store.
+Delivery: at least once at best, because there is no recovery store.
 """
 
 from __future__ import annotations

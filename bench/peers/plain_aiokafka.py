@@ -1,4 +1,4 @@
-"""Plain aiokafka, no framework and no transactions: reads up to 5,000 records, packs them, writes them.
+"""Plain aiokafka without framework or transactions: reads up to 5,000 records, packs and writes them.
 
 Delivery is at least once.
 """

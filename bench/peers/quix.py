@@ -1,4 +1,4 @@
-"""Quix Streams at its defaults; further arguments name another `processing_guarantee`."""
+"""Quix Streams with default settings; further arguments choose another `processing_guarantee`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def main(
         auto_create_topics=False,
         state_dir="quix-state",
         producer_extra_config={"linger.ms": LINGER_MS},
-        # A record that is refused is passed over; anything else ends the program.
+        # A refused record is skipped; any other error ends the program.
         on_processing_error=lambda error, _row, _logger: isinstance(error, MalformedError),
     )
     read = app.topic(source, value_deserializer="bytes", key_deserializer="bytes")

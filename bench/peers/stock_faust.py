@@ -1,4 +1,4 @@
-"""Stock Faust at its own defaults, at least once."""
+"""Stock Faust with its default settings, at least once."""
 
 from __future__ import annotations
 

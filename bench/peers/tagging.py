@@ -1,9 +1,10 @@
-"""The zones stage's work as a user of another framework would write it: a function of one record.
+"""The work of the zones stage as users of other frameworks would write it: a function of one record.
 
-It reads the value with this project's compiled codec, compares the headers with it, looks up the wearer's
-consent and asks the same policy for zone, label and whether both may go on, which is remembered by all that
-it depends on. That is the fastest we know for a single record: orjson with the same checks in Python or in
-numpy takes longer than the codec. It knows no repeats and no holes, writes no lineage and keeps no state.
+It decodes the value with this project's compiled codec, compares the headers with it, looks up the wearer's
+consent, and evaluates the same policy for zone, label and whether both may pass; results are cached by
+everything that they depend on. This is the fastest way that we know for single records: orjson with the same
+checks in Python or in NumPy takes longer than the codec. It detects no repeats and no holes, writes no
+lineage and keeps no state.
 """
 
 from __future__ import annotations
@@ -27,14 +28,14 @@ from streams.limits import ATTRIBUTE_COMBINATIONS_MAX
 from streams.policy.load import load
 from streams.topology import STORE, ZONED
 
-#: What a peer adds to a record: of its key, value, headers and time (ms since the epoch, the broker's).
-#: MalformedError where the record must not go on.
+#: Function that returns the headers that a peer adds, from key, value, headers and time of a record (the
+#: broker's, ms since the epoch). MalformedError if the record must not pass.
 Adding = Callable[[bytes, bytes, Headers, int], Headers]
 FORWARD, TAG = "forward", "tag"
 
 
 def adding_of(work: str) -> Adding:
-    """What the work of that name adds to a record."""
+    """The function for the work of that name."""
     return _constant if work == FORWARD else Tagging().headers
 
 
@@ -43,7 +44,7 @@ def _constant(_key: bytes, _value: bytes, _headers: Headers, _appended_ms: int) 
 
 
 class Tagging:
-    """Zone and label of single records, by the policy and the consents that a race begins with."""
+    """Zone and label of single records, by the policy and the consents that exist when a race begins."""
 
     def __init__(self) -> None:
         self._decode = codec_of(SHIPPED).decode
@@ -53,7 +54,7 @@ class Tagging:
         self._tag = lru_cache(maxsize=ATTRIBUTE_COMBINATIONS_MAX)(self._decided)
 
     def headers(self, key: bytes, value: bytes, headers: Headers, appended_ms: int) -> Headers:
-        """Zone and label of a record; MalformedError when it is wrong, or policy refuses it."""
+        """Zone and label of a record; MalformedError if it is invalid or refused by the policy."""
         batch = self._decode(value, 0, appended_ms * 1_000_000, content_type=content_type_of(headers))
         if key != batch.source.encode():
             raise MalformedError("key: found another one than device_id, expected the key to be the device")
@@ -69,7 +70,7 @@ class Tagging:
         policy, number = self._policy, 0 if context is None else context.consent
         if not self._consents.bound(source, wearer):
             raise MalformedError("pairing: the device is not bound to the wearer that it names")
-        # Their consents hold from the beginning of time and without end, so no time of a batch is asked for.
+        # The consents hold at all times, so the time of a batch is not needed.
         consent = self._consents.of(wearer, reference(source, stream, number), 1, 0, 1)
         decided = policy.tag_of(kind, stream, context, consent)
         for sink in (ZONED, STORE):

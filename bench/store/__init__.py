@@ -1,1 +1,1 @@
-"""The store under load: grown from a demo's rows, asked, published into, measured, and beside its peers."""
+"""The store under load: grown from a demo's rows, queried, written to, measured, compared with peers."""

@@ -1,4 +1,4 @@
-"""What the store takes and gives at size, beside what one would pick instead.
+"""Throughput, latency and size of a large store, compared with alternatives.
 
 `make bench-store` and `make bench-store-full` run it.
 """
@@ -24,7 +24,7 @@ from bench.store.tables import Job
 
 EDGES, EDGES_FULL, PEER_EDGES_MAX = 10_000_000, 100_000_000, 10_000_000
 INGEST_ROWS = 1_000_000
-#: Device-days that the bytes of an edge are measured over.
+#: Copies, each a day of the demo's devices, over which the bytes per edge are measured.
 EDGE_COPIES = 12
 
 
@@ -82,7 +82,7 @@ def main(
 
 
 def _measured(job: Job, rows: Rows, edge_copies: int) -> dict[str, Any]:
-    """All tables; the store that readers ask is the one that was grown, before anything more is published."""
+    """All tables. Readers ask the grown store before anything more is published to it."""
     found: dict[str, Any] = {}
     loaded, load_s = tables.loading(job, rows)
     found |= loaded

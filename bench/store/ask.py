@@ -1,4 +1,4 @@
-"""Times of readers on a store, in a process of its own: with whatever DuckDB its path holds.
+"""Measures readers of a store in a process of its own, with the DuckDB that is on its path.
 
 `python -m bench.store.ask STORE IDS --role ROLE` prints one JSON object; IDS is a JSON file of ids.
 """
@@ -43,10 +43,11 @@ def main(*, store: Path, ids: Path, role: str, sql: bool, visible: bool) -> None
 
 
 def measured(store: Path, role: Role, ids: list[str]) -> dict[str, object]:
-    """Milliseconds: of opening the store and of a bare connection, in turns; of each id, cold and warm.
+    """Milliseconds of opening the store and of a bare connection, in turns, and of each id, cold and warm.
 
-    Cold: each for the first time, in a store that was opened after its files left the page cache. Warm: the
-    same questions a second time. First: the first question after each of some such openings.
+    Cold: the first question about each id, in a store that was opened after its files were dropped from the
+    page cache. Warm: the same questions a second time. First: the first question after each of several such
+    openings.
     """
     bare_ms, open_ms, first_ms = list[float](), list[float](), list[float]()
     for _ in range(OPENED):

@@ -1,4 +1,4 @@
-"""Runs parts of the bench as processes of their own, each of which prints one JSON object."""
+"""Runs parts of the bench as child processes, each of which prints one JSON object."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ ROOT = Path(__file__).parents[2]
 
 
 def said(module: str, *arguments: object, path: Path | None = None) -> Any:
-    """What `python -m bench.store.MODULE` prints; packages in `path` come before the environment's own.
+    """Output of `python -m bench.store.MODULE`; packages in `path` override those of the environment.
 
-    RuntimeError with the last lines of its error output when it fails.
+    RuntimeError with the last lines of its error output if it fails.
     """
     command = [sys.executable, "-m", f"bench.store.{module}", *map(str, arguments)]
     found = subprocess.run(command, capture_output=True, text=True, check=False, env=_environment(path))
@@ -27,14 +27,14 @@ def said(module: str, *arguments: object, path: Path | None = None) -> Any:
 
 
 def wall_ms(command: list[str]) -> float:
-    """Milliseconds that a Python process takes from its start to its end."""
+    """Milliseconds from the start to the end of a Python process."""
     began_s = time.perf_counter()
     subprocess.run([sys.executable, *command], check=True, capture_output=True, env=_environment(None))
     return (time.perf_counter() - began_s) * 1000
 
 
 def other_duckdb(version: str, directory: Path) -> str:
-    """Install one package of another version into a directory; return why that failed, or nothing."""
+    """Install another version of a package to a directory; return why that failed, or an empty text."""
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
     command += ["--target", str(directory), f"duckdb=={version}"]
     made = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -42,6 +42,6 @@ def other_duckdb(version: str, directory: Path) -> str:
 
 
 def _environment(path: Path | None) -> dict[str, str]:
-    # What is installed has its bytecode: nobody waits for every module to be compiled again.
+    # Installed packages have bytecode; allowing it here avoids compiling every module again.
     ours = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     return {**ours, "PYTHONPATH": os.pathsep.join(map(str, filter(None, (path, ROOT))))}

@@ -1,4 +1,4 @@
-"""Grows a store through the project's own writer, in a process of its own, whose memory is the writer's.
+"""Grows a store with the project's own writer, in a process of its own, whose memory is the writer's.
 
 `python -m bench.store.grow SOURCE TARGET --copies N` prints one JSON object.
 """
@@ -18,7 +18,7 @@ from streams import clock
 from streams.snapshots.writer import Writer
 
 Fold = Literal["beside", "inline"]
-#: Between two epochs of devices that send all the time.
+#: Time between two epochs if devices send continuously.
 INTERVAL_NS = 300_000_000
 
 
@@ -43,7 +43,7 @@ def main(*, source: Path, target: Path, copies: int, first: int, epochs: int, ed
     rows = Rows.read(source)
     if edges != "all":
         rows = rows.only(() if edges == "none" else WINDOWS, others=edges == "single")
-    # Where bytes are compared, no fold may depend on how fast the others were.
+    # When bytes are compared, folds must not depend on the speed of the other parts.
     fold: Fold = "beside" if edges == "all" else "inline"
     made = grow(rows, target, range(first, first + copies), epochs, live=live, fold=fold)
     click.echo(orjson.dumps(made))
@@ -52,10 +52,10 @@ def main(*, source: Path, target: Path, copies: int, first: int, epochs: int, ed
 def grow(
     rows: Rows, target: Path, copies: range, epochs: int, *, live: bool = False, fold: Fold = "beside"
 ) -> dict[str, Any]:
-    """Take copies in and publish each in so many epochs; return what it took.
+    """Take copies in and publish each in a number of epochs; return the measurements.
 
-    The labels of epochs move on by a day a copy and end a day ago, or by 300 ms an epoch, from now, when
-    `live`.
+    The labels of the epochs advance by one day per copy and end a day ago; with `live` they advance by 300 ms
+    per epoch from now on.
     """
     own_mb = peak_mb()
     now_ns = clock.now_ns() if live else clock.now_ns() - (len(copies) + 1) * DAY_NS

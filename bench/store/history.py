@@ -1,4 +1,4 @@
-"""Gives a store a history that it never had: so many epochs without rows, after its newest one."""
+"""Gives a store an artificial history: a number of epochs without rows, after its newest one."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _STREAM: dict[str, list[Any]] = {
 
 
 def synthesise(store: Path, epochs: int) -> None:
-    """Write epochs into a store that no writer has open; the next one numbers on from them.
+    """Write epochs to a store that no writer has open; the next writer continues their numbers.
 
-    They lie 300 ms apart and end now. They stand where a writer leaves them: the newest in its own file, the
-    others in segments. It would have moved them in small portions as they came; here it does in a few.
+    They are 300 ms apart and end now. They are placed as by a writer: the newest in the hot file, the others
+    in segments, except that a writer would move them there in smaller portions.
     """
     _insert(store, epochs, clock.now_ns())
     with contextlib.closing(Writer.open(store)) as writer:

@@ -1,4 +1,4 @@
-"""A store's edges event by event, as pairs of numbers in one Parquet file: what peers are loaded with."""
+"""The edges of a store, event by event, as pairs of numbers in one Parquet file that peers load."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from streams.events.identity import EventId
 from streams.queries import questions
 from streams.queries.store import Store
 
-#: Bits of a pair's numbers that are the event's own; those above are its stream's.
+#: Low bits of a number, which identify the event in its stream; the higher bits identify the stream.
 _BITS = 32
 
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """The file, how many there are, and each stream's number by (source, stream).
+    """The file, its number of pairs, and the number of each stream by (source, stream).
 
-    Sorted by child. Edges of training are left out: our walk stops at a model, theirs would not.
+    Pairs are sorted by child. Edges of training are left out, because our walk stops at a model and the
+    peers' would not.
     """
 
     file: Path
@@ -29,7 +30,7 @@ class Pairs:
 
     @classmethod
     def make(cls, store: Path, file: Path, copies: int) -> Pairs:
-        """Of the first `copies` copies that a store was grown from, and what they were trained from."""
+        """Make the pairs of the first `copies` copies of a grown store and of uncopied sources."""
         with duckdb.connect(str((store / "catalog.duckdb").resolve()), read_only=True) as connection:
             run = connection.execute
             run(f"SET file_search_path = '{store.resolve()}'")
@@ -55,7 +56,7 @@ class Pairs:
         return cls(file, count, streams)
 
     def behind(self, events: Sequence[int], file: Path) -> int:
-        """Write the pairs behind some events into another file, sorted as well; return how many there are."""
+        """Write the pairs behind some events to another sorted file; return how many there are."""
         with duckdb.connect() as connection:
             count: int = connection.execute(
                 "COPY (WITH RECURSIVE up(id) AS (SELECT unnest($events::BIGINT[]) UNION SELECT parent "  # noqa: S608 - our own paths
@@ -66,12 +67,12 @@ class Pairs:
         return count
 
     def numbers(self, ids: Iterable[str]) -> list[int]:
-        """Ids of events as the peers know them."""
+        """Numbers of events for the peers."""
         parsed = [EventId.parse(identity) for identity in ids]
         return [(self.streams[each.source, each.stream] << _BITS) + each.number for each in parsed]
 
     def ancestors(self, store: Store, identity: str) -> set[int]:
-        """What our own answer names, as the peers know it."""
+        """Ancestors in our own answer, as numbers for the peers."""
         answer = questions.ancestors(store, identity)
         return {
             (self.streams[row.source, row.stream] << _BITS) + number

@@ -1,8 +1,8 @@
-"""What one would keep the same edges in instead: load, bytes, trace; each in a process of its own.
+"""Alternatives for storing the same edges: loading, size and tracing, each in a process of its own.
 
-Edges are event by event, as pairs of numbers (`bench.store.pairs` makes them), so a peer need not look up
-any name, and knows neither zones nor operators nor epochs. `python -m bench.store.peers NAME EDGES IDS`
-prints one JSON object.
+Edges are stored event by event, as pairs of numbers (`bench.store.pairs`), so a peer need not look up names;
+it knows neither zones nor operators nor epochs. `python -m bench.store.peers NAME EDGES IDS` prints one JSON
+object.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _CHUNK = 100_000
 
 
 class Peer(ABC):
-    """A database that holds edges and finds ancestors, in a directory of its own."""
+    """A database that stores edges and finds ancestors, in a directory of its own."""
 
     package: ClassVar[str]
-    #: Whether it is given but the edges behind the events that are asked for; all would take it hours.
+    #: Whether it gets only the edges behind the requested events, because loading all would take hours.
     asked_only: ClassVar[bool] = False
 
     @abstractmethod
@@ -40,11 +40,11 @@ class Peer(ABC):
 
     @abstractmethod
     def load(self, edges: Path) -> None:
-        """Take in the pairs of a Parquet file, sorted by child."""
+        """Load the pairs of a Parquet file, sorted by child."""
 
     @abstractmethod
     def trace(self, event: int) -> set[int]:
-        """Everything that the event was made of."""
+        """All ancestors of the event."""
 
 
 class Sqlite(Peer):
@@ -80,7 +80,7 @@ class DuckdbTables(Peer):
         self._connection = duckdb.connect(str(directory / "edges.duckdb"))
 
     def load(self, edges: Path) -> None:
-        """One statement, and a checkpoint."""
+        """A single statement and a checkpoint."""
         self._connection.execute(f"CREATE TABLE edges AS FROM '{edges}'")
         self._connection.execute("CHECKPOINT")
 
@@ -102,7 +102,7 @@ class Kuzu(Peer):
         self._connection = kuzu.Connection(kuzu.Database(str(directory / "edges.kuzu")))
 
     def load(self, edges: Path) -> None:
-        """COPY of nodes and of relationships from Parquet, which it asks for."""
+        """COPY of nodes and of relationships from Parquet, as Kuzu recommends."""
         nodes = self._directory / "nodes.parquet"
         with duckdb.connect() as connection:
             connection.execute(
@@ -116,7 +116,7 @@ class Kuzu(Peer):
         nodes.unlink()
 
     def trace(self, event: int) -> set[int]:
-        """Breadth first, as its SHORTEST does."""
+        """Breadth-first search with its SHORTEST."""
         found = self._connection.execute(
             "MATCH (child:Event {id: $id})-[:Made* SHORTEST 1..30]->(parent:Event) RETURN parent.id",
             {"id": event},
@@ -125,7 +125,7 @@ class Kuzu(Peer):
 
 
 class Mlmd(Peer):
-    """ML Metadata over SQLite: an event is an artifact, what made it an execution."""
+    """ML Metadata over SQLite: an event is an artifact, and an execution made it."""
 
     package, asked_only = "ml_metadata", True
     _HOPS = 20
@@ -141,7 +141,7 @@ class Mlmd(Peer):
         self._artifacts = dict[int, int]()
 
     def load(self, edges: Path) -> None:
-        """In bulk: all artifacts, an execution a child, an input or output event an edge."""
+        """In bulk: all artifacts, one execution per child, one input or output event per edge."""
         proto, store = self._proto, self._store
         artifact_type = store.put_artifact_type(proto.ArtifactType(name="event"))
         execution_type = store.put_execution_type(proto.ExecutionType(name="operator"))
@@ -203,12 +203,12 @@ def main(*, name: str, edges: Path, ids: Path) -> None:
 
 
 def checksum(traced: Sequence[set[int]]) -> str:
-    """Of the ancestors of each event, in order: whoever answers the same has the same."""
+    """Checksum of the ancestors of each event, in order; equal answers have equal checksums."""
     return hashlib.sha256(orjson.dumps([sorted(each) for each in traced])).hexdigest()[:16]
 
 
 def missing(name: str) -> str:
-    """Why a peer cannot run here, or nothing."""
+    """Reason why a peer cannot run here; empty if it can."""
     package = PEERS[name].package
     if importlib.util.find_spec(package) is None:
         return (

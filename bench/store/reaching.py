@@ -1,6 +1,6 @@
-"""Times of the questions how far data went, on a store that was grown, in a process of its own.
+"""Measures the questions about how far data went, on a grown store, in a process of its own.
 
-`python -m bench.store.reaching STORE` prints one JSON object: milliseconds, median and longest, warm.
+`python -m bench.store.reaching STORE` prints one JSON object: milliseconds, median and maximum, warm.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from streams.queries.reach import reach
 from streams.queries.role import Role
 from streams.queries.store import Store
 
-#: Chosen by digest: the same in each run, and spread over the store.
+#: Events are chosen by digest, so they are the same in each run and spread over the store.
 _SENSED = """
 SELECT source || '/' || stream || '/' || "first" FROM events WHERE kind = 'imu'
 ORDER BY hash(source || "first") LIMIT 100"""

@@ -1,4 +1,4 @@
-"""What is measured of readers, as tables, ours and those of the peers."""
+"""Measurements of readers as tables, ours and those of the peers."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from streams.queries import questions
 from streams.queries.store import Store
 
 VERSIONS = ("1.5.6", "2.0.0")
-#: One that looks through all its edges at each hop takes a second an answer.
+#: Number of questions for a peer, because one that scans all edges at each hop takes a second per answer.
 PEER_QUESTIONS = 40
 
 
 def asking(job: Job, asked: list[str]) -> dict[str, Lines]:
-    """Ask as `analyst` with each DuckDB, and what a command and a first statement take."""
+    """Ask as `analyst` with each DuckDB, and measure a command and a first statement."""
     ids = job.directory / "asked.json"
     ids.write_bytes(orjson.dumps(asked))
     p50_bar = 12 if job.large else 8
@@ -75,7 +75,7 @@ def _command_ms(job: Job, identity: str) -> float:
 
 
 def _exported(job: Job) -> Lines:
-    """One file with all that an analyst is shown."""
+    """A file with everything that an analyst may see."""
     out = job.directory / "exported.duckdb"
     command = ["snapshots", "export", "--role", "analyst", "--store", str(job.store), "--out", str(out)]
     took_s = wall_ms(["-m", "streams.cli", *command]) / 1000
@@ -85,7 +85,7 @@ def _exported(job: Job) -> Lines:
 
 
 def visible(job: Job, rows: Rows) -> list[str]:
-    """Ids of answers that an analyst is shown, at most as many as are asked, of all copies in turn."""
+    """Ids of answers that an analyst may see, at most as many as requested, from all copies in turn."""
     first = [f"{source}-0/{stream}/{number}" for source, stream, number in rows.answers()]
     everything = job.directory / "answers.json"
     everything.write_bytes(orjson.dumps(first))
@@ -94,7 +94,7 @@ def visible(job: Job, rows: Rows) -> list[str]:
 
 
 def beside(job: Job, ids: list[str], load_s: float) -> dict[str, Lines]:
-    """The same edges in what one would pick instead; who answers otherwise is named."""
+    """The same edges in the alternatives; those that answer differently are named."""
     pairs = Pairs.make(job.store, job.directory / "pairs.parquet", job.peer_copies)
     asked = [each for each in ids if int(each.split("/")[0].rpartition("-")[2]) < job.peer_copies]
     asked = asked[:PEER_QUESTIONS]
@@ -115,7 +115,7 @@ def beside(job: Job, ids: list[str], load_s: float) -> dict[str, Lines]:
 
 
 def _ours(job: Job, pairs: Pairs, asked: list[str], load_s: float) -> dict[str, Any]:
-    """Our own line: of edges and what finds them the bytes, of everything the time to load."""
+    """Our own row: the bytes of edges and of what finds them, and the time to load everything."""
     sizes, trace_ms = Sizes.of(job.store), list[float]()
     with Store.open(job.store) as store:
         traced = [pairs.ancestors(store, identity) for identity in asked]

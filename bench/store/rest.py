@@ -1,4 +1,4 @@
-"""What a writer takes of a core while little comes, and nothing else runs in its process.
+"""The CPU of a writer at a low rate, with nothing else in its process.
 
 `python -m bench.store.rest SOURCE STORE` prints one JSON object.
 """

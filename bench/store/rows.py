@@ -1,9 +1,9 @@
-"""A demo's rows, and copies of them under other names: what a store is grown from.
+"""Rows of a demo, and copies of them under other names, from which a store is grown.
 
-A copy is a day of the demo's devices: their sources, wearers and model versions get names of their own,
-their numbers and times move on, and its batches have digests of their own: rows that were the same but for a
-name would be packed as no real ones are. Rows come in the order in which the demo's epochs had them, so that
-an edge arrives with its child, after its parents.
+A copy is a day of the demo's devices. Its sources, wearers and model versions have names of their own, its
+numbers and times are moved on, and its batches have digests of their own: rows that differ only in a name
+would compress better than real ones. Rows are in the order of the demo's epochs, so an edge arrives with its
+child and after its parents.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ import xxhash
 from streams.lineage.tables import TABLES
 
 DAY_NS = 86_400_000_000_000
-#: Operators over windows of a sensor; the other edges come one by one.
+#: Operators over windows of a sensor; edges of all others are single.
 WINDOWS = ("activity", "fixation", "place", "speech")
-#: Of one copy: more models than a demo makes, and more events of a stream.
+#: Range of a copy: more models than a demo makes, and more events than any of its streams has.
 VERSIONS_PER_COPY, NUMBERS_PER_COPY = 100, 1_000_003
 _TRAINING = "training"
 _NAMED = ("source", "child_source", "parent_source", "wearer")
@@ -34,7 +34,7 @@ Part = dict[str, dict[str, list[Any]]]
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """A demo's tables; `at_part` of a row is its place among all epochs, from 0 to 1."""
+    """Tables of a demo; `at_part` is the place of each row among all epochs, from 0 to 1."""
 
     tables: dict[str, pa.Table]
     captured_batches: int
@@ -42,7 +42,7 @@ class Rows:
 
     @classmethod
     def read(cls, store: Path) -> Rows:
-        """Read a store, of this version or an earlier one: a column that it lacks is empty."""
+        """Read a store of this version or an earlier one; a column that it lacks is empty."""
         with duckdb.connect(str((store / "catalog.duckdb").resolve()), read_only=True) as connection:
             connection.execute(f"SET file_search_path = '{store.resolve()}'")
             tables = {table: _read(connection, table) for table in TABLES}
@@ -55,7 +55,7 @@ class Rows:
         return cls(tables, batches, total)
 
     def only(self, operators: tuple[str, ...], *, others: bool) -> Rows:
-        """Events, streams, policies, and the edges of some operators alone, or all but those."""
+        """Events, streams, policies, and the edges of some operators only, or of all others."""
         edges = self.tables["edges"]
         listed = pc.is_in(edges["operator"], pa.array(operators, pa.string()))
         kept = edges.filter(pc.invert(listed) if others else listed)
@@ -70,7 +70,7 @@ class Rows:
         return sorted(zip(*(found[name].to_pylist() for name in ("source", "stream", "first")), strict=True))
 
     def copy(self, number: int) -> dict[str, pa.Table]:
-        """All tables under the names of one copy; policies are the same for all and come with the first."""
+        """All tables under the names of a copy; policies are the same for all and come with the first."""
         return {
             table: _copied(table, content, number)
             for table, content in self.tables.items()
@@ -79,7 +79,7 @@ class Rows:
 
 
 def parts(tables: dict[str, pa.Table], number: int) -> Iterator[Part]:
-    """Split a copy by time into `number` parts, each as the writer takes it in."""
+    """Split a copy by time into `number` parts, in the form that the writer takes in."""
     places = {table: content[_AT].to_numpy() for table, content in tables.items()}
     for part in range(number):
         made: Part = {}
@@ -128,7 +128,7 @@ def _copied(table: str, content: pa.Table, number: int) -> pa.Table:
 
 
 def moved(identity: str, number: int) -> str:
-    """Id of an event of the first copy as another copy has it."""
+    """Id of an event of the first copy as it is in another copy."""
     source, stream, at = identity.split("/")
     return f"{source.removesuffix('-0')}-{number}/{stream}/{int(at) + NUMBERS_PER_COPY * number}"
 

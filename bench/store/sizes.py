@@ -1,4 +1,4 @@
-"""What the newest epoch of a store takes on disk, and of how many files it consists."""
+"""Size on disk and number of files of the newest epoch of a store."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import duckdb
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Files and bytes of the newest epoch: what superseded files take until they are swept is not counted."""
+    """Files and bytes of the newest epoch; superseded files that are not deleted yet are not counted."""
 
     files: int
     edge_files: int
@@ -23,7 +23,7 @@ class Sizes:
 
     @classmethod
     def of(cls, store: Path) -> Sizes:
-        """Of the store in a directory, whatever its version."""
+        """Sizes of the store in a directory, whatever its version."""
         catalog = (store / "catalog.duckdb").resolve()
         with duckdb.connect(str(catalog), read_only=True) as connection:
             segments = connection.execute(
@@ -48,5 +48,5 @@ class Sizes:
 
     @property
     def all_bytes(self) -> int:
-        """Everything that a reader and the next writer need."""
+        """Bytes of everything that a reader and the next writer need."""
         return self.segments_bytes + self.indexes_bytes + self.catalog_bytes + self.hot_bytes

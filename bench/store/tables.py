@@ -1,4 +1,4 @@
-"""What is measured of the writer, as tables: each figure with the bar that it is held against."""
+"""Measurements of the writer as tables: each figure with its bar."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ READERS = 8
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What is asked of one run; a copy is a day of a demo's devices. Peers are given the first few."""
+    """Parameters of one run; a copy is a day of a demo's devices. Peers get only the first few copies."""
 
     source: Path
     directory: Path
@@ -34,17 +34,17 @@ class Job:
 
     @property
     def store(self) -> Path:
-        """The store that is grown."""
+        """Path of the store that is grown."""
         return self.directory / "grown"
 
     @property
     def large(self) -> bool:
-        """Whether it has some 100 million edges, where bars are wider."""
+        """Whether it has some 100 million edges, for which bars are wider."""
         return self.copies > 100
 
 
 def row(what: str, figure: float | str, bar: float | None = None, *, least: bool = False) -> dict[str, Any]:
-    """A figure beside its bar: at most, or at least."""
+    """A figure with its bar, which is a maximum or a minimum."""
     shown = figure if isinstance(figure, str) else round(figure, 3 if abs(figure) < 10 else 1)
     if isinstance(figure, str) or bar is None:
         return {"what": what, "figure": shown, "bar": "", "reached": ""}
@@ -58,13 +58,13 @@ def row(what: str, figure: float | str, bar: float | None = None, *, least: bool
 
 
 def at(values: Sequence[float], share: float) -> float:
-    """The value that this share of all of them does not exceed."""
+    """The value that this share of all values does not exceed."""
     ordered = sorted(values)
     return ordered[min(int(len(ordered) * share), len(ordered) - 1)]
 
 
 def loading(job: Job, rows: Rows) -> tuple[dict[str, Lines], float]:
-    """Grow the store; what taking in, publishing and memory came to, and the seconds that loading took."""
+    """Grow the store; return figures of ingest, publishing and memory, and the seconds of loading."""
     grown = said("grow", job.source, job.store, "--copies", job.copies)
     sizes, published_ms = Sizes.of(job.store), grown["publish_ms"]
     batches = rows.captured_batches * job.copies
@@ -88,14 +88,14 @@ def loading(job: Job, rows: Rows) -> tuple[dict[str, Lines], float]:
 
 
 def publishing(job: Job, rows: Rows) -> dict[str, Lines]:
-    """Publish a day in so many epochs in turn, at size and after a long history."""
+    """Publish a day in a number of epochs, at size and after a long history."""
     found = Lines()
     grown = ("--copies", 1, "--epochs", job.publishes, "--live")
     for said_of, copy in (("at size", job.copies), (f"after {job.history:,} epochs more", job.copies + 1)):
         if copy > job.copies:
             history.synthesise(job.store, job.history)
         published_ms = said("grow", job.source, job.store, "--first", copy, *grown)["publish_ms"]
-        # Where a long history lies, it was just put there: the first epoch is the one that meets it.
+        # After a long history was written, the first epoch is the one that has to cope with it.
         found.append(row(f"{said_of}: first, ms", published_ms[0]))
         found.append(row(f"{said_of}: p50 ms", at(published_ms[1:], 0.5), 100))
         found.append(row(f"{said_of}: p99 ms", at(published_ms[1:], 0.99), 250))
@@ -105,7 +105,7 @@ def publishing(job: Job, rows: Rows) -> dict[str, Lines]:
 
 
 def edges(job: Job, rows: Rows, copies: int) -> dict[str, Lines]:
-    """Bytes that an edge adds to the segments of edges and to the indexes of a store without any."""
+    """Bytes that one edge adds to the segments of edges and to the indexes of a store without edges."""
     sizes = {}
     for kind in ("none", "windows", "single"):
         store = job.directory / f"edges-{kind}"
@@ -122,7 +122,7 @@ def edges(job: Job, rows: Rows, copies: int) -> dict[str, Lines]:
 
 
 def resting(job: Job) -> dict[str, Lines]:
-    """The writer's share of a core at 60 captured batches a second."""
+    """The writer's share of a core at 60 captured batches per second."""
     found = said("rest", job.source, job.directory / "rest")
     return {
         "At rest: the writer at 60 captured batches/s, rows decoded already": [
@@ -132,7 +132,7 @@ def resting(job: Job) -> dict[str, Lines]:
 
 
 def taking(job: Job) -> dict[str, Lines]:
-    """Encoded records of lineage taken in while eight readers ask."""
+    """Taking in encoded records of lineage while eight readers ask."""
     title = "Ingest: encoded records of glasses.lineage"
     place = job.directory / "ingest"
     place.mkdir()

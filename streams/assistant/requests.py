@@ -1,6 +1,6 @@
-"""Answers to requests of the wearer's rights: a sentence that says what became of the request.
+"""Answers to requests under a wearer's rights: a sentence that says what happened to the request.
 
-No model is asked.
+No model is used.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ KIND = "erasure_request"
 def answer(request: Batch) -> Batch:
     """Answer to one erasure request, with the request's number.
 
-    It is no answer that feedback can be about, since nothing can be learned from it.
+    Feedback cannot refer to this answer, because nothing can be learned from it.
     """
     sentence = f"Your request is recorded as {request.first_id}. Nothing is erased yet."
     return replace(

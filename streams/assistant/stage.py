@@ -24,7 +24,7 @@ MAKER = Maker("answer", 1)
 
 
 class _Given(Struct, frozen=True):
-    """An answer before policy has decided; `query` is what was asked, None where it was a request."""
+    """An answer before the policy has decided; `query` is the query that it answers, None for a request."""
 
     batch: Batch
     parents: tuple[Cited, ...]
@@ -40,8 +40,9 @@ def run(
 ) -> dict[str, DeviceState]:
     """Answer one fetch's queries with one prediction, and its erasure requests; return the states.
 
-    `asked` are (query, its situation). Answers come in partition order; the states now hold those to queries,
-    which feedback may come for. One that policy may not deliver is not given, and the decision says so.
+    `asked` are pairs (query, its situation). Answers are in partition order. The states also keep the answers
+    to queries, because feedback may refer to them. An answer that the policy refuses is not given, and its
+    decision records that.
     """
     states = dict(devices)
     answerable = [
@@ -97,7 +98,7 @@ def _requested(requests_: Tagged, index: int) -> _Given:
 
 
 def _open(answer: Tagged, query: Tagged) -> OpenAnswer:
-    """What has to be remembered of an answer that feedback may come for."""
+    """What a state keeps of an answer, so that feedback can refer to it."""
     given, asked = answer.batch, query.batch
     return OpenAnswer(
         number=given.run.first,

@@ -118,7 +118,8 @@ def loop(identity: str, store: Path, role: Role, form: Drawn) -> None:
                 "accuracy",
                 "answers",
                 "trained",
-            )
+            ),
+            "refused": ("stage", "outcome", "rule", "reason", "zone", "t"),
         },
         graph.of_loop,
     )

@@ -69,7 +69,10 @@ def find(
     role: Role,
     form: Form,
 ) -> None:
-    """List ids of events by wearer, zone, kind, whom they are about, and time."""
+    """List ids of events by wearer, zone, kind, whom they are about, and time of capture.
+
+    Data about bystanders is in other zones too: --subject finds it there.
+    """
     wanted = Wanted(wearer, zone, kind, subject, Window.of(since, until, "--"))
     say_answer(
         asked(store, role, lambda opened: find_in(opened, wanted)),
@@ -82,18 +85,33 @@ def find(
 @click.option("--zone", default="", help="From this zone alone.")
 @click.option("--sink", default="", help="Into this sink alone.")
 @click.option("--every", type=click.Choice(list(SPANS_NS)), default="hour", show_default=True)
+@click.option("--refused", is_flag=True, help="Only what was kept from it.")
 @_window_options
 @asking()
 def crossings(
-    zone: str, sink: str, every: str, since: str, until: str, store: Path, role: Role, form: Form
+    zone: str,
+    sink: str,
+    every: str,
+    since: str,
+    until: str,
+    store: Path,
+    role: Role,
+    form: Form,
+    *,
+    refused: bool,
 ) -> None:
-    """Say what went from which zone into which sink, and what was kept from it, over time."""
+    """Say what went from which zone into which sink, and what was kept from it, over time.
+
+    The time is that of the decision, by the broker's clock. An event counts once at each sink.
+    """
     window = Window.of(since, until, "--")
     say_answer(
         asked(
             store,
             role,
-            lambda opened: crossed(opened, zone=zone, sink=sink, window=window, every_ns=SPANS_NS[every]),
+            lambda opened: crossed(
+                opened, zone=zone, sink=sink, window=window, every_ns=SPANS_NS[every], refused=refused
+            ),
         ),
         form,
         {"crossings": ("t", "zone", "sink", "purpose", "verdict", "passed", "wearers", "events")},
@@ -143,14 +161,18 @@ def completeness(store: Path, role: Role, form: Form) -> None:
 @click.option("--since", default="", metavar="TIME", help="From this time on (RFC 3339).")
 @asking()
 def reads(zone: str, user: str, since: str, store: Path, role: Role, form: Form) -> None:
-    """Say who read what of which restricted zone; for the privacy officer."""
+    """Say who read what of which restricted zone, and who exported data; for the privacy officer.
+
+    A question is listed with every zone that its statement could read. Who read topics, or files of the store
+    without Sightline, is not in it.
+    """
     since_ns = time_ns(since, "--since") if since else 0
     say_answer(
         asked(store, role, lambda opened: reads_of(opened, zone=zone, user=user, since_ns=since_ns)),
         form,
         {
             "by_zone": ("zone", "role", "user", "reads", "since", "until"),
-            "latest": ("t", "role", "user", "question", "zones"),
+            "latest": ("t", "role", "user", "question", "zones", "exported"),
         },
     )
 

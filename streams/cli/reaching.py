@@ -86,13 +86,18 @@ def reach(name: str, store: Path, role: Role, form: Form) -> None:
 @click.command()
 @click.argument("name", metavar="WEARER")
 @click.option("--what-if", is_flag=True, required=True, help="Only say what would come of it.")
+@click.option("--purpose", default="", help="For this purpose alone, such as ai:ModelTraining.")
 @asking()
-def withdraw(name: str, store: Path, role: Role, form: Form, *, what_if: bool) -> None:
-    """Say what would stop if WEARER withdrew her consent; `sightline consent withdraw` does it."""
+def withdraw(name: str, purpose: str, store: Path, role: Role, form: Form, *, what_if: bool) -> None:
+    """Say what would stop if WEARER withdrew her consent; `sightline consent withdraw` does it.
+
+    The decisions so far that depended on her consent are repeated without it: *stopped* are the events that
+    would have been refused.
+    """
     if not what_if:
         raise click.UsageError("only --what-if is answered here; `sightline consent withdraw` withdraws")
     say_answer(
-        asked(store, role, lambda opened: withdrawal(opened, name)),
+        asked(store, role, lambda opened: withdrawal(opened, name, purpose)),
         form,
         {"sinks": ("sink", "purpose", "stopped", "passed"), "models": _LEARNED},
     )

@@ -1,1 +1,1 @@
-"""How every client reaches a Kafka: which one is meant, as whom, and why it does not take a client."""
+"""How every client connects to a Kafka: address, identity, and why a broker refuses a client."""

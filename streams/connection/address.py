@@ -1,4 +1,4 @@
-"""The Kafka of a command: `--broker` and `--topic-prefix`, checked before anything starts."""
+"""The options `--broker` and `--topic-prefix` of a command, checked before anything starts."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ _GIVEN = "streams.connection.address.topic_prefix"
 
 
 class Address(click.ParamType):
-    """HOST:PORT, or several of one cluster with commas between them.
+    """HOST:PORT, or several addresses of one cluster separated by commas.
 
-    It becomes the Kafka there, reached as the settings file and SIGHTLINE_KAFKA_* say.
+    The value is a KafkaSettings: the given address, and all else from the settings file and
+    SIGHTLINE_KAFKA_*.
     """
 
     name = "HOST:PORT"
@@ -25,7 +26,7 @@ class Address(click.ParamType):
     def convert(
         self, value: str | KafkaSettings, param: click.Parameter | None, ctx: click.Context | None
     ) -> KafkaSettings:
-        """The Kafka at an address; InputError where it is none, or the settings do not go together."""
+        """Return the Kafka at an address; InputError for a bad address or contradictory settings."""
         del ctx
         if isinstance(value, KafkaSettings):
             return value
@@ -36,9 +37,9 @@ class Address(click.ParamType):
 def broker_option(
     shown: str = "HOST:PORT of the Kafka.", default: str | None = settings.BROKER
 ) -> Callable[[Command], Command]:
-    """`--broker`, whose value is a KafkaSettings (None where it is not given and has no `default`).
+    """Return the option `--broker`; its value is a KafkaSettings (None if not given and without `default`).
 
-    `--topic-prefix` comes with it, and is part of that value.
+    The option `--topic-prefix` is added with it and becomes part of that value.
     """
 
     def decorate(command: Command) -> Command:
@@ -47,7 +48,7 @@ def broker_option(
                 "--topic-prefix",
                 metavar="TEXT",
                 expose_value=False,
-                # The address is made into a Kafka with it, so it must be known by then.
+                # The prefix becomes part of the value of `--broker`, so it must be parsed first.
                 is_eager=True,
                 callback=_note,
                 help="What the names of its topics begin with.  [default: topic_prefix of the settings]",
@@ -63,9 +64,9 @@ def broker_option(
 
 
 def topic_prefix() -> str:
-    """What the names of topics begin with, for a command that starts a Kafka of its own.
+    """Prefix of the names of topics, for a command that starts a Kafka of its own.
 
-    InputError where the settings of Kafka do not go together.
+    InputError if the settings of Kafka contradict each other.
     """
     return settings.kafka(settings.BROKER, **_differing()).topic_prefix
 
@@ -76,7 +77,7 @@ def _note(context: click.Context, _parameter: click.Parameter, prefix: str | Non
 
 
 def _differing() -> dict[str, str]:
-    """What options say of the Kafka in place of the settings."""
+    """Settings of Kafka that the command's options override."""
     context = click.get_current_context(silent=True)
     given = None if context is None else context.meta.get(_GIVEN)
     return {} if given is None else {"topic_prefix": given}

@@ -1,6 +1,6 @@
 """Connecting to a broker, for at most a given time.
 
-Every Kafka client of this repository starts through `reach`, so a broker that is absent is one sentence.
+Every Kafka client of this repository starts through `reach`, so an absent broker is reported in one sentence.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ async def reach(
 ) -> T:
     """Call `start` until it reaches the broker, with pauses growing to 1 s, for at most `wait_s` seconds.
 
-    Infinite `wait_s`: whatever the broker answers, it is tried again. With `client_logs` the Kafka client's
-    own errors are logged from now on; a program that reports them in its own words leaves the client silent.
+    With an infinite `wait_s` every error of the broker is retried. With `client_logs` the Kafka client's own
+    errors are logged from now on; without it they stay unlogged, because the program reports them itself.
 
     Raises
     ------
     UnavailableError
-        `broker` did not answer in that time, or with an error that does not pass, or not to a client with
-        these settings, which is found within REFUSAL_LOOK_S and REFUSAL_WAIT_S for each address; the message
-        names the address and what to do.
+        `broker` did not answer in that time, answered with an error that is not temporary, or refuses clients
+        with these settings; a refusal is detected within REFUSAL_LOOK_S plus REFUSAL_WAIT_S for each address.
+        The message names the address and what to do.
     InputError
         `broker` is not HOST:PORT, or a file that its settings name cannot be read.
     """
@@ -77,14 +77,14 @@ async def reach(
 
 
 async def _begun(kafka: KafkaSettings, start: Callable[[], Awaitable[T]], *, final: bool) -> T:
-    """Call `start`; where it fails or takes long, look whether it ever can.
+    """Call `start`; if it fails or takes long, check whether the broker refuses clients with these settings.
 
-    aiokafka tells of a refused password, of a certificate and of an absent broker by the same error, and
-    waits 40 s for a broker to speak that waits for TLS. With `final` what cannot pass is raised, else it is
-    logged and tried again.
+    aiokafka reports a wrong password, an untrusted certificate and an absent broker by the same error, and
+    waits 40 s for an answer of a broker that expects TLS. A refusal is raised if `final`; otherwise it is
+    logged and retried.
     """
     if kafka.mechanism == OAUTH:
-        # A client takes the refusal of a token for a yes, and would begin with a cluster of no brokers.
+        # aiokafka takes the refusal of a token for success, and would start with a cluster of no brokers.
         await _check_taken(kafka, final=final)
     starting = asyncio.ensure_future(start())
     try:
@@ -99,9 +99,9 @@ async def _begun(kafka: KafkaSettings, start: Callable[[], Awaitable[T]], *, fin
 
 
 async def _give_up(starting: asyncio.Future[T]) -> None:
-    """End a start whose result nobody waits for any more, and let go what it connected.
+    """End a start whose result is no longer needed, and close the client that it made.
 
-    It gets a moment to end by itself. If it were cancelled at once, aiokafka could lose the connection by
+    It gets _GIVE_UP_S to end by itself. If it were cancelled at once, aiokafka could lose the connection by
     which it asks for the brokers (`AIOKafkaClient.bootstrap`), and asyncio one whose TLS has not begun.
     """
     try:
@@ -114,7 +114,7 @@ async def _give_up(starting: asyncio.Future[T]) -> None:
 
 
 async def _check_taken(kafka: KafkaSettings, *, final: bool) -> None:
-    """Raise where no broker takes a client with these settings."""
+    """Raise if every broker refuses clients with these settings."""
     if sentence := await refusal(kafka):
         if final:
             raise UnavailableError(sentence)
@@ -124,7 +124,7 @@ async def _check_taken(kafka: KafkaSettings, *, final: bool) -> None:
 
 @asynccontextmanager
 async def administering(broker: Broker, wait_s: float = WAIT_S_DEFAULT) -> AsyncIterator[AIOKafkaAdminClient]:
-    """An admin client while the block lasts; UnavailableError when `broker` is absent for `wait_s`."""
+    """Yield an admin client, closed after the block; UnavailableError if `broker` is absent for `wait_s`."""
 
     async def start() -> AIOKafkaAdminClient:
         admin = AIOKafkaAdminClient(**client_options(broker))
@@ -143,7 +143,7 @@ async def administering(broker: Broker, wait_s: float = WAIT_S_DEFAULT) -> Async
 
 
 async def _release(started: object) -> None:
-    """Disconnect what a `start` returned; answers, which are no clients, need nothing."""
+    """Close a client that `start` returned; other results need no closing."""
     if isinstance(started, AIOKafkaAdminClient):
         await _done(started.close(), STOP_WAIT_S)
     elif isinstance(started, AIOKafkaConsumer | AIOKafkaProducer):
@@ -153,16 +153,17 @@ async def _release(started: object) -> None:
 async def let_go(client: Any, wait_s: float = STOP_WAIT_S) -> None:
     """Stop a consumer or a producer within twice `wait_s` seconds, whatever the broker does.
 
-    As a task of its own: without a broker aiokafka's `stop` can end in the cancellation of one of its parts,
-    and that would end whoever waits for it.
+    It runs as a task of its own: without a broker, aiokafka's `stop` can end with the cancellation of one of
+    its parts, which would otherwise cancel the caller.
     """
     if not await _done(client.stop(), wait_s):
-        # Connections are what `stop` closes last: whatever kept it from that, none is left to the collector.
+        # `stop` closes the connections last. If it did not get there, they are closed here, not by the
+        # garbage collector.
         await _done((client.client if hasattr(client, "client") else client._client).close(), wait_s)
 
 
 async def _done(stop: Coroutine[Any, Any, None], wait_s: float) -> bool:
-    """Whether something came to its end within `wait_s` seconds; it is cancelled where it did not."""
+    """Run `stop`, cancelled after `wait_s` seconds; return whether it finished without an error."""
     stopping = asyncio.ensure_future(stop)
     await asyncio.wait((stopping,), timeout=wait_s)
     if not stopping.done():
@@ -176,7 +177,7 @@ async def _done(stop: Coroutine[Any, Any, None], wait_s: float) -> bool:
 
 
 def absent(broker: Broker, wait_s: float) -> str:
-    """Return the sentence for a broker that did not answer in `wait_s` seconds."""
+    """Return the sentence about a broker that did not answer in `wait_s` seconds."""
     return (
         f"No Kafka answers at {broker} (tried for {wait_s:g} s). Start one with `sightline broker`, "
         "or name the one that runs with --broker HOST:PORT."

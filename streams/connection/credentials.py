@@ -1,9 +1,10 @@
-"""What a Kafka client takes to reach a Kafka: address, TLS, and who it is.
+"""The arguments by which a Kafka client connects: address, TLS and identity.
 
-Files are read when a client is made, the token's for each of its connections: what was renewed counts from
-the next one on. aiokafka does not prove itself again on a connection that stands (KIP-368). A broker that
-wants it ends the connection when a token is over; the client makes another one with the token that is in the
-file then, and sends again what was not answered, under the number that the broker knows it by.
+Files are read when a client is made; the file of a token is read for each of its connections. A renewed file
+is used from the next read on. aiokafka does not authenticate again on an open connection (KIP-368). A broker
+that requires it closes the connection when the token expires. The client then opens another one with the
+token that is in the file by then, and repeats unanswered requests under their sequence numbers, so the broker
+recognises them.
 """
 
 from __future__ import annotations
@@ -23,20 +24,20 @@ T = TypeVar("T")
 
 
 class TokenFile(AbstractTokenProvider):  # type: ignore[misc]
-    """Gives the token that a file holds now."""
+    """Gives the current token of a file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     async def token(self) -> str:
-        """Return it; InputError when there is none."""
+        """Return the token; InputError if the file holds none."""
         return secret_in(self.path)
 
 
 def client_options(broker: Broker, part: str = "") -> dict[str, Any]:
-    """Arguments of an aiokafka client of any kind; `part` is put behind the client's id.
+    """Arguments of any aiokafka client; `part` is appended to the client's id.
 
-    InputError when a file that the settings name cannot be used; the message shows no word of it.
+    InputError if a file that the settings name cannot be used; the message quotes nothing of its content.
     """
     kafka = KafkaSettings.of(broker)
     options: dict[str, Any] = {
@@ -46,7 +47,7 @@ def client_options(broker: Broker, part: str = "") -> dict[str, Any]:
     if kafka.encrypted:
         options |= {"security_protocol": "SSL", "ssl_context": tls_context(kafka)}
     if kafka.mechanism:
-        # `KafkaSettings` has refused a mechanism without TLS.
+        # `KafkaSettings` refuses a mechanism without TLS.
         options |= {"security_protocol": "SASL_SSL", "sasl_mechanism": kafka.mechanism}
     if kafka.mechanism in BY_PASSWORD:
         options |= {"sasl_plain_username": kafka.user, "sasl_plain_password": password(kafka)}
@@ -57,11 +58,12 @@ def client_options(broker: Broker, part: str = "") -> dict[str, Any]:
 
 
 def tls_context(kafka: KafkaSettings) -> ssl.SSLContext:
-    """Return a context that checks the broker's certificate and name; InputError when a file is none."""
+    """Return a context that checks the broker's certificate and name; InputError for an unusable file."""
     context = _with_files("ca_file", kafka.ca_file, lambda: _trusting(kafka.ca_file))
     if kafka.cert_file is not None:
         certificate, key = kafka.cert_file, kafka.key_file
-        # A key that asks for its pass phrase at the terminal would stand still.
+        # The empty pass phrase makes a protected key an error; OpenSSL would else ask at the terminal and
+        # wait.
         _with_files(
             "cert_file and key_file", certificate, lambda: context.load_cert_chain(certificate, key, "")
         )
@@ -69,7 +71,7 @@ def tls_context(kafka: KafkaSettings) -> ssl.SSLContext:
 
 
 def password(kafka: KafkaSettings) -> str:
-    """Return the password, of its file or of the variable; InputError when there is none."""
+    """Return the password from its file or from the variable; InputError if there is none."""
     if kafka.password_file is not None:
         return secret_in(kafka.password_file)
     given = settings.kafka_password()
@@ -82,7 +84,7 @@ def password(kafka: KafkaSettings) -> str:
 
 
 def secret_in(path: Path) -> str:
-    """Return what a file holds without the end of its line; InputError, without a word of it, otherwise."""
+    """Return the secret in a file, without the line end; InputError, which quotes nothing, if it is none."""
     try:
         with path.open("rb") as file:
             content = file.read(limits.SECRET_BYTES_MAX + 1)
@@ -100,7 +102,7 @@ def secret_in(path: Path) -> str:
 
 
 def _trusting(authorities: Path | None) -> ssl.SSLContext:
-    # Named, not left to a default: Faust's own `SSLCredentials()` fails for want of the purpose.
+    # The purpose is given explicitly, because Faust's own `SSLCredentials()` fails without one.
     return ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=authorities)
 
 

@@ -1,8 +1,7 @@
-"""Why a Kafka that is there does not take a client: found by one connection, said in a sentence.
+"""Why a reachable Kafka refuses a client: a test connection finds the cause, and a sentence reports it.
 
-A client's own errors do not tell: aiokafka says of a wrong password, of a certificate that nobody vouches for
-and of a broker that is away that it could not bootstrap, and takes what TLS answers for the length of an
-answer.
+The client's own errors do not tell. For a wrong password, an untrusted certificate and an absent broker alike
+aiokafka only reports that it could not bootstrap, and it reads a TLS reply as the length of a Kafka response.
 """
 
 from __future__ import annotations
@@ -27,9 +26,9 @@ from streams.connection.settings import OAUTH, KafkaSettings
 
 
 async def refusal(kafka: KafkaSettings) -> str:
-    """Return why no broker of `kafka` takes a client with its settings; empty where that is not the fault.
+    """Return why every broker of `kafka` refuses clients with its settings; empty if that is not the fault.
 
-    It takes REFUSAL_WAIT_S for each address at most. InputError when a file of the settings cannot be used.
+    It takes at most REFUSAL_WAIT_S for each address. InputError if a file of the settings cannot be used.
     """
     options = client_options(kafka)
     del options["bootstrap_servers"]
@@ -38,7 +37,7 @@ async def refusal(kafka: KafkaSettings) -> str:
 
 
 async def _asked(kafka: KafkaSettings, host: str, port: int, options: dict[str, object]) -> str:
-    """Why the broker at `host` refuses; empty where it does not, or is not there."""
+    """Return why the broker at `host` refuses; empty if it does not refuse or is not there."""
     address = f"{host}:{port}"
     try:
         async with asyncio.timeout(limits.REFUSAL_WAIT_S / 2):
@@ -53,12 +52,12 @@ async def _asked(kafka: KafkaSettings, host: str, port: int, options: dict[str, 
         return _answered(kafka, address, error)
     except (KafkaError, OSError, TimeoutError) as error:
         return await _silent(kafka, host, port, error)
-    # To whom has not proven itself Kafka may answer with a cluster of no brokers.
+    # Kafka may answer a client that has not authenticated with a cluster of no brokers.
     return "" if told.brokers else _unproven(kafka, address)
 
 
 def _answered(kafka: KafkaSettings, address: str, error: BaseException) -> str:
-    """Say what a broker's own answer, or its certificate, means."""
+    """Explain an error that the broker sent, or a certificate that is not trusted."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return (
             f"The certificate of the broker {address} is not trusted ({error.verify_message}); set ca_file "
@@ -74,7 +73,7 @@ def _answered(kafka: KafkaSettings, address: str, error: BaseException) -> str:
 
 
 async def _silent(kafka: KafkaSettings, host: str, port: int, error: BaseException) -> str:
-    """Say what a broker wanted that ended the connection, or let it stand without a word."""
+    """Explain why a broker closed the connection or did not answer."""
     address = f"{host}:{port}"
     plain, encrypted = await asyncio.gather(_speaks_plainly(host, port), _speaks_tls(host, port))
     if kafka.encrypted and plain:
@@ -87,9 +86,9 @@ async def _silent(kafka: KafkaSettings, host: str, port: int, error: BaseExcepti
 
 
 def _unproven(kafka: KafkaSettings, address: str) -> str:
-    """Say why a broker that speaks gives no answer."""
+    """Explain why a broker that is reachable gives no answer."""
     if kafka.mechanism == OAUTH:
-        # Kafka tells it in an answer that aiokafka takes for a yes, and hears nothing from then on.
+        # Kafka reports this in a response that aiokafka takes for success; then it ignores the client.
         return _refused(kafka, address)
     if kafka.cert_file is not None:
         why = f"it may not trust the certificate in {kafka.cert_file}, or want a mechanism with it"
@@ -123,7 +122,7 @@ async def _speaks_plainly(host: str, port: int) -> bool:
 
 
 async def _speaks_tls(host: str, port: int) -> bool:
-    # Nothing is told to it: whose certificate it is does not matter.
+    # Nothing is sent on this connection, so the certificate need not be checked.
     trusting = ssl.create_default_context()
     trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
     try:

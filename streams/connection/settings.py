@@ -1,8 +1,8 @@
-"""Which Kafka is meant, how it is reached, and as whom: the value that every client is made of.
+"""Address, security and identity for a Kafka: the value from which every client is made.
 
-`streams/connection/credentials.py` turns it into what a client takes. No secret is in it: it names the file
-that holds one, so that neither a log nor a list of processes can show what it is worth to steal. Only the
-password may come from a variable instead, and is read there when a client is made.
+`streams/connection/credentials.py` turns it into a client's arguments. It holds no secret: it names the file
+of a secret, so neither a log nor a list of processes can show one. Only the password may come from a variable
+instead, which is read when a client is made.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ PORT_MAX = 65_535
 _HOST_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:,\[\]/@]+):(\d{1,5})")
 _PREFIX = re.compile(r"[A-Za-z0-9._-]{0,100}")
 _CLIENT_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
-#: Mechanisms that prove a client by user and password, and the one by a token.
+#: Mechanisms with user and password, and the one with a token.
 BY_PASSWORD = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 OAUTH = "OAUTHBEARER"
 MECHANISMS = (*BY_PASSWORD, OAUTH)
@@ -28,43 +28,43 @@ REPLICATION_FACTOR_MAX = 32_767
 
 @dataclass(frozen=True, slots=True)
 class KafkaSettings:
-    """All that reaching a Kafka needs, and what topics are made with there.
+    """Everything that is needed to connect to a Kafka and to create topics there.
 
     Parameters
     ----------
     brokers
-        HOST:PORT, or several of one cluster with commas between them.
+        HOST:PORT, or several addresses of one cluster separated by commas.
     tls
-        Whether connections are encrypted, and the broker's certificate is checked. Who names a file for it
-        need not say so.
+        Whether connections are encrypted and the broker's certificate is checked. Implied if one of the files
+        below is named for it.
     ca_file
-        Certificates that are trusted, PEM; those of the system without it.
+        Trusted certificates, PEM; without it those of the system are trusted.
     cert_file, key_file
-        The client's own certificate and its key, PEM, for a Kafka that knows clients by them.
+        The client's own certificate and its key, PEM, for a Kafka that identifies clients by certificates.
     mechanism
-        How the client proves who it is: one of `MECHANISMS`; empty where nobody asks.
+        How the client authenticates: one of `MECHANISMS`; empty for a Kafka without authentication.
     user
-        Name for the mechanisms by password.
+        User name for the mechanisms with a password.
     password_file
-        The password alone in a file; without it SIGHTLINE_KAFKA_PASSWORD holds it.
+        File that holds only the password; without it the password is in SIGHTLINE_KAFKA_PASSWORD.
     token_file
-        The token alone in a file, for OAUTHBEARER. It is read for each connection, so whoever renews the
-        token replaces the file.
+        File that holds only the token, for OAUTHBEARER. It is read for each connection, so a token is renewed
+        by replacing the file.
     client_id
-        What the broker's log and quotas call the clients.
+        Name of the clients in the broker's log and quotas.
     topic_prefix
-        What the names of all topics begin with on this Kafka, such as `acme.`. Installations of different
-        prefixes share a Kafka and do not see each other. It is put before a name where that is handed to a
-        client, and nowhere else: lineage, state, journals and answers have the plain names.
+        Prefix of the names of all topics on this Kafka, such as `acme.`. Installations with different
+        prefixes share a Kafka and do not see each other. The prefix is added only where a name is given to a
+        client: lineage, state, journals and answers have the plain names.
     replication_factor
-        Copies of each topic that is made.
+        Number of copies of each topic that is created.
     min_in_sync
-        Copies that a record must have reached before it counts as written; None: what the broker says.
+        Number of copies that must have a record before it counts as written; None for the broker's default.
 
     Raises
     ------
     InputError
-        Values that do not go together; a password or a token that would go over the network unencrypted.
+        Values contradict each other, or a password or a token would be sent unencrypted.
     """
 
     brokers: str
@@ -88,45 +88,45 @@ class KafkaSettings:
                 raise InputError(f"settings of Kafka: {wrong}")
 
     def __str__(self) -> str:
-        """Return the addresses, as sentences name a Kafka."""
+        """Return the addresses, as messages show them."""
         return self.brokers
 
     @classmethod
     def of(cls, broker: Broker) -> KafkaSettings:
-        """Settings as they are; those of a Kafka that is open to everybody, of an address alone."""
+        """Return settings unchanged; an address alone becomes the settings of an open Kafka."""
         return broker if isinstance(broker, KafkaSettings) else cls(broker)
 
     @property
     def addresses(self) -> tuple[tuple[str, int], ...]:
-        """Host and port of each broker; the host of an IPv6 address without its brackets."""
+        """Host and port of each broker; an IPv6 host without its brackets."""
         parted = (address.rpartition(":") for address in self.brokers.split(","))
         return tuple((host.strip("[]"), int(port)) for host, _, port in parted)
 
     @property
     def urls(self) -> list[str]:
-        """The addresses as Faust takes them."""
+        """The addresses as URLs for Faust."""
         return [f"kafka://{address}" for address in self.brokers.split(",")]
 
     def wire_name(self, topic: str) -> str:
-        """What a topic is called on this Kafka."""
+        """Name of a topic on this Kafka, with its prefix."""
         return self.topic_prefix + topic
 
     def plain_name(self, wire_name: str) -> str:
-        """Which topic it is that is called so on this Kafka."""
+        """Name of a topic without the prefix that it has on this Kafka."""
         return wire_name.removeprefix(self.topic_prefix)
 
     def group_prefix(self, given: str) -> str:
-        """What the names of consumer groups begin with: what is given for it, else the topics' prefix."""
+        """Prefix of the names of consumer groups: `given`, or the prefix of the topics if that is empty."""
         return given or self.topic_prefix
 
     @property
     def encrypted(self) -> bool:
-        """Whether connections are TLS."""
+        """Whether connections use TLS."""
         return self.tls or any((self.ca_file, self.cert_file, self.key_file))
 
     @property
     def open_address(self) -> str:
-        """Where a last will is heard, which neither speaks TLS nor proves who it is; empty: nowhere."""
+        """Address for `kafka/last_will.py`, which has neither TLS nor authentication; empty if encrypted."""
         return "" if self.encrypted else self.brokers.split(",")[0]
 
     def _tls_fault(self) -> str:
@@ -170,12 +170,12 @@ class KafkaSettings:
         return ""
 
 
-#: An address alone is a Kafka that is open to everybody: no TLS, no name.
+#: An address alone is an open Kafka: no TLS and no authentication.
 Broker: TypeAlias = str | KafkaSettings
 
 
 def check_addresses(addresses: str, named: str) -> None:
-    """Refuse what is not HOST:PORT, or several with commas between them: InputError, naming the option."""
+    """Raise InputError, which names the option, unless given HOST:PORT or several separated by commas."""
     parts = [_HOST_PORT.fullmatch(part) for part in addresses.split(",")]
     if not all(part and 0 < int(part[2]) <= PORT_MAX for part in parts):
         raise InputError(

@@ -1,6 +1,6 @@
-"""What a wearer says about the use of her data.
+"""Words of wearers about the use of their data, read from `consent_change` events.
 
-It is read from `consent_change` events, and in force from its place in the partition on.
+A word is in force from its position in the partition on.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from streams.events.identity import incarnation_of
 from streams.limits import CONSENT_CHANGES_PER_HOUR_MAX, NUMBER_MAX
 
 KIND = "consent_change"
-#: Status of a consent record in DPV's words, and what it comes to. Refused, revoked and invalidated leave as
-#: little as withdrawn.
+#: Status of a consent record in DPV's words, and its effect. Expired, refused, revoked and invalidated have
+#: the same effect as withdrawn.
 STATUSES = {
     "dpv:ConsentGiven": GIVEN,
     "dpv:ConsentRenewed": GIVEN,
@@ -28,9 +28,10 @@ STATUSES = {
 
 
 def check(batch: Batch, purposes: Collection[str]) -> None:
-    """Raise MalformedError when a change says something that cannot be true.
+    """Raise MalformedError if a change states something impossible.
 
-    Another wearer's consent, an end before its beginning, an unknown word, more than an hour may hold.
+    That is the consent of another wearer, an end before the beginning, an unknown status or purpose, an
+    invalid number, or more changes than are permitted in an hour.
     """
     if batch.run.count > CONSENT_CHANGES_PER_HOUR_MAX:
         raise MalformedError(
@@ -63,7 +64,7 @@ def check(batch: Batch, purposes: Collection[str]) -> None:
 
 
 def word(batch: Batch) -> Word:
-    """What the one event of a checked batch says."""
+    """The word in the only event of a checked batch."""
     fields = {name: values[0] for name, values in batch.columns.items()}
     return Word(
         batch.source,

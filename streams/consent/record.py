@@ -1,6 +1,6 @@
-"""Words of wearers and operators as they travel.
+"""Encodings of the words of wearers and operators.
 
-Records of `glasses.consents`, values of recorded inputs, a partition's own words in its state.
+They are records of `glasses.consents`, values of recorded inputs, and a partition's own words in its state.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from streams.limits import (
 from streams.topology import CONSENTS, OPERATOR_KEY, PAIRING_KEY
 
 _JSON = (("content-type", b"application/json"),)
-#: The broker stamps each record of this topic as it takes it, whatever stands there.
+#: Timestamp of outgoing records; the broker replaces it by the append time on this topic.
 _BROKERS_MS = 0
 _NOT_OURS = (
     "consent: its version, status or key is another, expected what the zones stage or an operator writes"
 )
 
 
-# What is taken up is recorded as an input, and must fit there: 64 bits, and not too long.
+# What a partition takes up is recorded as an input, so numbers must fit in 64 bits and texts must be short.
 _Number = Annotated[int, Meta(ge=0, le=NUMBER_MAX)]
 _Time = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 _Name = Annotated[str, Meta(max_length=TOKEN_CHARACTERS_MAX)]
@@ -43,7 +43,7 @@ _Purposes = Annotated[tuple[_Name, ...], Meta(max_length=PURPOSES_MAX)]
 class _Value(Struct, forbid_unknown_fields=True):
     """Value of a wearer's word on `glasses.consents`: who said what on which device, in which event.
 
-    Version 1, of Sightline 0.1.0 before devices were bound, says neither device nor time.
+    Version 1, from Sightline 0.1.0 before devices were bound to wearers, has neither device nor time.
     """
 
     v: int
@@ -73,9 +73,9 @@ class _Pairing(Struct, forbid_unknown_fields=True):
 
 
 def learn_consent(consents: Consents, record: Received) -> None:
-    """Take in one record of `glasses.consents`.
+    """Process one record of `glasses.consents`.
 
-    MalformedError when neither a zones stage nor an operator wrote it; then its offset is all that is noted.
+    MalformedError if neither a zones stage nor an operator can have written it; then only its offset is kept.
     """
     consents.offset = max(consents.offset, record.offset + 1)
     if len(record.value or b"") > CONSENT_BYTES_MAX:
@@ -122,16 +122,16 @@ def _word(record: Received) -> Statement:
 
 
 def pairing_record(device: str, wearer: str, *, bound: bool) -> Outgoing:
-    """An operator's word for `glasses.consents`: from here on a device is bound to a wearer, or no longer."""
+    """Record of an operator for `glasses.consents`: from here on, a device is bound to a wearer, or not."""
     fields = {"device": device, "wearer": wearer, "bound": bound, "at_ns": 0}
     key = f"{PAIRING_KEY}/{device}/{wearer}".encode()
     return Outgoing(CONSENTS, 0, key, orjson.dumps({"v": 2, "pairing": fields}), _JSON, _BROKERS_MS)
 
 
 def withdrawal_record(wearer: str, number: int) -> Outgoing:
-    """An operator's word for `glasses.consents`: a wearer withdraws; such a word's `number` counts from 0.
+    """Record of an operator for `glasses.consents`: a wearer withdraws; `number` counts such words from 0.
 
-    No device said it, and it stands on no record: it takes away and gives nothing.
+    It names no device and no consent record, because it only takes away and gives nothing.
     """
     event = f"{OPERATOR_KEY}/{number}"
     word = to_builtins(Word("", 0, 0, WITHDRAWN, (), 0, 0))
@@ -140,14 +140,14 @@ def withdrawal_record(wearer: str, number: int) -> Outgoing:
 
 
 def consents_text(statements: Iterable[Statement]) -> str:
-    """Value of a consent take-up: what was said, in order."""
+    """Value of a consent take-up: the statements in order."""
     return orjson.dumps([[wearer, to_builtins(statement)] for wearer, statement in statements]).decode()
 
 
 def take_ups_of(statements: Iterable[Statement]) -> list[str]:
-    """Values of consent take-ups at one place: what was said, in order, in parts of bounded length.
+    """Values of consent take-ups at one position: the statements in order, in parts of bounded length.
 
-    A part after the first begins with its number: however much was said at once, each fits its row.
+    Each part fits in a row, however many statements there are. Parts after the first begin with their number.
     """
     parts: list[list[Statement]] = [[]]
     size = 0
@@ -163,16 +163,16 @@ def take_ups_of(statements: Iterable[Statement]) -> list[str]:
 
 
 def part_of(text: str) -> int:
-    """Which part of a take-up a value of `take_ups_of` is; 0 for the first."""
+    """Number of the part of a take-up that a value of `take_ups_of` is; 0 for the first."""
     number = text[1:].partition(",")[0]
     return int(number) if number.isdecimal() else 0
 
 
 def consents_of(text: str | bytes) -> list[Statement]:
-    """Inverse of `consents_text`, and of each part of `take_ups_of`; MalformedError when it is none.
+    """Inverse of `consents_text`, and of each part of `take_ups_of`; MalformedError if the text is neither.
 
-    Take-ups of Sightline 0.1.0 before devices were bound name neither device nor time: those are all of
-    device "", of which nothing stands on record.
+    Take-ups of Sightline 0.1.0 before devices were bound to wearers have neither device nor time. Their words
+    get the device "", which has no consent records.
     """
     try:
         rows = orjson.loads(text)
@@ -197,7 +197,7 @@ def _statement(row: Any) -> Statement:
 
 
 def own_of(fields: Mapping[str, object]) -> dict[str, tuple[tuple[int, Word], ...]]:
-    """A partition's own words from what `own_fields` made of them."""
+    """A partition's own words; the inverse of `own_fields`."""
     own: dict[str, tuple[tuple[int, Word], ...]] = {}
     for position, text in fields.items():
         for wearer, word in consents_of(str(text)):
@@ -207,7 +207,7 @@ def own_of(fields: Mapping[str, object]) -> dict[str, tuple[tuple[int, Word], ..
 
 
 def own_fields(own: Own) -> dict[str, str]:
-    """A partition's own words as a JSON-able mapping, in the order of their positions."""
+    """A partition's own words as a mapping that JSON can encode, in the order of their positions."""
     listed = sorted(
         ((position, wearer, word) for wearer, words in own.items() for position, word in words),
         key=lambda row: row[:2],

@@ -1,4 +1,4 @@
-"""`glasses.consents` as a worker has read it, and as one partition knows it."""
+"""`glasses.consents` as far as a worker has read it, and as far as one partition has taken it up."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from streams.topology import CONSENTS
 
 
 class Consents:
-    """What `glasses.consents` says: each wearer's words and the pairings, in the order of their offsets.
+    """Content of `glasses.consents`: each wearer's words and the pairings, in the order of their offsets.
 
-    A state that has taken them up to an offset asks for that offset, so that what arrives meanwhile changes
-    nothing. Asking takes the same time however many there are.
+    A state that has taken them up to an offset asks for that offset, so later arrivals change nothing. The
+    time of a look-up does not grow with the number of words.
     """
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class Consents:
         self._pairings: dict[tuple[str, str], tuple[list[int], list[bool]]] = {}
 
     def learn(self, offset: int, wearer: str, statement: Word | Pairing) -> None:
-        """Take what stands at `offset`, behind all that were taken before."""
+        """Add the statement at `offset`, which is after all that were added before."""
         self._places.append(offset)
         self._log.append((wearer, statement))
         self.offset = max(self.offset, offset + 1)
@@ -53,12 +53,12 @@ class Consents:
             del places[:-CONSENT_SNAPSHOTS_MAX], words[:-CONSENT_SNAPSHOTS_MAX]
 
     def words(self, wearer: str, below: int) -> Words:
-        """What `wearer` had said below an offset."""
+        """Words of `wearer` below an offset."""
         places, words = self._words.get(wearer, ((), ()))
         at = bisect_left(places, below)
         if at or not places or len(places) < CONSENT_SNAPSHOTS_MAX:
             return words[at - 1] if at else NOTHING_SAID
-        # So far back nothing is kept ready: a state that was away while its wearer said very much.
+        # No snapshot is kept that far back: the state is old, and its wearer has said much since.
         replayed = NOTHING_SAID
         for _, by, statement in self.between(0, below):
             if by == wearer and isinstance(statement, Word):
@@ -72,16 +72,16 @@ class Consents:
         return bool(at) and bound[at - 1]
 
     def view(self) -> ConsentView:
-        """A view of what has been learned so far, without later words; its cost does not grow with them."""
+        """A view of all statements so far, without later ones; its cost does not grow with their number."""
         return ConsentView(self, self.offset)
 
     @property
     def pairings(self) -> dict[tuple[str, str], bool]:
-        """By (device, wearer) whether they are bound now; pairs that never were are absent."""
+        """Whether (device, wearer) are bound now; pairs about which nothing was stated are absent."""
         return {pair: bound[-1] for pair, (_, bound) in sorted(self._pairings.items())}
 
     def between(self, low: int, high: int) -> list[tuple[int, str, Word | Pairing]]:
-        """(offset, wearer, what was said) of what lies from `low` to below `high`, in order."""
+        """(offset, wearer, statement) at offsets from `low` to below `high`, in order."""
         begin, end = bisect_left(self._places, low), bisect_left(self._places, high)
         return [(self._places[at], *self._log[at]) for at in range(begin, end)]
 
@@ -92,18 +92,18 @@ Own = Mapping[str, tuple[tuple[int, Word], ...]]
 
 @dataclass(frozen=True, slots=True)
 class ConsentView:
-    """What `glasses.consents` says below `offset`: a value that nobody changes.
+    """Content of `glasses.consents` below `offset`; an immutable value.
 
-    It lies over a log to which others only append; nothing behind its offset is looked at.
+    It refers to a log that only grows, and ignores everything from its offset on.
     """
 
     _log: Consents
     offset: int
 
     def of_partition(self, taken: int, own: Own) -> PartitionConsents:
-        """What a partition knows that has taken up what stands below `taken`, and its own words.
+        """Consents as known to a partition that has taken up all below `taken`, and has its own words.
 
-        UnavailableError where that has not been read here yet; no record is to blame for that.
+        UnavailableError if this worker has not read that far yet; no record is at fault then.
         """
         if self.offset < taken:
             raise UnavailableError(
@@ -112,7 +112,7 @@ class ConsentView:
         return PartitionConsents(self._log, taken, own)
 
     def fresh(self, taken: int, own: Own) -> tuple[list[Statement], Own]:
-        """Words of other partitions since `taken`, and the own ones that are not on the topic yet."""
+        """Statements of other partitions since `taken`, and own words that are not on the topic yet."""
         foreign: list[Statement] = []
         left = dict(own)
         for _, wearer, statement in self._log.between(taken, self.offset):
@@ -128,25 +128,25 @@ class ConsentView:
 
 
 class PartitionConsents:
-    """What one partition knows of consents while a fetch lasts.
+    """Consents as known to one partition during a fetch.
 
-    What `taken` up to an offset says, and its own words by position. Asked for a place in the partition it
-    answers as of that place, so that it does not matter how fetches were cut.
+    They are the topic's statements below `taken`, and the partition's own words by position. The answer for a
+    position in the partition depends only on what is before it, so it does not matter how fetches are cut.
     """
 
     def __init__(self, consents: Consents, taken: int, own: Own) -> None:
         self._consents, self._taken, self.own = consents, taken, dict(own)
-        self.version = 0  #: counts the words that were said
+        self.version = 0  #: number of words that were added
         self._by_wearer: dict[str, tuple[list[int], list[Words]]] = {}
         self._memo: dict[tuple[str, Reference], tuple[int, int, EffectiveConsent]] = {}
 
     def words(self, wearer: str, position: int) -> Words:
-        """What `wearer` had said at a position of this partition."""
+        """Words of `wearer` up to a position of this partition."""
         places, words = self._by_wearer.get(wearer) or self._begin(wearer)
         return words[bisect_right(places, position) - 1]
 
     def say(self, wearer: str, position: int, word: Word) -> None:
-        """Take a word that stands at `position` of this partition, behind all that were taken before."""
+        """Add a word at `position` of this partition, which is after all that were added before."""
         places, words = self._by_wearer.get(wearer) or self._begin(wearer)
         places.append(position)
         words.append(words[-1].after(word))
@@ -161,7 +161,7 @@ class PartitionConsents:
     def of(self, wearer: str, under: Reference, since_ns: int, position: int, at_ns: int) -> Consent:
         """Consent in force at `position` and `at_ns` for data of `wearer` that was captured under a record.
 
-        `since_ns` is when the oldest of it was captured, as far as anybody but the device can say.
+        `since_ns` is when its oldest data was captured, at most the append time.
         """
         if not under.number:
             return NO_CONSENT

@@ -1,13 +1,13 @@
-"""Consent: what each wearer has said about the use of her data, and what later words leave of it.
+"""Consent: the words of each wearer about the use of their data, and which consent these leave in force.
 
 A word has the fields of ISO/IEC TS 27560:2023 that a decision needs: the record's number, the person, status,
-purposes, expiry; and which device said it (none: an operator) and when the broker took it. Numbers are
-counted by each incarnation of a device, from 1, in steps. A number that is not the next one puts nothing on
-record; what a word takes away holds whatever its number.
+purposes and expiry. It also has the device on which it was said (none: by an operator) and the append time.
+Each incarnation of a device counts its records from 1, one by one. A word whose number is not the next one
+creates no record, but it takes away what it does not permit, like any other word.
 
-What may be done with data is what the record that they name permits and every later word leaves of it. What
-a word took away is given again only by a later record, of any device of the wearer, and only for data that
-were captured after that record.
+Data may be used for what its consent record permits and all later words still permit. What a word took away
+is only given again by a later record, of any device of the wearer, and only for data that was captured after
+that record.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from streams.limits import (
 
 GIVEN, WITHDRAWN = "given", "withdrawn"
 STATUSES = (GIVEN, WITHDRAWN)
-#: State of data under no record, and of data whose consent has ended. `CLAIMED` stands for any consent that
-#: limits nothing, in the examples of policies; in older stores for a number that nobody had recorded.
+#: States of data without a record, and of data whose consent has expired. `CLAIMED` is any consent that
+#: limits nothing, in the examples of policies; in older stores it is a number for which there was no record.
 NONE, CLAIMED, EXPIRED = "none", "claimed", "expired"
 _HOUR_NS = 3_600_000_000_000
 _NEVER_NS = 2**63
@@ -36,8 +36,8 @@ _NEVER_NS = 2**63
 class Word(Struct, frozen=True):
     """One word of a wearer.
 
-    `device` is empty where an operator said it on the wearer's behalf, `number` is 0 then; `purposes` are
-    sorted vocabulary words; `expires_ns` is 0 for never; `at_ns` is the broker's time.
+    `device` is empty and `number` is 0 if an operator said it on the wearer's behalf; `purposes` are sorted
+    words of the vocabulary; `expires_ns` is 0 for never; `at_ns` is the append time.
     """
 
     device: str
@@ -49,7 +49,7 @@ class Word(Struct, frozen=True):
     at_ns: int
 
     def same(self, other: Word) -> bool:
-        """Whether both say the same."""
+        """Whether both have the same status, purposes and expiry."""
         return (self.status, self.purposes, self.expires_ns) == (
             other.status,
             other.purposes,
@@ -58,19 +58,19 @@ class Word(Struct, frozen=True):
 
 
 class Pairing(Struct, frozen=True):
-    """An operator's word: from here on a device is bound to a wearer, or no longer."""
+    """An operator's statement: from here on, a device is bound to a wearer, or no longer bound."""
 
     device: str
     bound: bool
     at_ns: int
 
 
-#: A wearer, and what was said by or about her.
+#: A wearer, and a statement by or about the wearer.
 Statement = tuple[str, Word | Pairing]
 
 
 class Reference(NamedTuple):
-    """Which consent record an event was captured under; number 0 for none."""
+    """The consent record under which an event was captured; number 0 for none."""
 
     device: str
     incarnation: int
@@ -78,27 +78,27 @@ class Reference(NamedTuple):
 
 
 class Consent(Struct, frozen=True):
-    """The consent of a run of events: its state, and the purposes that are left (None: not limited)."""
+    """The consent in force for a run of events: its state, and the permitted purposes (None: no limit)."""
 
     state: str
     purposes: tuple[str, ...] | None = None
 
     @property
     def given(self) -> bool:
-        """Whether there is a consent that still stands."""
+        """Whether there is a consent that is neither withdrawn nor expired."""
         return self.state in {GIVEN, CLAIMED}
 
     def permits(self, purpose: str) -> bool:
-        """Whether the wearer lets data be used for `purpose`; the zones say what needs no consent."""
+        """Whether the wearer permits `purpose`; zones define which data needs no consent."""
         return self.purposes is None or purpose in self.purposes
 
     def text(self) -> str:
-        """State as the store keeps it: `given for A B` names the purposes that are left."""
+        """State as the store keeps it: `given for A B` names the permitted purposes."""
         return f"{GIVEN} for {' '.join(self.purposes or ())}".rstrip() if self.state == GIVEN else self.state
 
     @classmethod
     def parse(cls, text: str) -> Consent:
-        """Inverse of `text`; ValueError when it is none."""
+        """Inverse of `text`; ValueError if the text has another form."""
         state, _, rest = text.partition(" for")
         if state == GIVEN:
             return cls(state, tuple(rest.split()))
@@ -131,7 +131,7 @@ class EffectiveConsent(NamedTuple):
 
 
 class _Kept(Struct, frozen=True):
-    """A word that is remembered; `record`: it may be named. `also` binds whatever this one binds."""
+    """A word that is kept. `record`: events can refer to it. `also` limits the same data as this word."""
 
     word: Word
     record: bool
@@ -139,11 +139,11 @@ class _Kept(Struct, frozen=True):
 
 
 class Words(Struct, frozen=True):
-    """All that a wearer has said, in order; immutable, and bounded.
+    """All words of a wearer, in order; immutable and bounded.
 
-    Beyond CONSENTS_PER_WEARER_MAX the oldest word that is no device's newest record is folded into the one
-    before it. `reached` is (incarnation, number) of each device's newest record; `waiting` came before their
-    turn; `folded` binds what names a record that is not kept any more.
+    Beyond CONSENTS_PER_WEARER_MAX, the oldest word that is no device's newest record is folded into the one
+    before it. `reached` is (incarnation, number) of each device's newest record. `waiting` are words that
+    arrived before their predecessors. `folded` limits data under records that are no longer kept.
     """
 
     kept: tuple[_Kept, ...] = ()
@@ -152,13 +152,13 @@ class Words(Struct, frozen=True):
     folded: tuple[Word, ...] = ()
 
     def after(self, word: Word) -> Words:
-        """These words and one more."""
+        """Return these words with one more."""
         reached, number = self.reached.get(word.device, (0, 0))
         if word.incarnation > reached:
             number = 0
         if not word.device or word.incarnation < reached or word.number <= number:
             known = self._record(Reference(word.device, word.incarnation, word.number))
-            # What was given is not given again; what is taken back is taken back now, whatever stood then.
+            # A repeated record that gives changes nothing. Any other word only takes away, and does so now.
             told = known >= 0 and word.status == GIVEN and self.kept[known].word.same(word)
             return self if told else self._with(word, record=False)
         if word.number > number + 1:
@@ -172,7 +172,7 @@ class Words(Struct, frozen=True):
         return longer
 
     def effective(self, under: Reference, since_ns: int, at_ns: int) -> EffectiveConsent:
-        """The consent in force at `at_ns`, the broker's time, for data captured at `since_ns` under it."""
+        """Consent in force at `at_ns`, the broker's time, for data captured at `since_ns` under a record."""
         reached, number = self.reached.get(under.device, (0, 0))
         at = self._record(under)
         if not under.number or (at < 0 and (under.incarnation != reached or under.number > number)):
@@ -192,10 +192,10 @@ class Words(Struct, frozen=True):
         return EffectiveConsent(consent, low_ns, high_ns, until_ns)
 
     def refuses(self, word: Word) -> str:
-        """Why a word cannot be taken, empty when it can.
+        """Why a word cannot be accepted; empty if it can.
 
-        What takes something away is always taken: each such word needs a record before it, and of those only
-        so many an hour are taken.
+        A word that takes something away is always accepted. There cannot be many of them, because each needs
+        a record before it, and the number of records in an hour is limited.
         """
         if self.narrowed_by(word):
             return ""
@@ -213,7 +213,7 @@ class Words(Struct, frozen=True):
         return ""
 
     def narrowed_by(self, word: Word) -> bool:
-        """Whether a word takes something away from what the wearer now permits."""
+        """Whether a word takes away something that the wearer permits now."""
         opened = max(
             (at for at, kept in enumerate(self.kept) if kept.record and kept.word.status == GIVEN), default=-1
         )
@@ -227,7 +227,7 @@ class Words(Struct, frozen=True):
         return word.status == WITHDRAWN or not set(left.purposes or ()) <= set(word.purposes)
 
     def _record(self, under: Reference) -> int:
-        """Index of a record among what is kept, -1 when it is not there."""
+        """Index of a record in `kept`; -1 if it is not kept."""
         for at in range(len(self.kept) - 1, -1, -1):
             kept = self.kept[at]
             if (
@@ -261,7 +261,7 @@ NOTHING_SAID = Words()
 def _folded(
     kept: tuple[_Kept, ...], reached: Mapping[str, tuple[int, int]], folded: tuple[Word, ...]
 ) -> tuple[tuple[_Kept, ...], tuple[Word, ...]]:
-    """Fold the oldest word that is no device's newest record into the one before it."""
+    """Fold the oldest word that is no device's newest record into the word before it."""
     for at, oldest in enumerate(kept):
         word = oldest.word
         if not oldest.record or reached.get(word.device) != (word.incarnation, word.number):
@@ -275,7 +275,7 @@ def _folded(
 
 
 def _combined(words: Sequence[Word]) -> tuple[Word, ...]:
-    """One word that permits what all of them do."""
+    """One word that permits only what all of these permit."""
     status = WITHDRAWN if any(word.status == WITHDRAWN for word in words) else GIVEN
     purposes = set(words[0].purposes).intersection(*(word.purposes for word in words))
     expires_ns = min((word.expires_ns for word in words if word.expires_ns), default=0)
@@ -284,7 +284,7 @@ def _combined(words: Sequence[Word]) -> tuple[Word, ...]:
 
 
 def _met(words: Sequence[Word], at_ns: int) -> tuple[Consent, int]:
-    """What is permitted by all of some words at `at_ns`, and until when that holds."""
+    """Consent that all of some words permit at `at_ns`, and until when it holds (broker's time, ns)."""
     if any(word.status == WITHDRAWN for word in words):
         return _PLAIN[WITHDRAWN], _NEVER_NS
     expires_ns = min((word.expires_ns for word in words if word.expires_ns), default=_NEVER_NS)
@@ -296,5 +296,5 @@ def _met(words: Sequence[Word], at_ns: int) -> tuple[Consent, int]:
 
 
 def reference(device: str, stream: str, number: int) -> Reference:
-    """The record that an event of a stream names by its number."""
+    """The consent record to which an event of a stream refers by its number."""
     return Reference(device, incarnation_of(stream), number)

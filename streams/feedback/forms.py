@@ -1,7 +1,7 @@
-"""What feedback means: the intent that it names, or the rule that finds none.
+"""What feedback means: the intent that it names, or the rule by which it names none.
 
-It is read from one event's form, and from what was said in it. Reasons are sentences without a word of the
-wearer's, since they go into the lineage.
+The meaning follows from the form of one event and from its utterance. Reasons are sentences without words of
+the wearer, because they go into the lineage.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Any
 from streams.errors import MalformedError
 from streams.events.intents import INTENT
 
-#: `thumb` and `choice` name the intent that was meant; `spoken` is understood by the model; `rating` are two
-#: people's.
+#: `thumb` and `choice` name the intent that was meant; the model interprets `spoken`; `rating` has the
+#: ratings of two people.
 FORMS = ("thumb", "choice", "spoken", "rating")
 PRAISE = "general_praise"
-#: What is spoken and not praise: intent to (rule, reason).
+#: Spoken feedback other than praise: intent to (rule, reason).
 DENIALS: Mapping[str, tuple[str, str]] = {
     "general_negate": ("negated", "the wearer said that the answer was wrong; no example was made"),
     "general_repeat": (
@@ -26,19 +26,19 @@ DENIALS: Mapping[str, tuple[str, str]] = {
     ),
     "general_commandstop": ("stopped", "the wearer told the assistant to stop; no example was made"),
 }
-#: Least confidence of a praise that confirms. With 16 intents something is always the likeliest: version 1
-#: takes 1,473 of the source's 7,413 utterances of other intents for praise, but 27 this surely, and 56 of 64
-#: unseen praises.
+#: Minimum confidence of praise that confirms an answer. One of 16 intents is always the likeliest: version 1
+#: takes 1,473 of the source's 7,413 utterances of other intents for praise, but only 27 of them with this
+#: confidence, which 56 of 64 unseen praises have.
 CONFIDENCE_MIN = 0.4
 RATINGS = (1, 2, 3, 4)
-ACCEPTABLE = 3  #: a rating from which on an answer counts as right
+ACCEPTABLE = 3  #: an answer with at least this rating counts as right
 
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """The `intent` that feedback names or confirms; None: none, by `rule` and for `reason`.
+    """The `intent` that feedback names or confirms; None: there is none, by `rule` and for `reason`.
 
-    `by_model`: a model understood it.
+    `by_model`: a model interpreted the feedback.
     """
 
     intent: str | None
@@ -48,7 +48,7 @@ class Meaning:
 
 
 def utterance(columns: Mapping[str, Sequence[Any]]) -> str | None:
-    """Return what was said in one event's spoken feedback; None when not spoken, or nothing was said."""
+    """Return the utterance of one event's spoken feedback; None if it is not spoken or says nothing."""
     text = columns["text"][0]
     return text if columns["form"][0] == "spoken" and text and text.strip() else None
 
@@ -59,16 +59,16 @@ def meaning(columns: Mapping[str, Sequence[Any]], answered: str, heard: tuple[st
     Parameters
     ----------
     columns
-        Those of kind `feedback`, one value each.
+        Columns of kind `feedback`, with one value each.
     answered
-        Intent of the answer that it is about.
+        Intent of the answer to which the feedback refers.
     heard
-        (intent, confidence 0 ... 1) that the model gives to its `utterance`; None when it has none.
+        (intent, confidence 0 ... 1) that the model gives to its `utterance`; None if it has none.
 
     Raises
     ------
     MalformedError
-        The form is not known, or a column does not hold what the form needs.
+        The form is not known, or a column does not have the value that the form needs.
     """
     form = columns["form"][0]
     if form in {"thumb", "choice"}:

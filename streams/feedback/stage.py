@@ -1,4 +1,4 @@
-"""Stage 4: tie feedback to its answer; the utterance and the intent that was meant become an example."""
+"""Stage 4: match feedback to its answer; the utterance and the intent that was meant become an example."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def run(
 ) -> dict[str, DeviceState]:
     """Make an example of each feedback that names or confirms an intent; return the states.
 
-    The states keep the answers that can still be meant. `serving` understands what was spoken, one fetch in
-    one prediction. Feedback about an answer that nobody remembers, that cannot be read, or that confirms
-    nothing, or that somebody else gives than who asked, makes no example; that is recorded as a reject of the
-    example with its rule (`feedback` where the event is at fault, `intent` where the policy does not list
-    what was meant, else `another-wearer` or one of `streams.feedback.forms`), never silently.
+    The states keep the answers to which feedback can still refer. `serving` interprets spoken feedback, with
+    one prediction per fetch. Feedback makes no example if it refers to no answer that is kept, cannot be
+    read, confirms nothing, or is from another wearer than the query. This is never silent: a reject of the
+    example is recorded with its rule, which is `feedback` if the event is at fault, `intent` if the policy
+    does not list the intent, else `another-wearer` or a rule of `streams.feedback.forms`.
     """
     states = dict(devices)
     given = [
@@ -73,7 +73,7 @@ def run(
 
 
 def _objection(batch: Batch, answer: OpenAnswer, meant: Meaning, policy: Policy) -> tuple[str, str]:
-    """(rule, reason) that keeps feedback about an answer from making an example; empty when none does."""
+    """(rule, reason) why feedback about an answer makes no example; both are empty if it makes one."""
     if answer.wearer_id != batch.wearer_id:
         return "another-wearer", _ANOTHER
     if meant.intent is None:
@@ -107,9 +107,9 @@ def _answer_of(feedback: Tagged, remembered: Sequence[OpenAnswer]) -> OpenAnswer
 def _example(
     feedback: Tagged, answer: OpenAnswer, meant: Meaning, serving: ModelVersion, crossing: Crossing
 ) -> None:
-    """Make the example, if policy lets it through.
+    """Make the example, unless the policy refuses it.
 
-    A model version that understood the feedback is one more parent.
+    A model version that interpreted the feedback is one more parent.
     """
     batch = feedback.batch
     example = replace(
@@ -130,9 +130,9 @@ def _example(
 
 
 def _remembered(source: str, answer: OpenAnswer) -> tuple[Cited, Cited]:
-    """The answer of device `source` that feedback is about, and its query, as parents.
+    """The answer of device `source` to which feedback refers, and its query, as parents.
 
-    Of the query the answer's consent and time are known, which are never younger or wider than its own.
+    The query is cited with the answer's consent and time, which are never newer or wider than its own.
     """
 
     def cited(stream: str, zone: str, label: str) -> Cited:

@@ -1,1 +1,1 @@
-"""LIBRARY: from Steps to lineage rows, the columnar form in which they travel, and the tables they end in."""
+"""LIBRARY: lineage rows from a `Step`, the columnar form in which they are sent, and the tables of rows."""

@@ -1,7 +1,7 @@
-"""Conditions in SQL for rows that a reader can work with: others are left out, and counted.
+"""SQL conditions for rows that a reader can process; all other rows are left out and counted.
 
-The writer refuses such rows today. A store of before can hold them, and one row that cannot be cast or would
-be expanded a thousand million times must not keep everybody from an answer.
+The writer refuses such rows now, but an older store can contain them. One row that cannot be cast, or that
+would expand to a thousand million rows, must not make all questions fail.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from streams.limits import (
 )
 from streams.lineage.tables import TABLES
 
-#: A time that lies ahead by what a policy says.
+#: Maximum of a time that a policy places in the future.
 _LATEST_NS = 2**63 - 1
 
 
 def _span(first: str, step: str, count: str) -> Iterable[str]:
-    """A run whose numbers are numbers; no part of it overflows before it is looked at."""
+    """Conditions that a run's numbers are in range, in an order in which none of them overflows."""
     yield f'"{first}" BETWEEN 0 AND {NUMBER_MAX}'
     yield f'"{step}" BETWEEN 0 AND {NUMBER_MAX}'
     yield f'"{count}" BETWEEN 0 AND {EVENTS_PER_FETCH_MAX}'
@@ -49,7 +49,7 @@ def _conditions(table: str) -> Iterable[str]:
 
 
 def _condition(table: str) -> str:
-    """Conditions one after the other, so that none is evaluated on rows that an earlier one excludes."""
+    """Conditions in order, so that none is evaluated on rows that an earlier one excludes."""
     parts = " ".join(f"WHEN NOT coalesce({part}, false) THEN false" for part in _conditions(table))
     return f"CASE {parts} ELSE true END"
 

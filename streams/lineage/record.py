@@ -1,7 +1,8 @@
-"""From a Step to lineage rows: nothing that a stage did is left out, and nothing but lineage comes in.
+"""Convert a `Step` to lineage rows: everything that the stages did, and nothing but lineage.
 
-Decisions and edges that continue one another become one row; a captured batch keeps a row of its own, since
-its place and digest are its own. Rows travel in blocks: what all rows of a block say is said once.
+Decisions and edges that continue each other become one row. Each captured batch has a row of its own, because
+its position and digest are its own. Rows are encoded in blocks; a value that all rows of a block share is
+written once.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ Rows = dict[str, list[Row]]
 
 
 class Block(Struct):
-    """Rows of one table: `all` holds what every row says, `each` one list a column for the rest."""
+    """Rows of one table: `all` has the values that all rows share, `each` a list for each other column."""
 
     all: dict[str, Any]
     each: dict[str, list[Any]]
@@ -60,7 +61,7 @@ def blocks_of(step: Step, policy_version: str, topic: str, partition: int, value
 
 
 def blocks(table: str, rows: Sequence[Row]) -> list[Block]:
-    """Any rows of a table as blocks: columns that say the same of all of them say it once."""
+    """Any rows of a table as blocks; a value that all rows share is written once."""
     return _blocks({name: [row[name] for row in rows] for name in TABLES[table]}) if rows else []
 
 
@@ -73,7 +74,7 @@ def _blocks_of_rows(rows: Sequence[EdgeRow] | Sequence[DecisionRow] | Sequence[R
 
 
 def _blocks(columns: dict[str, list[Any]]) -> list[Block]:
-    # One column is left for `each`: it says how many rows there are.
+    # At least one column stays in `each`, because its length is the number of rows.
     once = [name for name, values in columns.items() if _said_once(values)][: len(columns) - 1]
     return [
         Block(
@@ -84,27 +85,27 @@ def _blocks(columns: dict[str, list[Any]]) -> list[Block]:
 
 
 def _said_once(values: Sequence[Any]) -> bool:
-    """Whether a column says the same of several rows, and nothing long that a reader would repeat."""
+    """Whether several rows share a column's value, and it is no long text, which readers would repeat."""
     value = values[0]
     long = isinstance(value, str) and len(value) > LINEAGE_TEXT_BYTES_MAX
     return len(values) > 1 and not long and values.count(value) == len(values)
 
 
 def encode(tables: Blocks, partition: int, key: bytes, timestamp_ms: int) -> list[Outgoing]:
-    """Records for `glasses.lineage`, a bounded number of rows and bytes each, in order."""
+    """Encode rows as records for `glasses.lineage`, in order, with bounded rows and bytes in each."""
     records: list[Outgoing] = []
     taken: Blocks = {}
     room = LINEAGE_ROWS_MAX
 
     def write(some: Blocks) -> None:
         rows = sum(len(block) for content in some.values() for block in content)
-        # What wearers said comes in long texts: too many of them are never put together.
+        # Take-ups of consents are long texts: check their length before they are encoded together.
         characters = sum(
             len(text) for block in some.get("inputs", ()) for text in block.each.get("value", ())
         )
         value = b"" if rows > 1 and characters > RECORD_BYTES_MAX else _dumped(some)
         if rows > 1 and (not value or len(value) > RECORD_BYTES_MAX):
-            # What is too long is not kept while its parts are made.
+            # Free the value that is too long before its halves are encoded.
             del value
             for half in _halves(some, rows // 2):
                 write(half)
@@ -142,7 +143,7 @@ def _dumped(tables: Blocks) -> bytes:
 
 
 def _halves(tables: Blocks, first: int) -> tuple[Blocks, Blocks]:
-    """The first `first` rows, and the rest."""
+    """Split rows into the first `first` and the rest."""
     front: Blocks = {}
     back: Blocks = {}
     for table, content in tables.items():
@@ -157,7 +158,7 @@ def _halves(tables: Blocks, first: int) -> tuple[Blocks, Blocks]:
 
 
 class _Alike(NamedTuple):
-    """What rows of table `events` that are one block have in common, by its columns; the label is packed."""
+    """Columns of table `events` that all rows of one block share; the label is packed."""
 
     source: str
     stream: str
@@ -176,7 +177,7 @@ class _Alike(NamedTuple):
 
     @classmethod
     def of(cls, tagged: Tagged, topic: str, split_from: str = "") -> _Alike:
-        """That of a tagged batch that goes to `topic`; `split_from` is the digest of what it is a part of."""
+        """Columns of a tagged batch for `topic`; `split_from` is the digest of the value that was split."""
         batch = tagged.batch
         return cls(
             batch.source,
@@ -197,7 +198,7 @@ class _Alike(NamedTuple):
 
 
 def _events(step: Step, policy_version: str, partition: int, values: Sequence[bytes]) -> list[Block]:
-    """A row a batch; those of one stream, zone and session are one block."""
+    """One row for each batch; rows that agree in `_Alike` are one block."""
     groups: dict[_Alike, tuple[list[Batch], list[bytes]]] = {}
     for stretch in step.stretches:
         batches, of = groups.setdefault(_Alike.of(stretch.first, CAPTURED, stretch.source_digest), ([], []))
@@ -231,7 +232,7 @@ def _events(step: Step, policy_version: str, partition: int, values: Sequence[by
 
 
 class _Link(NamedTuple):
-    """What edges that can be one run have in common."""
+    """Columns that edges must share to be written as one run."""
 
     child_source: str
     child_stream: str
@@ -246,7 +247,7 @@ class _Link(NamedTuple):
 
 
 def _edges(outputs: Sequence[Output]) -> list[EdgeRow]:
-    """Edge rows; runs of one (child stream, parent stream, operator) that continue one another are merged."""
+    """Edge rows; runs of one (child stream, parent stream, operator) that continue each other are merged."""
     merged: dict[_Link, list[EdgeRun]] = {}
     for output in outputs:
         batch = output.tagged.batch
@@ -297,7 +298,7 @@ def _edge(link: _Link, run: EdgeRun) -> EdgeRow:
 
 
 def _merged(decisions: Iterable[Decision]) -> list[Decision]:
-    """Decisions that say the same of events that continue one another become one, in order of the first."""
+    """Merge equal decisions about runs of events that continue each other, in order of their first."""
     merged: dict[tuple[Any, ...], list[int]] = {}
     runs: list[tuple[Decision, Run]] = []
     for decision in decisions:
@@ -377,7 +378,7 @@ def _rejected(reject: Reject, policy_version: str, topic: str, partition: int) -
 def model_parents(
     seed: tuple[str, str, int], admitted: Iterable[tuple[str, str, Run]], declassifier: str
 ) -> tuple[Parent, ...]:
-    """Parents of a model version: the seed and the admitted runs, loosened by `declassifier`.
+    """Parents of a model version: the seed and the admitted runs, whose edges name `declassifier`.
 
     `seed` is (source, stream, count).
     """

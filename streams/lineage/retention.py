@@ -1,4 +1,4 @@
-"""Which epochs of a store can be asked about: what the writer keeps apart, and readers answer exactly."""
+"""Which epochs of a store are kept as moments, so that questions about them have exact answers."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _DAY_NS = 24 * _HOUR_NS
 
 
 def retained(published_ns: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which of some epochs, oldest first, can be asked about.
+    """Which epochs are kept as moments: a mask for their times `published_ns` (ns, oldest first).
 
-    Those are all of the last hour before the newest, the last of each hour for a day, of each day after. An
-    epoch that is not retained will not be retained later either.
+    Kept are all epochs of the hour before the newest, the last of each hour of the day before it, and the
+    last of each earlier day. An epoch that is not kept now will not be kept later either.
     """
     kept = np.zeros(len(published_ns), bool)
     if not len(kept):

@@ -1,7 +1,7 @@
-"""Rows of lineage that stages cause, a type for each table: its fields are the table's columns, in order.
+"""Lineage rows that stages cause, with a type for each table; its fields are the table's columns, in order.
 
-Rows of table `events` have no type: those of a block share nearly all columns, so they are written column by
-column (`record`).
+Rows of table `events` have no type: rows of a block share nearly all columns, so they are written column by
+column (`streams.lineage.record`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from msgspec import Struct
 
 
 class EdgeRow(Struct, frozen=True, kw_only=True):
-    """Edges of one run: children of one stream, with the parents of the first and how those move on."""
+    """Edges of one run: children of one stream, the parents of the first, and the step between parents."""
 
     child_source: str
     child_stream: str
@@ -57,7 +57,7 @@ class DecisionRow(Struct, frozen=True, kw_only=True):
 
 
 class RejectedRow(Struct, frozen=True, kw_only=True):
-    """A batch or record that was refused, at its place; of one without numbers `count` is 0."""
+    """A batch or record that was rejected, with its position; without numbers, `count` is 0."""
 
     source: str
     stream: str

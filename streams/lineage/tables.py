@@ -1,8 +1,25 @@
-"""The tables of lineage, as data: what travels on `glasses.lineage` and what the store holds.
+"""The tables of lineage, as data: those on `glasses.lineage` and those that only the store has.
 
-Runs are `first, step, count` (law 3). `*_ns` are nanoseconds since the Unix epoch, UTC. No table holds a
-sensor value, a word or a picture; `attributes` are the coarse, enumerated ones that a decision looked at
-(law 9).
+Runs are `first, step, count` (law 3). `*_ns` are nanoseconds since the Unix epoch, UTC. No table contains a
+sensor value, a word or a picture; `attributes` are the coarse, enumerated ones that a decision used (law 9).
+
+`rejected`: a malformed record is listed with what it claims: the device of its key, and stream and numbers if
+they are well-formed, else empty with a `count` of 0. It has no wearer. `outcome` is `repeated` for events
+that arrived again and were dropped (they are stored once, so they are not lost).
+`revision`: 0 for an event as it was first made; a corrected event has the same number and the next revision.
+`events.consent`: number of the consent record under which the events were captured, 0 for none; for derived
+events the lowest of their parents.
+`inputs`: from `offset` of the partition on, `value` was in force (a model version, a policy version, words of
+wearers on other partitions). For `lost-records`, reading continued at `offset`; `value` has the offsets of
+records that were removed before they were read (`40-161`; `40-` if the topic was created again, so that their
+number is unknown), and `t_ns` is the append time of the record before them (0: there was none). For
+`lost-state` the columns mean the same, but the records were processed and are missing in the state with which
+processing continued at `offset`.
+`shadow`: only decisions that the policy which may come next would make differently.
+`zone_runs`: every stored event with a number from low to high has this class, wearer and consent; not every
+number has to be an event. If runs of several classes cover a number, the event is of one of these classes.
+`events.partition` and `offset`: the position in `glasses.captured` for captured events; for derived events
+the position of the record that completed them.
 """
 
 from __future__ import annotations
@@ -16,8 +33,8 @@ from streams.lineage.rows import DecisionRow, EdgeRow, RejectedRow
 
 ColumnType = Literal["text", "int", "float", "flag"]
 
-#: Kinds of recorded inputs. An example order says in which order training read the examples of all
-#: partitions; the policy is what an empty set of topics begins with.
+#: Kinds of recorded inputs. An example order is the order in which training read the examples of all
+#: partitions; `policy` is the policy with which a worker began on empty topics.
 MODEL_TAKEUP, POLICY_TAKEUP, CONSENT_TAKEUP, EXAMPLE_ORDER, FIRST_POLICY, LOST_RECORDS, LOST_STATE = (
     "model-takeup",
     "policy-takeup",
@@ -27,7 +44,7 @@ MODEL_TAKEUP, POLICY_TAKEUP, CONSENT_TAKEUP, EXAMPLE_ORDER, FIRST_POLICY, LOST_R
     "lost-records",
     "lost-state",
 )
-#: Of a record of `glasses.lineage`: which tables and columns it has. Those of version 1 are taken as well
+#: Version of the tables and columns in a record of `glasses.lineage`. Records of version 1 are accepted too
 #: (`streams.snapshots.intake.former`).
 RECORD_VERSION = 2
 #: Stands in an example order for a record that is no example; no event has this id.
@@ -126,7 +143,7 @@ TABLES: Mapping[str, Mapping[str, ColumnType]] = {
     },
     "policies": {"version": "text", "name": "text", "text": "text", "published_ns": "int"},
 }
-#: What the store makes itself: which numbers of a stream are of one class, and the history of its epochs.
+#: Tables that the store makes itself: runs of a stream's numbers of one class, and the history of its epochs.
 STORED: Mapping[str, Mapping[str, ColumnType | Literal["offsets"]]] = {
     "zone_runs": {
         "source": "text",
@@ -156,22 +173,3 @@ WRITTEN_BY: Mapping[str, frozenset[str]] = {
     "models": frozenset({"training"}),
     "training_runs": frozenset({"training"}),
 }
-"""Notes.
-
-`rejected`: a malformed record is there by what it claims: the device of its key, stream and numbers where
-they have that form, else empty and a `count` of 0; no wearer. `outcome` is `repeated` for events that arrived
-again and were dropped (they are stored once, so they are not lost).
-`revision`: 0 for an event as it was first made; a corrected one has the same number and the next revision.
-`events.consent`: number of the consent record that they were captured under, 0 for none; of derived events
-the lowest of their parents'.
-`inputs`: from `offset` of the partition on, `value` was in force (a model version, a policy version, what
-wearers said on other partitions). Of `lost-records`, reading went on at `offset`, `value` says the offsets
-that nobody read before they were removed (`40-161`; `40-` where the topic was made again, and nobody can say
-how many they were), and `t_ns` when the record before them was appended (0: there was none). Of `lost-state`
-the same are records that were processed, and that the state which went on at `offset` had not seen.
-`shadow`: decisions that the policy which may come next would make otherwise, and only those.
-`zone_runs`: every event stored with a number from low to high has this class, wearer and consent; not every
-number need be an event. Where runs of several classes cover a number it is of one of them.
-`events.partition` and `offset`: the place in `glasses.captured` for captured events; of derived ones the
-place of the record that completed them.
-"""

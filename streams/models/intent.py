@@ -2,7 +2,7 @@
 
 Hashing (Weinberger et al., "Feature hashing for large scale multitask learning", ICML 2009) keeps no
 vocabulary, so a model version that everyone can read on `glasses.models` holds no word of an utterance.
-Fitting is deterministic: the solver is convex and single-threaded, the examples come in a fixed order.
+Fitting is deterministic: the problem is convex, the solver single-threaded, the order of examples fixed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from streams.limits import INTENTS_MAX, MODEL_FEATURES
 if TYPE_CHECKING:
     from sklearn.feature_extraction.text import HashingVectorizer
 
-INTENTS_MIN = 3  #: of fewer, a regression has another shape
+INTENTS_MIN = 3  #: with fewer, a regression has weights of another shape
 INVERSE_REGULARISATION = 20.0
 ITERATIONS_MAX = 300
 UTTERANCE_CHARACTERS_MAX = (
@@ -61,7 +61,7 @@ class IntentModel:
         return [(self.intents[i], round(float(chances[row, i]), 4)) for row, i in enumerate(best)]
 
     def accuracy(self, examples: Sequence[tuple[str, str]]) -> float:
-        """Share of (utterance, intent) pairs that it gets right, 0 ... 1."""
+        """Share of (utterance, intent) pairs that it predicts correctly, 0 ... 1."""
         predicted = self.predict([utterance for utterance, _ in examples])
         return sum(
             guess == intent for (guess, _), (_, intent) in zip(predicted, examples, strict=True)
@@ -73,7 +73,7 @@ class IntentModel:
         return digest("\n".join(self.intents).encode() + b"\0" + self.weights.tobytes() + self.bias.tobytes())
 
     def dump(self) -> dict[str, Any]:
-        """JSON-able form; arrays are little-endian float32 in base64."""
+        """Fields that JSON can encode; arrays are little-endian float32 in base64."""
         return {
             "intents": list(self.intents),
             "features": MODEL_FEATURES,
@@ -84,9 +84,9 @@ class IntentModel:
 
     @classmethod
     def load(cls, fields: Mapping[str, Any]) -> IntentModel:
-        """Model from `dump`'s form.
+        """Model from the fields that `dump` returns.
 
-        MalformedError when intents, shapes or digest do not agree, or a weight is no finite number.
+        MalformedError if intents, shapes or digest do not agree, or if a weight is not finite.
         """
         try:
             parts = convert(fields, _Fields)
@@ -120,7 +120,7 @@ def _floats(text: str) -> NDArray[np.float32]:
 
 @cache
 def _vectorizer() -> HashingVectorizer:
-    # Only who predicts or fits needs scikit-learn (extra `worker`); versions are read without it.
+    # scikit-learn (extra `worker`) is only needed to predict or to fit; versions are read without it.
     from sklearn.feature_extraction.text import HashingVectorizer  # noqa: PLC0415
 
     return HashingVectorizer(
@@ -136,7 +136,7 @@ def _vectorizer() -> HashingVectorizer:
 def features(utterances: Sequence[str]) -> Any:
     """Sparse matrix (utterances, MODEL_FEATURES) of hashed n-gram counts of 2 to 4 characters inside words.
 
-    Rows are l2-normalised. Only the first UTTERANCE_CHARACTERS_MAX characters of each are looked at.
+    Rows are l2-normalised. Only the first UTTERANCE_CHARACTERS_MAX characters of each utterance are used.
     """
     return _vectorizer().transform([utterance[:UTTERANCE_CHARACTERS_MAX] for utterance in utterances])
 
@@ -146,8 +146,8 @@ def fit(examples: Sequence[tuple[str, str]]) -> IntentModel:
 
     The same pairs in the same order give the same bytes.
 
-    Every intent weighs the same however many examples it has (scikit-learn's "balanced"): the seed has many
-    examples of feedback, and households add none.
+    Every intent has the same weight, however many examples it has (scikit-learn's "balanced"), because the
+    seed has many examples of feedback, and households add none.
     """
     from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 - as above
     from threadpoolctl import threadpool_limits  # noqa: PLC0415
@@ -155,8 +155,8 @@ def fit(examples: Sequence[tuple[str, str]]) -> IntentModel:
     regression = LogisticRegression(
         C=INVERSE_REGULARISATION, class_weight="balanced", max_iter=ITERATIONS_MAX, random_state=0
     )
-    # BLAS would take every core: on busy ones its threads wait for each other and a fit takes 2 s instead of
-    # 75 ms, and how sums are split among threads must not be seen in the weights.
+    # BLAS would use every core. On busy cores its threads wait for each other, and a fit takes 2 s instead of
+    # 75 ms. The weights must not depend on how sums are split among threads either.
     with threadpool_limits(1):
         regression.fit(features([utterance for utterance, _ in examples]), [intent for _, intent in examples])
     return IntentModel(

@@ -1,4 +1,4 @@
-"""The model versions that a worker knows: what `glasses.models` holds, read whole and followed."""
+"""The model versions that a worker knows, from `glasses.models`, which it reads completely and follows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from streams.limits import LABEL_BYTES, MODEL_NUMBERS_AHEAD_MAX, MODELS_WAITING_
 from streams.models.version import CURRENT_KEY, ModelVersion, version_key
 from streams.topology import MODELS
 
-#: Whether a version can serve: False while its policy is not known, MalformedError where it never can.
+#: Whether a version can serve: False while its policy is not known, MalformedError if it never can.
 Check = Callable[[ModelVersion], bool]
 
 
@@ -25,7 +25,7 @@ def _any(_version: ModelVersion) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class ModelVersions:
-    """The model versions that are known at one moment, by number: a value that nobody changes.
+    """The model versions that are known at one moment, by number; an immutable value.
 
     `current` is the one that the pointer names and `highest` the newest that was read; 0: there is none.
     """
@@ -36,16 +36,16 @@ class ModelVersions:
 
     @property
     def serving(self) -> int:
-        """The version to take up: the current one, or the newest where no pointer is left that can be read.
+        """The version to take up: the current one, or the newest if no readable pointer exists; 0: none.
 
-        Compaction keeps only the last record of a key, even one that nobody of ours wrote. 0: there is none.
+        Compaction keeps only the last record of a key, even a forged one, so a pointer can be lost.
         """
         return self.current or self.highest
 
     def version(self, number: int) -> ModelVersion:
-        """Version by number; UnavailableError when this worker has not read it.
+        """Version by number; UnavailableError if this worker has not read it.
 
-        No record is to blame for that.
+        The record that names the version is not at fault then.
         """
         if number not in self.versions:
             raise UnavailableError(
@@ -56,29 +56,29 @@ class ModelVersions:
 
 
 class ModelTable:
-    """`glasses.models` as it has been read so far; `now` is the value that follows from it.
+    """`glasses.models` as read so far; `now` is the resulting value.
 
-    Each record replaces `now`, and whoever holds the value from before keeps it unchanged. `check` is called
-    with each version, and again with one that waits for its policy. The `kept_max` newest stay in memory, and
-    the current one.
+    Each record replaces `now`; values from before stay unchanged. `check` is called with each version, and
+    again with a version that waits for its policy. The `kept_max` newest versions and the current one stay in
+    memory.
     """
 
     def __init__(self, check: Check = _any, kept_max: int = NUMBER_MAX) -> None:
         self.now = ModelVersions()
         self._check, self._kept_max = check, kept_max
-        #: Two topics have no common order: the policy of a version may be read after it.
+        #: Versions whose policy is not known yet: two topics have no common order, so it may be read later.
         self._waiting: deque[ModelVersion] = deque(maxlen=MODELS_WAITING_MAX)
         self._pointed = 0
 
     def learn(self, key: bytes | None, value: bytes | None) -> None:
-        """Take in one record of `glasses.models`.
+        """Process one record of `glasses.models`.
 
-        MalformedError when it is neither a version that training can have made, nor a pointer to one that is
-        there. What is refused changes nothing of what serves.
+        MalformedError if it is neither a version that training can have made, nor a pointer to a known one.
+        A refused record does not change which version serves.
 
-        A number stands for one model for ever: another model under a known number would change answers that
-        were given already. A version under an unknown policy is refused, and can serve once the policy is
-        known.
+        A number identifies one model for ever, because another model under a known number would change
+        answers that were given already. A version under an unknown policy is refused, and can serve once the
+        policy is known.
         """
         self.settle()
         if key == CURRENT_KEY:
@@ -117,12 +117,12 @@ class ModelTable:
                 elif version.version not in self.now.versions:
                     self._keep(version)
             except MalformedError:
-                continue  # it was said and counted when it came
+                continue  # it was reported and counted when it arrived
         if self._pointed in self.now.versions:
             self._point(self._pointed)
 
     def recall(self, number: int, records: Iterable[Received]) -> None:
-        """Take a version that is no longer in memory from the records of the topic, where it is there."""
+        """Load a version that is no longer in memory from records of the topic, if it is among them."""
         for record in records:
             if record.key == version_key(number):
                 try:
@@ -132,7 +132,7 @@ class ModelTable:
                             self.now = replace(self.now, versions={**self.now.versions, number: version})
                         return
                 except MalformedError:
-                    continue  # it was said and counted when it came
+                    continue  # it was reported and counted when it arrived
 
     def _keep(self, version: ModelVersion) -> None:
         versions = {**self.now.versions, version.version: version}

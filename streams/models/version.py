@@ -1,4 +1,4 @@
-"""A model version as it stands on `glasses.models`: the model, what it was made of, and its label."""
+"""A model version as published on `glasses.models`: the model, what it was made from, and its label."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from streams.topology import TRAINING_SOURCE
 
 SOURCE, STREAM = TRAINING_SOURCE, "intent-model"
 CURRENT_KEY = b"model/current"
-_RULE_CHARACTERS_MAX = 4096  #: of a rule, which can list all words of a vocabulary
+_RULE_CHARACTERS_MAX = 4096  #: a rule can list all words of a vocabulary
 _Number = Annotated[int, Meta(ge=0, le=NUMBER_MAX)]
 _Positive = Annotated[int, Meta(ge=1, le=NUMBER_MAX)]
 _Word = Annotated[str, Meta(max_length=TOKEN_CHARACTERS_MAX)]
@@ -37,7 +37,7 @@ class _Manifest(Struct, forbid_unknown_fields=True):
 
 
 class _Version(Struct, forbid_unknown_fields=True):
-    """Value of a record of a version."""
+    """Value of the record of a version."""
 
     v: Literal[1]
     version: _Positive
@@ -54,10 +54,10 @@ class _Version(Struct, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a version was made of, from which wearers, under which of their consents (wearer to numbers).
+    """What a version was made from, and from which wearers under which consents (wearer to record numbers).
 
-    Runs are (source, stream, run) of examples; `refused` adds the rule that kept them out. `left_out` is how
-    many examples more there were, of which nothing else is said.
+    Runs are (source, stream, run) of examples; `refused` adds the rule that refused them. `left_out` is the
+    number of further examples, about which nothing else is recorded.
     """
 
     seed_examples: int
@@ -69,15 +69,15 @@ class Manifest:
 
     @property
     def examples(self) -> int:
-        """How many examples it was fitted on, seed included."""
+        """Number of examples that it was fitted on, including the seed."""
         return self.seed_examples + sum(run.count for _, _, run in self.admitted)
 
 
 @dataclass(frozen=True, eq=False)
 class ModelVersion:
-    """One version. `label` is packed, `declassifier` what loosened it (empty: nothing did).
+    """One version. `label` is packed; `declassifier` names what loosened it (empty: nothing did).
 
-    `retrain_by_ns` is when it may no longer serve without being made again.
+    `retrain_by_ns` is the time from which it may no longer serve, so a new version must be trained before.
     """
 
     version: int
@@ -93,7 +93,7 @@ class ModelVersion:
 
     @property
     def edge(self) -> Parent:
-        """How an event names it as a parent whose answer it used."""
+        """Edge that names it as a parent of an event that used its prediction."""
         return Parent(SOURCE, STREAM, self.version, 1, 1, "indirect")
 
     def dump(self) -> bytes:
@@ -110,7 +110,7 @@ class ModelVersion:
                 for source, stream, run, rule in self.manifest.refused
             ],
             "wearers": dict(self.manifest.wearers),
-            # A version that left nothing out has the same bytes as ever.
+            # Without left-out examples the bytes are the same as before this field existed.
             **({"left_out": self.manifest.left_out} if self.manifest.left_out else {}),
         }
         return orjson.dumps(
@@ -131,7 +131,7 @@ class ModelVersion:
 
     @classmethod
     def load(cls, value: bytes | None) -> ModelVersion:
-        """Version from a record's value; MalformedError when it is none."""
+        """Version from a record's value; MalformedError if the value is no version."""
         try:
             fields = json.decode(value or b"", type=_Version)
             label = bytes.fromhex(fields.label)

@@ -1,4 +1,4 @@
 """LIBRARY: label lattice, zones, flow decisions and the vocabulary they use.
 
-Policies are data in `policies/`.
+The policies themselves are data, in `policies/`.
 """

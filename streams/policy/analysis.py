@@ -1,9 +1,10 @@
-"""Faults of a policy that show without any event.
+"""Faults of a policy that can be detected without any event.
 
-These are conditions that never hold, zones that cover each other, and combinations that no zone takes.
+These are conditions that do not type-check or never hold, zones of one rank that take the same event, and
+zones that zones of higher rank cover.
 
-Attributes are enumerated, so "never" is tried out, not guessed: of each attribute every value that some
-condition names, and one that stands for all others.
+Attributes have enumerated values, so conditions are evaluated on all combinations: for each attribute, every
+value that some condition names, and one value that stands for all others.
 """
 
 from __future__ import annotations
@@ -21,28 +22,28 @@ from streams.policy.source import Source
 if TYPE_CHECKING:
     from streams.policy.policy import Policy
 
-#: Every value that an attribute can have, by its name.
+#: All values that an attribute can have, by its name.
 Domains: TypeAlias = Mapping[str, Sequence[Any]]
-#: A stream is the device's own word: besides the ones that conditions name there is always another.
+#: Devices choose the names of streams, so there is always another one than those that conditions name.
 _STREAM = "stream"
 
 
 class _Tried:
-    """How much was tried out: steps of conditions, and combinations that were only enumerated.
+    """Counts the work of checking a policy: steps of conditions, and combinations that are only enumerated.
 
-    It is counted and not timed, so that a fast and a slow machine refuse the same policies.
+    Work is counted, not timed, so that fast and slow machines refuse the same policies.
     """
 
     def __init__(self) -> None:
         self._steps = 0
 
     def holds(self, condition: Condition, facts: Mapping[str, Any], source: Source) -> bool:
-        """Whether the condition holds; InputError where that is more than is tried out of one policy."""
+        """Whether the condition holds; InputError when the policy exceeds POLICY_CHECK_STEPS_MAX steps."""
         self.count(condition.steps, condition, source)
         return condition.holds(facts)
 
     def count(self, steps: int, condition: Condition, source: Source) -> None:
-        """Count what is about to be done for a condition; InputError like `holds`."""
+        """Count steps for a condition before they are done; InputError like `holds`."""
         self._steps += steps
         if self._steps > POLICY_CHECK_STEPS_MAX:
             raise source.wrong(
@@ -55,7 +56,7 @@ class _Tried:
 def combinations_of(
     conditions: Sequence[Condition], names: Sequence[str], domains: Domains
 ) -> Iterator[dict[str, Any]]:
-    """Every combination of some attributes of these domains that these conditions can tell apart."""
+    """Yield the combinations of values of the attributes `names` that these conditions can distinguish."""
     yield from (
         dict(zip(names, values, strict=True))
         for values in product(*(_values(conditions, name, domains) for name in names))
@@ -70,10 +71,10 @@ def _values(conditions: Sequence[Condition], name: str, domains: Domains) -> Seq
 
 
 def check_zones(zones: Sequence[Zone], sources: Mapping[str, Source], domains: Domains) -> None:
-    """InputError for a condition that does not type-check or never takes an event.
+    """Check conditions of zones, which are sorted by rank, highest first; events have values of `domains`.
 
-    Also for two zones of one rank that take the same event, and for conditions with more to try out than
-    POLICY_CHECK_STEPS_MAX. `zones` come from the highest rank down; an event has attributes of `domains`.
+    InputError if a condition does not type-check or never holds, if two zones of one rank take the same
+    event, if zones of higher rank cover a zone, or if this takes more than POLICY_CHECK_STEPS_MAX steps.
     """
     tried = _Tried()
     for zone in zones:
@@ -112,7 +113,7 @@ def check_zones(zones: Sequence[Zone], sources: Mapping[str, Source], domains: D
 
 
 def _ever_takes(zone: Zone, higher: Sequence[Zone], tried: _Tried, source: Source, domains: Domains) -> bool:
-    """Whether there is a combination that the zone takes and no zone of higher rank does."""
+    """Whether there is a combination that the zone takes and that no zone of higher rank takes."""
     own = zone.condition.names
     conditions = [zone.condition, *(other.condition for other in higher)]
     rest = [
@@ -132,8 +133,8 @@ def _ever_takes(zone: Zone, higher: Sequence[Zone], tried: _Tried, source: Sourc
 def check_requirements(policy: Policy, sources: Mapping[str, Source]) -> None:
     """InputError for a requirement that does not type-check or never applies.
 
-    It never applies when its `when` holds for no label that the policy can give. Also for conditions with
-    more to try out than POLICY_CHECK_STEPS_MAX.
+    It never applies if its `when` holds for no label that the policy can give. InputError also if the check
+    takes more than POLICY_CHECK_STEPS_MAX steps.
     """
     tried = _Tried()
     label_facts, sink_facts = _label_facts(policy), _sink_facts(policy)
@@ -163,9 +164,9 @@ def check_requirements(policy: Policy, sources: Mapping[str, Source]) -> None:
 
 
 def _told_apart(condition: Condition, facts: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Facts that the condition can tell apart.
+    """Reduce facts to those that the condition can distinguish.
 
-    Of a list it asks only whether the words that it names are in it.
+    If it only tests whether lists contain words that it names, the other words of the lists are dropped.
     """
     if not condition.by_membership:
         return [dict(each) for each in facts]
@@ -181,7 +182,7 @@ def _told_apart(condition: Condition, facts: Iterable[Mapping[str, Any]]) -> lis
 
 
 def _label_facts(policy: Policy) -> list[dict[str, Any]]:
-    """Facts of the labels that captured events can have, of the joins of two of them and of all.
+    """Facts of all labels of captured events, of the joins of two zones' labels, and of the join of all.
 
     Labels of derived events are among these.
     """
@@ -198,7 +199,7 @@ def _label_facts(policy: Policy) -> list[dict[str, Any]]:
 
 
 def _zone_labels(policy: Policy) -> dict[str, bytes]:
-    """One label a zone: the join of all its kinds."""
+    """The join of the labels of all kinds in a zone, by zone."""
     by_zone: dict[str, list[bytes]] = {}
     for (_, zone), packed in policy.labels.items():
         by_zone.setdefault(zone, []).append(packed)
@@ -226,7 +227,7 @@ def _distinct(
 
 
 def in_words(facts: Mapping[str, Any]) -> str:
-    """A combination of attributes in words."""
+    """A combination of attributes as text for a person: `name = value, ...`."""
     return ", ".join(
         f"{name} = {str(value).lower() if isinstance(value, bool) else value}"
         for name, value in facts.items()

@@ -1,13 +1,13 @@
-"""The attributes that a zone's condition may look at: coarse, enumerated, documented; nothing else decides.
+"""The attributes that a zone's condition may use: coarse, enumerated, documented; nothing else decides.
 
 kind            the kind of event (`imu`, `voice_query`, ...)
 stream          the stream's name without its incarnation
-place           what the device takes the place to be: home, work, street, cafe, clinic, unknown
+place           where the device believes that it is: home, work, street, cafe, clinic, unknown
 people_near     nobody, household, strangers
-minor_near      a child is near
-capture_light   the recording light is on
-worn            the glasses are worn
-consent_given   the device names a consent, and the wearer has not withdrawn it and it has not expired
+minor_near      whether a child is near
+capture_light   whether the recording light is on
+worn            whether the glasses are worn
+consent_given   whether the device names a consent that is neither withdrawn nor expired
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from streams.limits import ATTRIBUTE_COMBINATIONS_MAX
 
 
 class Attributes(NamedTuple):
-    """One combination of what a condition may look at; hashable, so that each is decided once."""
+    """One combination of attributes; hashable, so that each combination is decided once."""
 
     kind: str
     stream: str
@@ -40,7 +40,7 @@ class Attributes(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Attributes:
-        """Inverse of `text`; ValueError when it is none."""
+        """Inverse of `text`; ValueError if the text has another form."""
         texts = dict(pair.partition("=")[::2] for pair in text.split())
         if tuple(texts) != cls._fields:
             raise ValueError(f"attributes: found others, expected {', '.join(cls._fields)}")
@@ -50,8 +50,8 @@ class Attributes(NamedTuple):
         return cls(**values)
 
 
-#: Every value that an attribute can have: of `kind` those that are shipped, of `stream`, which is the
-#: device's word, only that there are others.
+#: All values of each attribute. `kind` has the shipped kinds; `stream`, whose names devices choose, has a
+#: placeholder for any name.
 DOMAINS: Mapping[str, Sequence[Any]] = {
     "kind": sorted(kind.name for kind in SHIPPED.values() if kind.captured),
     "stream": ("another",),
@@ -74,7 +74,7 @@ def _text(attributes: Attributes) -> str:
 
 
 def attributes_of(kind: str, stream: str, context: Context, consent: Consent) -> Attributes:
-    """Attributes of events of a kind and stream in one context, whose consent stands as it does."""
+    """Attributes of events of a kind and stream in one context, with the consent in force for them."""
     return Attributes(
         kind,
         stream.partition("~")[0],
@@ -88,13 +88,10 @@ def attributes_of(kind: str, stream: str, context: Context, consent: Consent) ->
 
 
 def domains_of(own_kinds: Collection[str]) -> Mapping[str, Sequence[Any]]:
-    """`DOMAINS` where devices capture `own_kinds` too, beside those that are shipped."""
+    """`DOMAINS` with `own_kinds` in addition to the shipped kinds."""
     return {**DOMAINS, "kind": sorted({*DOMAINS["kind"], *own_kinds})}
 
 
 def known_words(names: Sequence[str], domains: Mapping[str, Sequence[Any]]) -> list[str]:
-    """Every text that some enumerated attributes can have.
-
-    A condition that names another one can never match.
-    """
+    """All texts that the attributes `names` can have, sorted; a condition on any other text never matches."""
     return sorted({value for name in names for value in domains[name] if isinstance(value, str)})

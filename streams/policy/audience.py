@@ -1,8 +1,8 @@
-"""Which roles the policies show a row of the store to.
+"""Which roles may see a row of the store, according to the policies.
 
-Reading lineage is a flow with a purpose, into the sink `ask:<role>`; what leaves the store as a file also
-flows into `export`. A thing is judged by the policy that tagged it: by its zone and label. What has no zone,
-or a policy that the store does not hold, is shown to nobody whom this module does not name.
+Reading lineage is a flow with a purpose, into the sink `ask:<role>`; data that leaves the store as a file
+also flows into `export`. A row is judged by its zone and label, under the policy that tagged it. A row
+without a zone, or whose policy is not in the store, is shown only to the roles that this module names.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from streams.policy.recheck import StoredPolicies
 from streams.topology import EXPORT
 
 RoleName = Literal["analyst", "privacy-officer", "wearer"]
-#: The bits of an audience: roles, without and with a file that leaves the store. A wearer's bit says that she
-#: is shown what is hers; whose it is stands beside it.
+#: The bits of an audience: roles, without and with an export to a file. The bit of `wearer` permits wearers
+#: to see their own data only; whose data it is, is stored separately.
 AUDIENCES: tuple[tuple[RoleName, bool], ...] = (
     ("analyst", False),
     ("privacy-officer", False),
@@ -34,14 +34,13 @@ _LABEL = re.compile(f"[0-9a-f]{{{2 * LABEL_BYTES}}}")
 def permits(
     policies: StoredPolicies, role: RoleName, version: str, zone: str, label: str, *, exporting: bool = False
 ) -> bool:
-    """Whether the policy `version` lets what is of `zone` and `label` (hexadecimal) flow to a role.
+    """Whether the policy `version` permits data of `zone` and `label` (hexadecimal) to flow to a role.
 
-    Without a label it is judged by the strictest that the zone gives. What was refused before it came into a
-    zone is shown to the privacy officer, who answers for refusals, and to the wearer whose data it is.
+    Data without a label is judged by the join of all labels of the zone. Data that was refused before it got
+    a zone is shown to the privacy officer, who is responsible for refusals, and to its wearer. Data that was
+    refused under no policy (`version` is empty), because it was unreadable, is shown to the privacy officer.
 
-    InputError when `policies` has no text of that version, or one that is not its own or no policy: then only
-    what nobody could read, which was refused under no policy at all (`version` empty), is for the privacy
-    officer.
+    InputError if `policies` has no text for the version, or one that does not match it or is no policy.
     """
     if not version:
         return role == "privacy-officer" and not exporting
@@ -59,9 +58,9 @@ def permits(
 
 
 def audience(policies: StoredPolicies, version: str, zone: str, label: str) -> int:
-    """Who is shown what is of this class: a bit for each of `AUDIENCES`, the first the lowest.
+    """Who may see data of this class: a mask with a bit for each of `AUDIENCES`, the first the lowest.
 
-    Of a policy that cannot be read nothing is shown to anybody: 0.
+    If the policy cannot be read it is 0, so nobody sees the data.
     """
     try:
         return sum(

@@ -1,8 +1,7 @@
-"""The most that a policy's text may cost, found in one pass before a parser of another library reads it.
+"""Bounds on the cost of a policy's text, checked in one pass before a parser of another library reads it.
 
-Parsers call themselves once for each bracket; a condition looks at what is within `.all()` or `.exists()`
-once for each member of the list before it. Both are counted here from the text alone, so that whoever reads a
-policy, on whatever machine, refuses the same ones.
+Parsers recurse once for each bracket, and a condition evaluates what is within `.all()` or `.exists()` once
+for each member of the list. Both are counted from the text alone, so every machine refuses the same policies.
 """
 
 from __future__ import annotations
@@ -13,12 +12,12 @@ from collections.abc import Iterator
 from streams import limits
 from streams.errors import MalformedError
 
-#: Loops of a condition: what is in their brackets is looked at once a member.
+#: Loops of a condition: what is in their brackets is evaluated once for each member of a list.
 LOOPS = frozenset({"all", "exists", "exists_one"})
-#: Everything else that a condition may call.
+#: All other functions that a condition may call.
 CALLS = frozenset({"contains", "endsWith", "size", "startsWith"})
 
-# Every alternative takes what it begins with or fails there for good: one pass, whatever the text is.
+# No alternative backtracks (its quantifiers are possessive), so one pass suffices for any text.
 _TOML = re.compile(
     r"""
     (?P<blank>[ \t\r]++ | \#[^\n]*+)
@@ -50,9 +49,9 @@ _CONDITION = re.compile(
 
 
 def check_toml(text: str) -> None:
-    """MalformedError that names the line where TOML is deeper or more than is taken.
+    """MalformedError with the line at which TOML is nested too deeply or has too many tokens.
 
-    Also for a text without its end: what is behind it could not be counted.
+    Also for a text without closing quotes, because what follows could not be counted.
     """
     line, at, tokens, depth, dots = 1, 0, 0, 0, 0
     while at < len(text):
@@ -86,13 +85,13 @@ def check_toml(text: str) -> None:
 
 
 def steps_of(condition: str) -> int:
-    """How many tokens a condition looks at for one event, at worst.
+    """Number of tokens that a condition evaluates for one event in the worst case.
 
-    MalformedError where that, or its length, depth or lists are more than is taken, or where it holds what
-    conditions do not use: arithmetic, patterns, escapes, comments, calls that are not in `CALLS`.
+    MalformedError if that, or its length, depth or lists exceed their bounds, or if it contains what
+    conditions do not use: arithmetic, patterns, escapes, comments, calls not in `LOOPS` or `CALLS`.
     """
     steps, times, before = 0, 1, ("", "")
-    #: Of each open bracket, how often what surrounds it is looked at, and how many members it has so far.
+    #: For each open bracket, how often the text around it is evaluated, and how many members it has so far.
     within: list[tuple[int, int]] = []
     for tokens, (kind, word) in enumerate(_tokens(condition), 1):
         steps += times
@@ -135,7 +134,7 @@ def _tokens(condition: str) -> Iterator[tuple[str, str]]:
 
 
 def _looks(before: tuple[str, str]) -> int:
-    """How often what is in round brackets is looked at, by the token before them."""
+    """How often the content of round brackets is evaluated, which depends on the token before them."""
     kind, word = before
     if kind != "word" or word == "in":
         return 1

@@ -1,6 +1,6 @@
 """Conditions in CEL (Common Expression Language, cel.dev) over documented facts.
 
-Each is evaluated once per distinct facts that it names.
+Results are cached by the values of the facts that a condition names.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from streams.limits import CONDITION_RESULTS_MAX
 from streams.policy.bounds import steps_of
 
 _LITERAL = re.compile(r"""'([^']*)'|"([^"]*)\"""")
-#: With these alone, words that a condition does not name cannot be told apart by it.
+#: A condition that uses only these functions cannot distinguish words that it does not name.
 _PLAIN = frozenset({"_&&_", "_||_", "!_", "_==_", "_!=_", "@in", "_?_:_"})
 
 _LARGER = frozenset({"_<_", "_<=_", "_>_", "_>=_"})
@@ -27,14 +27,14 @@ Facts = Mapping[str, Any]
 
 
 def _library() -> Any:
-    """The CEL library itself: its package would load a terminal of its own, for 0.2 s and 15 MB."""
+    """Load the CEL library without its package, whose terminal interface would cost 0.2 s and 15 MB."""
     name = "cel.cel"
     if name not in sys.modules:
         package = find_spec("cel")
         spec = PathFinder.find_spec(name, package.submodule_search_locations) if package else None
         if spec is None or spec.loader is None:
             raise ImportError("cel: found no such library")
-        # By its name, so that whoever imports the package gets this one: it cannot be loaded twice.
+        # It cannot be loaded twice, so it is registered by its name for other imports of the package.
         sys.modules[name] = module_from_spec(spec)
         spec.loader.exec_module(sys.modules[name])
     return sys.modules[name]
@@ -44,13 +44,13 @@ cel = _library()
 
 
 class Condition:
-    """One CEL condition. `names` are the facts that it looks at, `literals` the words that stand in it.
+    """One CEL condition. `names` are the facts that it uses, `literals` the quoted words in it.
 
-    ValueError with a sentence when `text` is no CEL, or more of it than is taken (`streams.policy.bounds`).
+    ValueError with a sentence if `text` is no CEL or exceeds the bounds (`streams.policy.bounds`).
     """
 
     def __init__(self, text: str) -> None:
-        #: How many tokens it looks at for one event, at worst.
+        #: Number of tokens that it evaluates for one event in the worst case.
         self.steps = steps_of(text)
         try:
             self._program = cel.compile(text)
@@ -64,12 +64,12 @@ class Condition:
         self.names: tuple[str, ...] = tuple(sorted(self._program.variables()))
         self.literals = tuple(dict.fromkeys(a or b for a, b in _LITERAL.findall(text)))
         functions = set(self._program.functions())
-        #: Nothing but comparing for equality and membership; or besides which number is larger.
+        #: `plain`: it only tests equality and membership; `by_membership`: it may also compare numbers.
         self.plain, self.by_membership = functions <= _PLAIN, functions <= _PLAIN | _LARGER
         self._of = lru_cache(maxsize=CONDITION_RESULTS_MAX)(self._evaluate)
 
     def holds(self, facts: Facts) -> bool:
-        """Whether the condition holds; TypeError when it does not type-check on these facts."""
+        """Whether the condition holds; TypeError if it does not type-check on these facts."""
         return self._of(*(facts[name] for name in self.names))
 
     def _evaluate(self, *values: Any) -> bool:
@@ -77,7 +77,7 @@ class Condition:
             outcome = self._program.execute(dict(zip(self.names, values, strict=True)))
         except called_off():
             raise
-        except BaseException as error:  # noqa: BLE001  whatever CEL raises, the condition says nothing of these facts
+        except BaseException as error:  # noqa: BLE001  after any error of CEL there is no result for these facts
             raise TypeError(str(error).split(": ", 1)[-1].split(". ", 1)[0]) from None
         if outcome is not True and outcome is not False:
             raise TypeError(f"gives {type(outcome).__name__}, expected true or false")
@@ -85,9 +85,10 @@ class Condition:
 
 
 def telling(conditions: Iterable[Condition], name: str, domain: Sequence[Any]) -> list[Any]:
-    """Values of the fact `name` that stand for all of `domain`, since these conditions tell no others apart.
+    """Values of the fact `name` that represent all of `domain`, as far as these conditions can distinguish.
 
-    That is each value that they name, and one that they do not.
+    These are all values that they name, and one that they do not name; all of `domain` if it is a truth value
+    or a condition that uses it is not `plain`.
     """
     naming = [condition for condition in conditions if name in condition.names]
     if not naming:
@@ -96,7 +97,7 @@ def telling(conditions: Iterable[Condition], name: str, domain: Sequence[Any]) -
         return list(domain)
     named = {word for condition in naming for word in condition.literals}
     rest = [value for value in domain if value not in named]
-    # A truth value is never named by a word.
+    # Truth values are not quoted, so `literals` never has them.
     return (
         list(domain)
         if isinstance(domain[0], bool)

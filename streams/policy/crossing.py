@@ -1,7 +1,7 @@
-"""The one door: whatever goes into a sink of the policy, or is derived, goes through a `Crossing`.
+"""The only interface for data that goes into a sink of the policy or is derived: the `Crossing`.
 
-A stage says what it made and of which parents. Label, zone, consent, decisions and edges are worked out here
-and nowhere else, so no stage can forget the label of a parent that it names (law 4).
+A stage passes what it made and the parents. Label, zone, consent, decisions and edges are computed here and
+nowhere else, so no stage can forget the label of a parent that it names (law 4).
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from streams.topology import STORE
 
 
 class Maker(NamedTuple):
-    """The operator that makes something, as its edges name it."""
+    """The operator that makes something, as edges record it."""
 
     name: str
     version: int
 
 
 class Unowned(Protocol):
-    """What is no one person's data and has a label: a model version. `edge` says how a child names it."""
+    """Labelled data that belongs to no single person: a model version. `edge` names it as a parent."""
 
     @property
     def edge(self) -> Parent: ...  # noqa: D102
@@ -42,11 +42,11 @@ class Unowned(Protocol):
 
 
 class Cited(Struct, frozen=True):
-    """A parent as its child has to know it, whole: the edge that names it, and all that the child inherits.
+    """A parent of a derived event: the edge that names it, and everything that the child inherits from it.
 
-    `consent` is the number of the consent record that it was captured under, on the child's own device, and
-    `since_ns` when the oldest of it was captured (capture time, ns since the Unix epoch). Both are None where
-    it is no one person's data.
+    `consent` is the number of the consent record under which it was captured, on the child's own device.
+    `since_ns` is when its oldest data was captured (capture time, ns since the Unix epoch). Both are None if
+    it belongs to no single person.
     """
 
     edge: Parent
@@ -57,7 +57,7 @@ class Cited(Struct, frozen=True):
 
     @classmethod
     def of(cls, tagged: Tagged) -> Cited:
-        """All events of a tagged batch, as a direct parent."""
+        """Cite all events of a tagged batch as a direct parent."""
         batch = tagged.batch
         run = batch.run
         return cls(
@@ -70,15 +70,16 @@ class Cited(Struct, frozen=True):
 
     @classmethod
     def unowned(cls, made: Unowned) -> Cited:
-        """What is no one person's data."""
+        """Cite data that belongs to no single person."""
         return cls(made.edge, made.zone, made.label, None, None)
 
 
 def joined(policy: Policy, kind: str, parents: Sequence[Cited]) -> tuple[str, bytes]:
-    """(zone, label) of an event of `kind` that is derived from `parents`; ValueError when there are none.
+    """(zone, label) of an event of `kind` that is derived from `parents`; ValueError if there are none.
 
-    The zone is the highest of theirs, `unconfigured` where the policy lacks one. The label is the join of
-    theirs with what the policy says of the kind, empty where one cannot be read: it passes nowhere.
+    The zone is the highest of the parents' zones, or `unconfigured` if the policy lacks one of them. The
+    label is the join of their labels with what the policy adds for the kind. It is empty if one of them
+    cannot be read; an event with an empty label passes nowhere.
     """
     if not parents:
         raise ValueError(
@@ -90,9 +91,9 @@ def joined(policy: Policy, kind: str, parents: Sequence[Cited]) -> tuple[str, by
 
 @dataclass(slots=True)
 class _Begun:
-    """Derived events of one stream that are decided as one.
+    """Derived events of one stream that share one decision.
 
-    The first of them, the run of all, and the rule that keeps them out, if any does.
+    `first` is the first event, `run` has the numbers of all, `rule` refuses them (empty: they pass).
     """
 
     first: Tagged
@@ -100,22 +101,22 @@ class _Begun:
     rule: str
 
     def goes_on(self, tagged: Tagged) -> bool:
-        """Take an event that follows in the same step and has an equal tag; False for any other."""
+        """Add an event that continues the run and has an equal tag; False for any other event."""
         longer = longer_run(self.run, tagged.batch.run) if alike(self.first, tagged) else None
         self.run = longer or self.run
         return longer is not None
 
     @property
     def whole(self) -> Tagged:
-        """All of them as one tagged run, with times and place of the first."""
+        """All events as one tagged run, with the times and the position of the first."""
         return replace(self.first, batch=replace(self.first.batch, run=self.run))
 
 
 @dataclass(frozen=True, slots=True)
 class Crossing:
-    """The door while a fetch lasts: policy in force, what is known of consents, the step that it fills.
+    """The interface during one fetch: the policy in force, the partition's consents, the step that it fills.
 
-    Stages share one, so what they do stands in `step` in their order.
+    All stages of a fetch share one `Crossing`, so `step` has their results in order.
     """
 
     policy: Policy
@@ -123,7 +124,7 @@ class Crossing:
     step: Step
 
     def admit(self, stretches: Iterable[Stretch], kinds: Collection[str], sink: str) -> list[Stretch]:
-        """What of a fetch is of `kinds` and may cross into the stage `sink`; a decision each is recorded."""
+        """Return the stretches of `kinds` that may cross into the stage `sink`; record each decision."""
         return [
             stretch
             for stretch in stretches
@@ -131,29 +132,29 @@ class Crossing:
         ]
 
     def refusing_rule(self, tagged: Tagged, *sinks: str) -> str:
-        """Decide whether a tagged run may cross into all of `sinks`, in order, and record that.
+        """Decide, in order, whether a tagged run may cross into each of `sinks`, and record the decisions.
 
-        Returns the rule that refused, where no further sink is asked; empty when it passes.
+        Returns the rule of the first refusal, after which no further sink is decided; empty if all permit it.
         """
         return decide(tagged, sinks, self.policy, self.step)
 
     def derive(self, made: Batch, maker: Maker, parents: Sequence[Cited], to: str) -> Tagged | None:
         """Send a derived event to the topic `to` and the store; return it with its tag.
 
-        None where policy refuses it: the decision is recorded, and nothing else of it. `made` holds the
-        content, its identity, place and times; what it inherits is set here. At least one of `parents` is
-        data of the device and wearer that `made` is of; the first is the one whose number `made` has. The
-        consent in force is the least of theirs, and is looked up as it stands at `made`'s place.
+        Returns None if the policy refuses it; then only the decision is recorded. `made` has the content,
+        identity, position and times; what it inherits is set here. At least one of `parents` must be data of
+        `made`'s device and wearer; `made` has the number of the first. Its consent record is the parents'
+        lowest, in its state at `made`'s position.
         """
         return self.derive_all([(made, parents)], maker, to)[0]
 
     def derive_all(
         self, made: Iterable[tuple[Batch, Sequence[Cited]]], maker: Maker, to: str
     ) -> list[Tagged | None]:
-        """As `derive`, for the events of one maker in their order, each with its parents.
+        """Like `derive`, for several events of one maker in order, each with its parents.
 
-        Those of a stream that follow one another in even steps, and that policy cannot tell apart, are
-        decided and recorded as one.
+        Events of one stream whose numbers are in arithmetic progression, and which the policy cannot
+        distinguish, share one decision and one record of it.
         """
         sinks, tags = (to, STORE), list[Tagged | None]()
         begun: dict[tuple[str, str], _Begun] = {}
@@ -177,7 +178,7 @@ class Crossing:
         return tags
 
     def _inherited(self, made: Batch, parents: Sequence[Cited]) -> Tagged:
-        """A derived event with all that it has of its parents."""
+        """A derived event with all that it inherits from its parents."""
         zone, label = joined(self.policy, made.kind, parents)
         number = min([parent.consent for parent in parents if parent.consent is not None])
         since_ns = min([parent.since_ns for parent in parents if parent.since_ns is not None])
@@ -187,9 +188,9 @@ class Crossing:
         return self.tagged(batch, zone, label, number, made.appended_ns)
 
     def tagged(self, batch: Batch, zone: str, label: bytes, number: int, at_ns: int) -> Tagged:
-        """A derived batch with its tag; consent record `number` as it stands at its place, at `at_ns`.
+        """A derived batch with its tag; the state of consent record `number` is that at its position.
 
-        `at_ns` is the broker's time.
+        `at_ns`, the broker's time, decides which consents have expired.
         """
         under = reference(batch.source, batch.stream, number)
         consent = self.consents.of(batch.wearer_id, under, batch.oldest_ns, batch.position, at_ns)

@@ -1,6 +1,6 @@
-"""What another policy would decide otherwise.
+"""Which decisions differ under another policy.
 
-Two policies are compared over every combination of attributes, or over decisions that were made.
+Two policies are compared over all combinations of attributes, or over decisions that were made.
 """
 
 from __future__ import annotations
@@ -22,10 +22,7 @@ EventRun = tuple[str, str, Run]
 
 
 class Change(Struct, frozen=True):
-    """One way in which decisions differ.
-
-    They differ at a sink, from zone to zone, from verdict to verdict, by the new rule.
-    """
+    """One way in which decisions differ: the sink, zones and verdicts before and after, and the new rule."""
 
     sink: str
     zone: str
@@ -36,7 +33,7 @@ class Change(Struct, frozen=True):
 
 
 class Group(Struct):
-    """All that differs in one way: how many, of which kinds, and over traffic the runs of events.
+    """Everything that differs in one way: the count, the kinds and, in `over_runs`, the runs of events.
 
     `on_paper` counts combinations, `over_runs` events; at most DIFF_RUNS_MAX runs are kept.
     """
@@ -64,9 +61,9 @@ class DecidedRun(Struct, frozen=True):
 
 
 def every_combination(own_kinds: Collection[str] = ()) -> Iterable[Attributes]:
-    """Every combination of attributes; streams are named after their kinds.
+    """Yield all combinations of attributes of the shipped kinds and of `own_kinds`.
 
-    Kinds are those that are shipped, and `own_kinds` that devices capture besides.
+    Streams are named after their kinds.
     """
     domains = domains_of(own_kinds)
     names = [name for name in domains if name not in {"kind", "stream"}]
@@ -78,9 +75,9 @@ def every_combination(own_kinds: Collection[str] = ()) -> Iterable[Attributes]:
 
 
 def on_paper(old: Policy, new: Policy) -> tuple[int, Groups, Groups]:
-    """(combinations, changes of zone, changes of verdict) between two policies.
+    """Compare two policies: (combinations, changes of zone, changes of verdict).
 
-    Sink is empty for changes of zone.
+    The sink of a change of zone is empty.
     """
     zones: Groups = {}
     flows: Groups = {}
@@ -108,7 +105,7 @@ def _verdict(policy: Policy, attributes: Attributes, sink: str) -> tuple[str, st
 
 
 def over_runs(before: Iterable[DecidedRun], after: Iterable[DecidedRun]) -> tuple[int, Groups]:
-    """(events decided, changes) between the decisions of two pipeline runs over one journal, by event."""
+    """Compare the decisions of two pipeline runs over one journal, by event: (events decided, changes)."""
     mine, theirs = _by_event(before), _by_event(after)
     numbers: dict[tuple[Change, str, str], list[int]] = {}
     for sink, source, stream, number in {**theirs, **mine}:
@@ -133,7 +130,7 @@ def _by_event(runs: Iterable[DecidedRun]) -> dict[tuple[str, str, str, int], tup
 
 
 def add(groups: Groups, change: Change, kind: str, runs: Iterable[EventRun]) -> None:
-    """Note that runs of events of a kind change in one way."""
+    """Add runs of events of a kind to the group of their change."""
     group = groups.setdefault(change, Group(0, set(), []))
     group.kinds.add(kind)
     for run in runs:

@@ -1,6 +1,6 @@
-"""Examples that a policy file gives of itself.
+"""Examples in a policy file (`[[tests]]`), which test the policy.
 
-Each names the attributes of an event, the zone that it must come into, and the verdicts that it must get.
+Each has the attributes of an event, the zone that it must be in, and the verdicts that it must get.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from streams.policy.source import Source
 from streams.policy.step import Verdict
 
 VERDICTS: tuple[str, ...] = get_args(Verdict)
-#: What an example does not say about its event.
+#: Values of attributes that an example leaves out.
 _OTHERWISE: Mapping[str, Any] = {
     "place": "home",
     "people_near": "nobody",
@@ -30,9 +30,9 @@ _OTHERWISE: Mapping[str, Any] = {
 
 
 class ExampleOutcome(Struct, frozen=True):
-    """What became of one example: by subject what was `expected` and what was `found`.
+    """Result of one example; each difference is (subject, expected value, actual value).
 
-    A subject is `zone`, or the name of a sink.
+    A subject is `zone` or the name of a sink.
     """
 
     example: Example
@@ -45,7 +45,7 @@ def examples_of(
     sinks: Mapping[str, Sink],
     domains: Mapping[str, Sequence[Any]],
 ) -> tuple[Example, ...]:
-    """Read the `[[tests]]` of a policy; InputError where one names what does not exist."""
+    """Read the `[[tests]]` of a policy; InputError if one names something that does not exist."""
     before: Counter[str] = Counter()
     examples = []
     for source, fields in tables:
@@ -97,7 +97,7 @@ def _example(
 
 
 def run(policy: Policy) -> list[ExampleOutcome]:
-    """Decide every example of a policy; one without differences came out as the file says."""
+    """Decide all examples of a policy; an example without differences agrees with the file."""
     return [_run(policy, example) for example in policy.examples]
 
 

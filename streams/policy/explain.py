@@ -1,6 +1,6 @@
-"""Why a decision is what it is, and what would change it.
+"""Explain why a decision was made, and what would change it.
 
-It is worked out from the policy that decided, without the event's content.
+This needs only the stored decision and the policy that decided, not the event's content.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ CHANGES_MAX = 6
 
 
 class RequirementText(Struct, frozen=True):
-    """A requirement of the policy, in its own words."""
+    """The texts of a requirement, as the policy has them."""
 
     about: str
     when: str
@@ -26,11 +26,11 @@ class RequirementText(Struct, frozen=True):
 
 
 class Explanation(Struct, frozen=True, kw_only=True):
-    """Why a decision is what it is; fields that do not apply are UNSET.
+    """Why a decision was made; fields that do not apply are UNSET.
 
-    `condition` and `because` are those of the zone, `matched` the attributes that the condition names (or a
-    sentence, of derived events), `label` is in words by part, `requirement` the one that decided, and
-    `would_change_it` are sentences.
+    `condition` and `because` are the zone's condition and reason, `matched` the attributes that the condition
+    names (a sentence for derived events), `label` the words by component, `requirement` the requirement that
+    decided. `would_change_it` has sentences.
     """
 
     sink: str
@@ -84,7 +84,7 @@ def explain(policy: Policy, row: StoredDecision) -> Explanation:
 
 
 def _matched(policy: Policy, row: StoredDecision) -> Mapping[str, str | bool] | str:
-    """The attributes that the zone's condition names, or without such a zone any condition of the policy."""
+    """The attributes that the zone's condition names; without such a zone, those that any condition names."""
     if not row.attributes:
         return "nothing: a derived event has the highest zone of its parents, and the join of their labels"
     zone = policy.zones_by_name.get(row.zone)
@@ -95,9 +95,9 @@ def _matched(policy: Policy, row: StoredDecision) -> Mapping[str, str | bool] | 
 
 
 def _other_attributes(policy: Policy, row: StoredDecision) -> list[str]:
-    """What one other attribute would have led to; what changes the verdict comes first.
+    """Results if one attribute were different; those with another verdict come first.
 
-    Kind and stream are what the event is.
+    Kind and stream are not varied, because they say what the event is.
     """
     if not row.attributes:
         return []
@@ -110,7 +110,7 @@ def _other_attributes(policy: Policy, row: StoredDecision) -> list[str]:
             if value == getattr(attributes, name):
                 continue
             other = attributes._replace(**{name: value})
-            # A wearer who had given her consent by then would have had one that is in force.
+            # To vary `consent_given`, assume a consent that limits nothing, or none.
             state = row.consent_state if name != "consent_given" else "claimed" if value else "none"
             now = again(policy, replace(row, attributes=other.text(), consent_state=state))
             shown = str(value).lower() if isinstance(value, bool) else value
@@ -122,7 +122,7 @@ def _other_attributes(policy: Policy, row: StoredDecision) -> list[str]:
 
 
 def _remedies(policy: Policy, row: StoredDecision) -> list[str]:
-    """The three remedies of a refused flow, in words that fit the rule; nothing where it is allowed."""
+    """Remedies for a refused flow (label, block, declassify) that fit its rule; empty if it is allowed."""
     rule, sink = row.rule, row.sink
     if row.verdict == "allow":
         return []

@@ -1,4 +1,4 @@
-"""Deciding flows: the one place where a tagged run meets a sink, and the decision that is recorded of it."""
+"""Decisions about flows: the only place that decides whether a tagged run may enter a sink and records it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from streams.topology import TRAINING_RUN
 def flow_of(policy: Policy, tagged: Tagged, sink: str, at_ns: int) -> Flow:
     """Decide whether a tagged run may cross into `sink` at `at_ns`, the broker's time.
 
-    No zone or no label is unconfigured, which passes in no mode.
+    A run without a zone or a label is unconfigured, which passes in no mode. A run whose retention is over at
+    `at_ns` is denied.
     """
     flow = policy.decision(tagged, sink)
     if (
@@ -28,10 +29,10 @@ def flow_of(policy: Policy, tagged: Tagged, sink: str, at_ns: int) -> Flow:
 
 
 def at_gate(policy: Policy, tagged: Tagged, at_ns: int) -> Flow:
-    """Decide about an example at the training gate: a flow into a training run, and more.
+    """Decide about an example at the training gate: a flow into a training run, with two more conditions.
 
-    The example must also permit all that the model serves. The gate enforces whatever mode the zone is in,
-    and asks for a consent even where the zone needs none.
+    The example must also permit all purposes that the model serves, and needs a consent even if the zone
+    needs none. The gate always enforces, whatever the mode of the zone.
     """
     flow = flow_of(policy, tagged, TRAINING_RUN, at_ns)
     rule = ""
@@ -45,7 +46,7 @@ def at_gate(policy: Policy, tagged: Tagged, at_ns: int) -> Flow:
 
 
 def decision_of(tagged: Tagged, sink: str, flow: Flow, at_ns: int) -> Decision:
-    """Record of one decision, with all that it takes to decide it again."""
+    """Record of one decision, with everything that is needed to repeat it."""
     batch = tagged.batch
     return Decision(
         source=batch.source,
@@ -70,15 +71,15 @@ def decision_of(tagged: Tagged, sink: str, flow: Flow, at_ns: int) -> Decision:
 
 
 def consent_text(consent: Consent | None) -> str:
-    """State of a consent as a decision records it; empty where the data is no one person's."""
+    """State of a consent as a decision records it; empty if the data belongs to no single person."""
     return "" if consent is None else consent.text()
 
 
 def decide(tagged: Tagged, sinks: Sequence[str], policy: Policy, step: Step, at_ns: int | None = None) -> str:
-    """Decide whether a tagged run may cross into all of `sinks`, in order, and record that in `step`.
+    """Decide, in order, whether a tagged run may cross into each of `sinks`; record the decisions in `step`.
 
-    Returns the rule that refused, where no further sink is asked; empty when it passes. `at_ns` is when the
-    broker took it unless given.
+    Returns the rule of the first refusal, after which no further sink is decided; empty if all permit it.
+    `at_ns` None: the append time.
     """
     at_ns = tagged.batch.appended_ns if at_ns is None else at_ns
     for sink in sinks:
@@ -90,9 +91,9 @@ def decide(tagged: Tagged, sinks: Sequence[str], policy: Policy, step: Step, at_
 
 
 def rule_against(tagged: Tagged, sinks: Sequence[str], policy: Policy) -> str:
-    """The rule that keeps a tagged run out of one of `sinks`, empty when none does; nothing is recorded.
+    """The rule by which one of `sinks` refuses a tagged run, empty if none does; nothing is recorded.
 
-    What comes behind the run and is like it is recorded with it, by `decide`, when that is known.
+    `decide` records the decision later, when it is known which similar events continue the run.
     """
     flows = (flow_of(policy, tagged, sink, tagged.batch.appended_ns) for sink in sinks)
     return next((flow.rule for flow in flows if not flow.passed), "")

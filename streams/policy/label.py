@@ -15,7 +15,7 @@ from operator import and_, or_
 
 from streams.limits import LABEL_BYTES, PURPOSES_MAX
 
-#: Components, as they follow one another in the bytes: masks, then positions.
+#: Components in the order of their bytes: masks, then positions.
 _NAMES = ("categories", "purposes", "obligations", "subjects", "regions", "retention", "nature")
 _LABEL = struct.Struct("<QHHBBBB")
 if _LABEL.size != LABEL_BYTES:
@@ -46,15 +46,15 @@ def pack(
     retention: int,
     nature: int,
 ) -> bytes:
-    """Bytes of one label; masks by vocabulary position, `nature` in `NATURES`.
+    """Bytes of one label. Bits of masks are positions in the vocabulary; `nature` is a position in `NATURES`.
 
-    `retention` is by position too, 0 the shortest.
+    `retention` is a position too; 0 is the shortest class.
     """
     return _LABEL.pack(categories, purposes, obligations, subjects, regions, retention, nature)
 
 
 def unpack(packed: bytes) -> dict[str, int]:
-    """Components of a label by name; ValueError when it has not 16 bytes."""
+    """Components of a label by name; ValueError if it does not have 16 bytes."""
     if len(packed) != LABEL_BYTES:
         raise ValueError(f"a label has {LABEL_BYTES} bytes, found {len(packed)}")
     return dict(zip(_NAMES, _LABEL.unpack(packed), strict=True))
@@ -67,7 +67,7 @@ def _join_distinct(distinct: frozenset[bytes]) -> bytes:
 
 
 def join(labels: Iterable[bytes]) -> bytes:
-    """Join of packed labels; ValueError when there are none, since nothing has no label."""
+    """Join of packed labels; ValueError if there are none, because then there is no join."""
     distinct = frozenset(labels)
     if not distinct:
         raise ValueError("a join needs at least one label")
@@ -75,5 +75,5 @@ def join(labels: Iterable[bytes]) -> bytes:
 
 
 def loosens(before: bytes, after: bytes) -> bool:
-    """Whether `after` permits anything that `before` does not: true only across a declassifier."""
+    """Whether `after` permits anything that `before` does not, which only a declassifier may cause."""
     return join((before, after)) != after

@@ -1,4 +1,4 @@
-"""Reading a policy: every error names the file, the line, the word and the nearest right word."""
+"""Read policies; every error names the file, the line, the word and the nearest correct word."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _TOP = {
     **dict.fromkeys(_MERGED, dict),
     **dict.fromkeys(_LISTED, list),
 }
-#: How many tables a list may have; the others cost nothing but their bytes.
+#: Maximum number of tables by list; other lists are bounded only by the size of the text.
 _MANY = {
     "zones": POLICY_ZONES_MAX,
     "sinks": POLICY_SINKS_MAX,
@@ -56,12 +56,12 @@ _VOCABULARY = {**dict.fromkeys(LISTS, list), "retention_days": dict, "local": di
 
 
 def load(name: str, today: date | None = None, kinds: Kinds = SHIPPED) -> Policy:
-    """Load a policy about `kinds` by path or shipped name; InputError where it is wrong.
+    """Load a policy about `kinds` by path or shipped name; InputError if it is wrong.
 
-    Names in other than plain letters, and texts with characters that do not print, are errors in a file only:
-    a policy that is in force or in a store was published before, and is read as it is. With `today`, an
-    overdue review of a declassifier that stops then is an error too; an overdue one that warns is reported by
-    whoever starts or shows the policy.
+    Names with other than plain letters, and texts with unprintable characters, are errors only in a file: a
+    policy that is in force or in a store was published before, and is read unchanged. With `today`, an
+    overdue review of a declassifier is an error if the policy says "stop"; one that only warns is reported by
+    the caller, who starts or shows the policy.
     """
     path = find(name)
     text = bundle(path)
@@ -78,14 +78,13 @@ def parse(
     tried: bool = False,
     kinds: Kinds | None = None,
 ) -> Policy:
-    """Build a policy from its text; `origin` is what errors call it.
+    """Build a policy from its text; InputError if it is wrong. `origin` is its name in errors.
 
-    It may name no other kinds than `kinds`; None: any, for a text that was published before, perhaps where
-    more kinds are known.
+    The policy may only name kinds of `kinds`. None permits any kind, for a text that was published before,
+    perhaps by a process that knows more kinds.
 
-    What reading costs is bounded before it begins, by the text (`streams.policy.bounds`) and by counts of its
-    tables. `tried`: its conditions were tried out before, in
-    another process, and are not again.
+    The cost is bounded before parsing, by the text (`streams.policy.bounds`) and by the number of its tables.
+    `tried`: the conditions were checked before, in another process, and are not checked again.
     """
     files = sources(text, origin)
     for source in files:
@@ -149,12 +148,12 @@ def parse(
 
 
 def version_of(text: str) -> str:
-    """Version of a policy: the SHA-256 of its text, 64 bits of it."""
+    """Version of a policy: the first 64 bits of the SHA-256 of its text, in hexadecimal."""
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _check_steps(policy: Policy, main: Source) -> None:
-    """InputError where all conditions together would look at more than is allowed for one event."""
+    """InputError if all conditions together take more than POLICY_STEPS_MAX steps for one event."""
     conditions = [zone.condition for zone in policy.zones]
     for requirement in policy.requirements:
         conditions += (
@@ -170,7 +169,7 @@ def _check_steps(policy: Policy, main: Source) -> None:
 
 
 def _all(files: Iterable[Source], name: str) -> list[tuple[Source, Mapping[str, Any]]]:
-    """The tables of a list in all files; InputError when one is none, has no name, or has that of another."""
+    """The tables of a list in all files; InputError if one is no table, has no name, or repeats a name."""
     tables: list[tuple[Source, Mapping[str, Any]]] = []
     names: set[str] = set()
     for source in files:

@@ -1,7 +1,7 @@
-"""A loaded policy: it gives captured events their zone and label, derived ones theirs, and decides flows.
+"""A loaded policy: it gives captured and derived events their zones and labels, and decides flows.
 
-Results are memoised, with a bound: of a condition by the facts that it names, of a tag by the combination of
-attributes, of a flow by zone, label, sink and consent.
+Results are kept in bounded caches: those of conditions by the facts that they name, tags by the combination
+of attributes, flows by zone, label, sink and consent.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from streams.policy.step import Tagged, Verdict
 from streams.policy.vocabulary import LISTS, Vocabulary, translate
 
 UNCONFIGURED = "unconfigured"
-#: What `events.rule` says of a derived event: its label is the join of its parents' labels.
+#: Value of `events.rule` for derived events: the label is the join of the parents' labels.
 JOIN_RULE = "join of parents"
 DAY_NS = 86_400_000_000_000
 
 
 class Tag(Struct, frozen=True):
-    """What the zones stage gives an event: its zone by `rule`, its packed label, the attributes it looked at.
+    """What the zones stage gives an event: zone, deciding `rule`, packed label, and the attributes it used.
 
-    The label is empty where the policy says nothing about the kind.
+    The label is empty if the policy does not name the kind.
     """
 
     zone: str
@@ -42,9 +42,9 @@ class Tag(Struct, frozen=True):
 
 
 class Flow(Struct, frozen=True):
-    """One decision: the verdict, whether the data passes, and the rule that says so.
+    """One decision: the verdict, whether the data passes, and the rule that decided.
 
-    In logging mode a deny passes.
+    In logging mode, denied data passes.
     """
 
     verdict: Verdict
@@ -59,8 +59,8 @@ class Policy:
     """A loaded policy.
 
     `version` is the digest of `text`; labels are packed bytes (see `streams.policy.label`). `clock_ahead_ns`
-    and `clock_old_ns` are how far a capture time may lie after and before the time of appending. `intents`
-    is the closed list of what an example may teach and a model may tell apart.
+    and `clock_old_ns` are how far a capture time may be after and before the append time. `intents` is the
+    closed list of intents of examples and models.
     """
 
     name: str
@@ -96,7 +96,7 @@ class Policy:
     def zone_of(self, attributes: Attributes) -> tuple[str, str]:
         """Return (zone, rule) for a combination of attributes.
 
-        Zone is `unconfigured` when no condition holds.
+        The zone is `unconfigured` if no condition holds, or one does not type-check before any holds.
         """
         return self._zone_for(*(getattr(attributes, name) for name in self.named))
 
@@ -113,7 +113,7 @@ class Policy:
     def _tag_of(self, kind: str, stream: str, context: Context | None, consent: Consent = NO_CONSENT) -> Tag:
         """Tag of captured events of a kind and stream in one context.
 
-        It is the very same object for the same combination.
+        Equal arguments give the same object.
         """
         if context is None:
             return Tag(UNCONFIGURED, "the batch says nothing about its surroundings", b"", "")
@@ -127,7 +127,7 @@ class Policy:
     def decision(self, tagged: Tagged, sink: str) -> Flow:
         """Decide whether a tagged run may cross into `sink`.
 
-        No zone or no label is unconfigured, which passes in no mode.
+        A run without a zone or a label is unconfigured, which passes in no mode.
         """
         if tagged.zone == UNCONFIGURED:
             rule = "zones: a parent's is none of this policy's" if tagged.rule == JOIN_RULE else tagged.rule
@@ -142,15 +142,15 @@ class Policy:
         return self.flow(tagged.zone, tagged.label, sink, tagged.consent)
 
     def label_of(self, kind: str, zone: str) -> bytes | None:
-        """Label of captured events of `kind` in `zone`; None when the policy says nothing about the kind."""
+        """Label of captured events of `kind` in `zone`; None if the policy does not name the kind."""
         return self.labels.get((kind, zone))
 
     def unnamed(self, kinds: Kinds) -> list[str]:
-        """Which of `kinds` the policy says nothing about: what has no label passes nowhere."""
+        """Those of `kinds` that the policy does not name: their events get no label, so they pass nowhere."""
         return [kind for kind in kinds if kind not in self._kinds]
 
     def unknown(self, kinds: Kinds) -> list[str]:
-        """Which kinds the policy names that are none of `kinds`: of these it was written with others."""
+        """Kinds that the policy names and that are not in `kinds`: it was written for another set."""
         return sorted(self._kinds - kinds.keys())
 
     @property
@@ -160,16 +160,16 @@ class Policy:
     def _inherited_label(self, kind: str, labels: tuple[bytes, ...]) -> bytes:
         """Label of a derived event: the join of its parents' labels with what the kind itself adds (law 4).
 
-        Empty where a parent has none that can be read or the policy says nothing about the kind: what cannot
-        be joined passes nowhere.
+        It is empty, and the event passes nowhere, if a parent has no readable label or the policy does not
+        name the kind.
         """
         every = [*labels, self.derived.get(kind, b"")]
         return lattice.join(every) if all(len(label) == LABEL_BYTES for label in every) else b""
 
     def _highest(self, zones: frozenset[str]) -> str:
-        """Return the highest-ranked of some zones: a derived event's zone.
+        """Return the highest-ranked of the parents' zones, which is the zone of the derived event.
 
-        It is unconfigured where the policy lacks one of them.
+        It is `unconfigured` if the policy lacks one of them.
         """
         owners = [self.zones_by_name.get(name) for name in zones]
         if None in owners:
@@ -179,8 +179,8 @@ class Policy:
     def _flow(self, zone: str, packed: bytes, sink: str, consent: Consent | None = None) -> Flow:
         """Decide whether data of `zone` with label `packed` may cross into `sink`.
 
-        `consent` is how the wearer's stands; None where the data is no one person's (a model, a licensed
-        seed).
+        `consent` is the wearer's consent in force; None if the data belongs to no single person (a model, a
+        licensed seed).
         """
         declared, owner = self.sinks.get(sink), self.zones_by_name.get(zone)
         purpose = declared.purpose if declared is not None else ""
@@ -205,9 +205,9 @@ class Policy:
         return Flow("allow", True, f"sinks.{sink}", mode, purpose)
 
     def _against(self, sink: Sink, packed: bytes) -> str:
-        """Return the rule that denies: it names the parts of a label that the sink's label does not dominate.
+        """Return the rule that denies; it names what the sink's label does not dominate in the data's label.
 
-        It is empty when the sink's label dominates all parts.
+        It is empty if the sink's label dominates all components.
         """
         value, vocabulary = lattice.unpack(packed), self.vocabulary
         for name, word in (("purposes", sink.purpose), ("regions", sink.region)):
@@ -238,7 +238,7 @@ class Policy:
         return next((f"requirements.{each.name}" for each in self.requirements if each.broken(facts)), "")
 
     def facts(self, zone: str, packed: bytes, sink: Sink) -> dict[str, Any]:
-        """What a requirement's conditions may look at (`streams.policy.rules.FLOW_FACTS`)."""
+        """The facts that a requirement's conditions may use (`streams.policy.rules.FLOW_FACTS`)."""
         vocabulary = self.vocabulary
         return {
             "zone": zone,
@@ -254,18 +254,18 @@ class Policy:
         }
 
     def _adopted(self, packed: bytes, before: Policy) -> bytes:
-        """A label that another policy gave, in this one's words.
+        """Translate a label of the policy `before` to the vocabulary of this policy.
 
-        It is empty where that would loosen it (see `vocabulary.translate`).
+        It is empty if that would loosen it (see `streams.policy.vocabulary.translate`).
         """
         return translate(packed, before.vocabulary, self.vocabulary)
 
     def _header(self, packed: bytes) -> str:
-        """Text of a label for a record header: readable by whoever has the policy."""
+        """Text of a label for a record header; it can be read with this policy."""
         return f"{self.version}:{packed.hex()}"
 
     def describe(self, packed: bytes) -> dict[str, str]:
-        """A label in the policy's own words, component by component."""
+        """A label in the policy's own words, by component."""
         says = self.vocabulary.says(packed)
         days = self.vocabulary.retention(packed)
         return {
@@ -279,17 +279,17 @@ class Policy:
         return lattice.unpack(packed)["purposes"] & purposes == purposes
 
     def expires_ns(self, packed: bytes, appended_ns: int) -> int:
-        """Instant after which data that the broker took at `appended_ns` may not be kept.
+        """Time (ns) from which data that was appended at `appended_ns` may no longer be kept.
 
-        It is that time plus the retention of the label.
+        It is the append time plus the retention of the label.
         """
         return appended_ns + self.vocabulary.retention_days[self.vocabulary.retention(packed)] * DAY_NS
 
     def declassify(self, name: str, packed: bytes, wearers: int) -> bytes:
-        """Label after the declassifier `name` for what came from so many wearers.
+        """Label after the declassifier `name`, for data that came from `wearers` people.
 
-        The label stays as it is where the policy has no such declassifier, and below its least number of
-        wearers.
+        The label is unchanged if the policy has no such declassifier, or if there are fewer wearers than it
+        requires.
         """
         declassifier = self.declassifiers.get(name)
         if declassifier is None or wearers < declassifier.wearers_min or not packed:

@@ -1,4 +1,4 @@
-"""Deciding again from what the store keeps of a decision: policy, attributes, label, consent and time."""
+"""Repeat a decision from what the store keeps of it: policy, attributes, label, consent and time."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from streams.topology import TRAINING_RUN
 
 
 class LookedAt(Struct, frozen=True, kw_only=True):
-    """What a decision looked at, as table `decisions` has it: labels are hexadecimal, times in nanoseconds.
+    """Inputs of a decision as in table `decisions`: labels are hexadecimal, times in nanoseconds.
 
-    `zone` and `label` count for derived events; those of captured ones follow from their `attributes`.
+    `zone` and `label` are inputs for derived events; those of captured events follow from `attributes`.
     """
 
     policy_version: str
@@ -39,7 +39,7 @@ class LookedAt(Struct, frozen=True, kw_only=True):
 
 
 class StoredDecision(LookedAt, frozen=True, kw_only=True):
-    """A decision as the store keeps it: what it looked at, and what came of that."""
+    """A decision as the store keeps it: its inputs and its result."""
 
     verdict: str
     passed: bool
@@ -49,7 +49,7 @@ class StoredDecision(LookedAt, frozen=True, kw_only=True):
 
 
 class DecidedAgain(Struct, frozen=True, kw_only=True):
-    """What comes of a decision that is made again; fields are those of `StoredDecision`."""
+    """Result of a decision that is repeated; fields are those of `StoredDecision`."""
 
     zone: str
     label: str
@@ -64,16 +64,16 @@ DecisionT = TypeVar("DecisionT", bound=StoredDecision)
 
 
 class Difference(Struct, Generic[DecisionT], frozen=True):
-    """A stored decision that comes out otherwise.
+    """A stored decision that has another result when it is repeated.
 
-    `now` holds the fields that differ, as they come out now; or, as `rule`, why it cannot be decided again.
+    `now` has the new values of the fields that differ; or, as `rule`, why the decision cannot be repeated.
     """
 
     row: DecisionT
     now: Mapping[str, str | bool]
 
 
-#: Whoever follows a store opens it again and again; each policy is read once.
+#: A process that follows a store opens it repeatedly; with this cache it reads each policy once.
 _stored = lru_cache(maxsize=POLICIES_KEPT)(partial(read_stored, tried=True))
 
 
@@ -85,7 +85,7 @@ class StoredPolicies:
         self._read: dict[str, Policy] = {}
 
     def version(self, version: str) -> Policy:
-        """Policy by version; InputError when the store does not hold it, or not as it was."""
+        """Policy by version; InputError if the store has no text for it, or one that does not match it."""
         if version not in self._read:
             if version not in self._texts:
                 raise InputError(
@@ -97,9 +97,9 @@ class StoredPolicies:
 
 
 def tagged_of(policy: Policy, row: LookedAt) -> Tagged:
-    """What was decided about, as far as the decision looked at it.
+    """The tagged run of a decision, as far as the decision depends on it.
 
-    Captured events get their zone and label again from their attributes.
+    Zone and label of captured events are derived from their attributes again.
     """
     consent = Consent.parse(row.consent_state) if row.consent_state else None
     kind, zone, label, rule = "", row.zone, bytes.fromhex(row.label), JOIN_RULE
@@ -125,10 +125,10 @@ def tagged_of(policy: Policy, row: LookedAt) -> Tagged:
 
 
 def again(policy: Policy, row: LookedAt) -> DecidedAgain:
-    """Decide a stored decision again under `policy`. ValueError where the row is none of ours."""
+    """Repeat a stored decision under `policy`. ValueError if Sightline cannot have written the row."""
     tagged = tagged_of(policy, row)
     at_ns = row.at_ns or row.appended_ns
-    # The licensed seed is no one person's, and has no consent to ask for.
+    # The licensed seed belongs to no single person, so there is no consent to check.
     decide = at_gate if row.sink == TRAINING_RUN and tagged.consent is not None else None
     flow = decide(policy, tagged, at_ns) if decide else flow_of(policy, tagged, row.sink, at_ns)
     return DecidedAgain(
@@ -143,12 +143,12 @@ def again(policy: Policy, row: LookedAt) -> DecidedAgain:
 
 
 def if_withdrawn(policy: Policy, row: LookedAt) -> DecidedAgain:
-    """Decide a stored decision again as if the wearer had withdrawn. ValueError where it is none of ours."""
+    """Repeat a stored decision as if the wearer had withdrawn consent. ValueError like `again`."""
     return again(policy, replace(row, consent_state=WITHDRAWN))
 
 
 def recheck(rows: Iterable[DecisionT], policies: StoredPolicies) -> Iterator[Difference[DecisionT]]:
-    """Yield what comes out otherwise among stored decisions."""
+    """Repeat stored decisions; yield those that have another result."""
     for row in rows:
         try:
             now = again(policies.version(row.policy_version), row)

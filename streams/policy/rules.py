@@ -1,6 +1,6 @@
-"""What a policy is made of: zones, sinks, requirements, declassifiers.
+"""The parts of a policy: zones, sinks, requirements, declassifiers.
 
-Labels say what data is; each requirement has rules of its own.
+Labels state what data is; requirements are rules of their own, beside labels.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from streams.policy.condition import Condition
 
-#: What a requirement's conditions may look at, and what each is.
+#: Facts that a requirement's conditions may use, and what each means.
 FLOW_FACTS: Mapping[str, str] = {
     "zone": "name of the zone of the data",
     "categories": "list of what the data is",
@@ -33,16 +33,16 @@ FLOW_FACTS: Mapping[str, str] = {
 RISKS = ("low", "medium", "high")
 RUN_BY = ("wearer", "company", "vendor")
 TRAINED_ON = ("nothing", "public", "company", "wearers", "vendor")
-#: What a start does under a policy with a declassifier whose review is overdue.
+#: What a worker's start does if the review of a declassifier is overdue.
 WHEN_OVERDUE = ("warn", "stop")
-#: The declassifier that a training run asks for, where a policy has it.
+#: The declassifier that a training run applies, if the policy has it.
 MODEL_TRAINING = "model-training"
 
 
 class Zone(Struct, frozen=True):
     """A named, ranked set of labels; the highest-ranked zone whose condition holds takes the event.
 
-    `without_consent`: the wearer need not have agreed. `restricted`: who reads its lineage is recorded.
+    `without_consent`: the wearer's consent is not needed. `restricted`: reads of its lineage are recorded.
     """
 
     name: str
@@ -56,17 +56,18 @@ class Zone(Struct, frozen=True):
 
     @property
     def rule(self) -> str:
-        """What a decision calls the condition."""
+        """Name of the condition in decisions."""
         return f"zones.{self.name}.when"
 
 
 class Sink(Struct, frozen=True):
     """A place that data may cross into, with its label.
 
-    The label is its purpose, its region, and as masks what it may receive and owes.
+    The label is its purpose, its region, and masks of the categories and data subjects that it may receive
+    and of the obligations that it honours.
 
-    `always_enforced` ignores a zone's logging mode. `risk`, `run_by` and `trained_on` are for requirements to
-    look at.
+    `always_enforced` ignores a zone's logging mode. `risk`, `run_by` and `trained_on` are facts for
+    requirements.
     """
 
     name: str
@@ -85,8 +86,8 @@ class Sink(Struct, frozen=True):
 class Requirement(Struct, frozen=True):
     """One legal or company requirement: where `when` holds, `require` must hold.
 
-    `when` None: it always holds. `sinks` None: at every sink. `owner` answers for it, `proof` is where the
-    evidence is (a path or an address); each is empty where the policy names none.
+    `when` None: it always holds. `sinks` None: the requirement applies at every sink. `owner` is responsible
+    for it, `proof` is where the evidence is (a path or an address); each is empty if the policy names none.
     """
 
     name: str
@@ -98,9 +99,9 @@ class Requirement(Struct, frozen=True):
     proof: str = ""
 
     def concerns(self, facts: Mapping[str, Any]) -> bool:
-        """Whether it says anything about a flow.
+        """Whether it applies to a flow.
 
-        A condition that cannot be evaluated on these facts is one that does.
+        If its condition cannot be evaluated on these facts, it does.
         """
         if self.sinks is not None and facts["sink"] not in self.sinks:
             return False
@@ -110,7 +111,7 @@ class Requirement(Struct, frozen=True):
             return True
 
     def same_rule(self, other: Requirement) -> bool:
-        """Whether another requires the same under the same name, of any policy."""
+        """Whether another requirement, of any policy, has the same name, conditions and sinks."""
         return (self.name, self._when_text, self.require.text, self.sinks) == (
             other.name,
             other._when_text,
@@ -123,9 +124,9 @@ class Requirement(Struct, frozen=True):
         return "" if self.when is None else self.when.text
 
     def broken(self, facts: Mapping[str, Any]) -> bool:
-        """Whether a flow breaks it.
+        """Whether a flow violates it.
 
-        A condition that cannot be evaluated on these facts counts as broken: refuse by default.
+        If a condition cannot be evaluated on these facts, it counts as violated: refuse by default.
         """
         if self.sinks is not None and facts["sink"] not in self.sinks:
             return False
@@ -138,7 +139,7 @@ class Requirement(Struct, frozen=True):
 class Declassifier(Struct, frozen=True):
     """The only thing that may loosen a label: it has name, owner, reason, evidence and date of review.
 
-    It sets the retention class, where at least `wearers_min` people's data went in.
+    It sets the retention class of data that was made from the data of at least `wearers_min` people.
     """
 
     name: str
@@ -155,15 +156,15 @@ class Declassifier(Struct, frozen=True):
         return self.review_by < today
 
     def review(self, today: date) -> str:
-        """When its review is or was due, for a person."""
+        """When its review is or was due, as text for a person."""
         when = self.review_by.isoformat()
         return f"review was due on {when}" if self.overdue(today) else f"review is due on {when}"
 
 
 class Example(Struct, frozen=True):
-    """An example that the policy file itself gives.
+    """An example in the policy file itself, which tests the policy.
 
-    It has attributes of an event, the zone it must come into, verdicts by sink.
+    It has attributes of an event, the zone that the event must be in, and verdicts by sink.
     """
 
     attributes: Mapping[str, Any]

@@ -1,6 +1,6 @@
-"""The text of a policy: one TOML file, or several that import one another, bundled.
+"""The text of a policy: one TOML file, or a bundle of a file and the files that it imports.
 
-Errors about it name file, line and word.
+Errors in it name file, line and word.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from streams.errors import InputError, MalformedError, called_off
 from streams.policy.bounds import check_toml
 
 POLICIES = Path(__file__).parent / "policies"
-#: Stands before each file of a bundle; a policy of one file is its own text.
+#: Marks the beginning of each file in a bundle; the text of a policy of one file has no mark.
 _MARK = "#=== file "
 _SPLIT = re.compile(r"^#=== file (.+)$\n", re.MULTILINE)
 _ESCAPE = re.compile(r"\\u([0-9A-Fa-f]{4})|\\U([0-9A-Fa-f]{8})")
-#: The most characters of a word that an error quotes.
+#: Maximum number of characters that an error quotes of a word.
 _SHOWN_CHARACTERS_MAX = 200
 
 
@@ -47,9 +47,9 @@ class Source:
             ) from None
 
     def line_of(self, term: str, table: str = "", behind: int = 0) -> int | None:
-        """Number of the first line in which `term` stands.
+        """Number of the first line that contains `term`; None if there is none.
 
-        A line after line `behind` comes first, and one after the line that names `table`, where that exists.
+        Lines from the one that names `table` on are searched first; without `table`, those after `behind`.
         """
         lines = [_unescaped(content) for content in self.text.split("\n")]
         named = (n for n, content in enumerate(lines) if f'"{table}"' in content)
@@ -58,20 +58,20 @@ class Source:
         return next(after, None) or next((n for n, content in enumerate(lines, 1) if term in content), None)
 
     def nth_line(self, term: str, number: int) -> int:
-        """Line of occurrence `number` (from 0) of a line that begins with `term`; 0 when there are fewer."""
+        """Number of the line that is the `number`-th (from 0) to begin with `term`; 0 if there is none."""
         lines = [n for n, content in enumerate(self.text.split("\n"), 1) if content.startswith(term)]
         return lines[number] if number < len(lines) else 0
 
     def wrong(
         self, term: str, fault: str, known: Collection[str] = (), table: str = "", behind: int = 0
     ) -> InputError:
-        """Error that `term` is wrong as `fault` says, with its line and the nearest of the right words.
+        """Make the error that `term` is wrong as `fault` says, with its line and the nearest of `known`.
 
-        `table` is the name of the table that it stands in, or `behind` the line at which that begins.
+        `table` is the name of the table that contains the term; without a name, the table begins at `behind`.
         """
         line = self.line_of(term, table, behind)
         where = f"{self.origin}, line {line}" if line else self.origin
-        # Imported here: a question to the store, whose policies were read before, need not wait for it.
+        # Imported here, because questions to the store need it only if a policy is wrong, and start faster.
         from difflib import get_close_matches  # noqa: PLC0415
 
         near = get_close_matches(term, list(known), n=1, cutoff=0.5)
@@ -80,13 +80,13 @@ class Source:
             if near
             else (f"; expected one of {', '.join(known)}" if known else "")
         )
-        # A word that would look like another one, or move the cursor, is shown as what it is.
+        # A word that could look like another one, or move the cursor, is shown with escapes.
         brief = term if len(term) <= _SHOWN_CHARACTERS_MAX else f"{term[:_SHOWN_CHARACTERS_MAX]}..."
         shown = f"'{brief}'" if term.isascii() and term.isprintable() else ascii(brief)
         return InputError(f"{where}: {shown} {fault}{hint}")
 
     def check(self, words: Iterable[str], known: Collection[str], fault: str, table: str = "") -> None:
-        """InputError when one of `words` (in the table of that name) is not among `known`."""
+        """InputError if one of `words` (in the table of the name `table`) is not in `known`."""
         for word in words:
             if word not in known:
                 raise self.wrong(str(word), fault, known, table)
@@ -94,9 +94,9 @@ class Source:
     def table(
         self, fields: Mapping[str, Any], known: Mapping[str, type], where: str, optional: Collection[str] = ()
     ) -> None:
-        """InputError when a table has other fields than `known`, or lacks one that is not optional.
+        """InputError if a table has an unknown field, one of another type, or lacks a required one.
 
-        `known` is name to type.
+        `known` maps names of fields to types.
         """
         own = str(fields.get("name", ""))
         self.check(fields, known, f"is not a field of {where}", own)
@@ -112,12 +112,12 @@ class Source:
 
 
 def _unescaped(line: str) -> str:
-    """A line of TOML with the characters that its escapes stand for."""
+    """Replace the Unicode escapes in a line of TOML by their characters."""
     return _ESCAPE.sub(lambda escape: chr(min(int(escape[1] or escape[2], 16), sys.maxunicode)), line)
 
 
 def find(name: str) -> Path:
-    """Path of a policy: a file, or the name of one that is shipped; InputError names the shipped ones."""
+    """Path of a policy: a file, or the name of a shipped one; InputError, which lists these, for others."""
     path = Path(name)
     if path.is_file():
         return path
@@ -131,16 +131,16 @@ def find(name: str) -> Path:
 
 
 def shipped_names() -> list[str]:
-    """Names that `find` takes."""
+    """Names of the shipped policies, which `find` accepts, sorted."""
     return sorted(path.stem for path in POLICIES.glob("*.toml"))
 
 
 def bundle(path: Path) -> str:
-    """Text of a policy with all that it imports, imported files first.
+    """Text of a policy with all files that it imports, imported files first.
 
-    The bundle travels on `glasses.policies`, and the version is the digest of it. A file that holds a bundle
-    is returned as it is. An import is a path from the importing file, or from the directory of the shipped
-    policies. InputError when one is missing, or files import one another in a circle.
+    The bundle is what is published on `glasses.policies`, and its digest is the version. A file that already
+    is a bundle is returned unchanged. An import is a path relative to the importing file or to the directory
+    of the shipped policies. InputError if one is missing, or if files import each other in a circle.
     """
     text = read(path)
     if text.startswith(_MARK):
@@ -171,7 +171,7 @@ def _collect(path: Path, name: str, files: dict[str, str], chain: tuple[str, ...
 
 
 def read(path: Path) -> str:
-    """Text of a file; InputError when it cannot be read as one."""
+    """Text of a file; InputError if it cannot be read as UTF-8 text."""
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -190,9 +190,8 @@ def _imports(source: Source) -> Sequence[str]:
 def sources(text: str, origin: str) -> list[Source]:
     """The files of a policy's text, imported ones first and the policy itself last.
 
-    `origin` is what errors call it.
-
-    InputError when a file that is imported is not in it, or all of it is longer than POLICY_BYTES_MAX.
+    `origin` is the policy's name in errors. InputError if an imported file is missing in the text, or if the
+    text is longer than POLICY_BYTES_MAX.
     """
     if len(text.encode(errors="replace")) > limits.POLICY_BYTES_MAX:
         raise InputError(

@@ -1,6 +1,6 @@
-"""What the stages make of a fetch: outputs with their parents, decisions, rejects and counts (law 7).
+"""Results of the stages for one fetch: outputs with their parents, decisions, rejects and counts (law 7).
 
-Stages do not write lineage; the pipeline records it from the `Step`, so no stage can forget.
+Stages do not write lineage; the pipeline derives it from the `Step`, so no stage can forget it.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from streams.events.runs import Parent, Run
 from streams.limits import KEY_BYTES_MAX, REJECTED_BYTES_MAX
 
 Verdict = Literal["allow", "deny", "unconfigured"]
-#: Stands for the verdict where another policy would not have decided, because it refuses the events earlier.
+#: Stands for the verdict where another policy makes no decision, because it refuses the events earlier.
 NOT_ASKED = "not-asked"
-#: What became of a batch or record that was not taken: refused by a rule, unreadable, dropped as one that is
-#: stored, other data under numbers that are taken, captured outside the policy's window of time, or after its
-#: place was given up.
+#: Outcomes of a batch or record that was not accepted: refused by a rule; unreadable; dropped because it is
+#: stored already; other data under numbers that are in use; captured outside the policy's time window;
+#: arrived after the hole for its numbers was given up.
 RejectOutcome = Literal["refused", "malformed", "repeated", "collision", "clock", "late"]
-#: Rule, outcome and zone of what cannot be read.
+#: Rule, outcome and zone of a record that cannot be read.
 MALFORMED: Literal["malformed"] = "malformed"
 
 
 class Tagged(Struct, frozen=True):
-    """A batch with its zone and label (packed bytes); what the policy looked at is `attributes`.
+    """A batch with its zone and label (packed bytes); `attributes` are what the policy used.
 
-    `consent_number` is the consent record that it was captured under, `consent` how that stands now (None: no
-    one person's data).
+    `consent_number` is the consent record under which it was captured, `consent` the consent in force (None:
+    the data belongs to no single person).
     """
 
     batch: Batch
@@ -49,15 +49,15 @@ class Tagged(Struct, frozen=True):
 
 
 class Stretch(Struct):
-    """Captured batches of one stream, each behind the one before it, that no policy can tell apart.
+    """Consecutive captured batches of one stream that no policy can distinguish.
 
     They agree in kind, wearer, session, origin, context and tag, and their numbers have no hole between them.
-    So what is decided of the first is decided of all, and lineage says once what they have in common. A
-    stretch ends with the fetch, at the latest.
+    So one decision holds for all, and lineage states once what they have in common. A stretch ends at the
+    latest with the fetch.
 
-    `first` is the batch that it begins with, tagged. `batches`, their `values` and the `headers` that they
-    came with stand side by side, in partition order. `source_digest`: of the value that was split, where this
-    is a part of one, which is a stretch of its own.
+    `first` is the first batch, tagged. `batches`, their `values` and `headers` are parallel lists in
+    partition order. A part of a batch that was split is a stretch of its own, and `source_digest` is the
+    digest of the value that was split.
     """
 
     first: Tagged
@@ -84,21 +84,21 @@ class Stretch(Struct):
 
     @property
     def whole(self) -> Tagged:
-        """All of it as one tagged run, with times and place of the batch that it begins with."""
+        """All of it as one tagged run, with the times and the position of the first batch."""
         return replace(self.first, batch=replace(self.first.batch, run=self.run))
 
     def tagged(self) -> list[Tagged]:
-        """Its batches one by one, with the tag that they share."""
+        """Its batches one by one, with their common tag."""
         return [replace(self.first, batch=batch) for batch in self.batches]
 
     def continued_by(self, tagged: Tagged) -> bool:
-        """Whether a batch of the same stream goes on with it."""
+        """Whether a batch of the same stream continues it."""
         run, batch = self.batches[-1].run, tagged.batch
         return run.first + run.count == batch.run.first and alike(self.first, tagged)
 
 
 def alike(earlier: Tagged, later: Tagged) -> bool:
-    """Whether the tags of two batches of one stream are equal, and whatever else of them lineage says."""
+    """Whether two batches of one stream have equal tags, and agree in all else that their lineage shares."""
     a, b = earlier.batch, later.batch
     return (
         (a.kind, a.wearer_id, a.session_id, a.origin, a.context)
@@ -110,15 +110,15 @@ def alike(earlier: Tagged, later: Tagged) -> bool:
 
 
 def in_order(stretches: Iterable[Stretch]) -> list[Tagged]:
-    """The batches of some stretches one by one, in partition order."""
+    """All batches of some stretches one by one, in partition order."""
     tagged = [item for stretch in stretches for item in stretch.tagged()]
     return sorted(tagged, key=lambda item: item.batch.position)
 
 
 class Output(Struct, frozen=True):
-    """What a stage made, tagged, on its way to a topic, with its parents; `value` where its bytes are given.
+    """A tagged result of a stage for a topic, with its parents; `value` if its bytes exist already.
 
-    `topic` is empty for what is only recorded.
+    `topic` is empty for a result that is only recorded.
     """
 
     topic: str
@@ -132,8 +132,8 @@ class Output(Struct, frozen=True):
 class Decision(Struct, frozen=True, kw_only=True):
     """One verdict about one run of events at one crossing; `t_ns` is when the first was captured.
 
-    `appended_ns` is when the broker took it, `at_ns` the time that the decision looked at, 0 where it is that
-    same time. `consent_state` is empty where the data is no one person's.
+    `appended_ns` is the append time; `at_ns` is the time for which the flow was decided, 0 if they are equal.
+    `consent_state` is empty if the data belongs to no single person.
     """
 
     source: str
@@ -157,9 +157,9 @@ class Decision(Struct, frozen=True, kw_only=True):
 
 
 class Cause(Struct, frozen=True):
-    """Why a batch or record was not taken: the stage and its rule, a sentence, and what became of it.
+    """Why a batch or record was not accepted: the stage and its rule, a sentence, and the outcome.
 
-    The sentence holds no value of the record.
+    The sentence contains no value of the record.
     """
 
     stage: str
@@ -169,15 +169,15 @@ class Cause(Struct, frozen=True):
 
 
 class Reject(Struct, frozen=True, kw_only=True):
-    """A batch, or a record that is none, on its way to `glasses.rejected`.
+    """A batch, or a record that is no batch, for `glasses.rejected`.
 
-    It came in and was not taken, or it was not made for a reason that no decision states. Of a derived event
-    that policy refuses there is none, since its decision says all; but of a model version, whose number is
-    taken, there is one.
+    It arrived and was not accepted, or it was not made for a reason that no decision states. A derived event
+    that the policy refuses has no reject, because its decision says everything; a model version that it
+    refuses has one, because its number is used up.
 
-    `value` are the bytes of a malformed record and None for one that policy refused: those bytes go nowhere.
-    `topic` is given where it was not read with the fetch. Times are the broker's or the device's, in ns since
-    the Unix epoch.
+    `value` has the bytes of a malformed record, and is None if the policy refused the data: those bytes go
+    nowhere. `topic` is given if the record was not read with the fetch. Times are those of the broker or of
+    the device, in ns since the Unix epoch.
     """
 
     cause: Cause
@@ -197,10 +197,10 @@ class Reject(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def malformed(cls, record: Received, cause: Cause, now_ns: int) -> Reject:
-        """A record that cannot be read, or is refused unread, with its bytes up to a bound.
+        """Reject a record that cannot be read, or is refused unread; keep its bytes up to a bound.
 
-        It names the events that it claims to hold, and no wearer: nobody has looked whose they are. `now_ns`
-        is the broker's time.
+        The reject names the events that the record claims to contain, but no wearer, because the claim was
+        not checked. `now_ns` is the broker's time.
         """
         value = record.value or b""
         source, stream, run = claimed(record)
@@ -223,10 +223,10 @@ class Reject(Struct, frozen=True, kw_only=True):
     def refused(
         cls, batch: Batch, cause: Cause, *, zone: str = "", key: bytes | None = None, value: bytes = b""
     ) -> Reject:
-        """A batch that a stage refuses, or that is not made, without its bytes.
+        """Reject a batch that a stage refuses or does not make; its bytes are not kept.
 
-        `key` and `value` are those of its record, if it has one: the size and the digest of the value are
-        kept. Without `key` it is the batch's source.
+        `key` and `value` are those of its record, if it has one; only the size and the digest of the value
+        are kept. Without `key` the batch's source is used.
         """
         return cls(
             cause=cause,
@@ -246,7 +246,7 @@ class Reject(Struct, frozen=True, kw_only=True):
 
 @dataclass(slots=True)
 class Counts:
-    """What happened in a fetch besides outputs, in events unless said otherwise."""
+    """Counts of one fetch besides outputs, in events except `batches`."""
 
     batches: int = 0
     events: int = 0
@@ -258,17 +258,16 @@ class Counts:
 
 @dataclass(slots=True)
 class Step:
-    """What the stages made of one fetch, in their order.
+    """Results of the stages for one fetch, in the order of the stages.
 
-    `stretches` are what the zones let through of what was captured, by the place of their first batch;
-    `outputs` what was made of it.
+    `stretches` are the captured data that passed the zones, in order of the position of their first batch;
+    `outputs` are what was made from them.
     """
 
     stretches: list[Stretch] = field(default_factory=list)
     outputs: list[Output] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
-    #: What wearers said about the use of their data: the event alone in a batch, and the record that it comes
-    #: to.
+    #: Words of wearers about the use of their data: a batch of one event, and the word that it states.
     consents: list[tuple[Batch, Word]] = field(default_factory=list)
     counts: Counts = field(default_factory=Counts)

@@ -15,11 +15,11 @@ def version_of(text: str) -> str:
 
 
 def read_stored(version: str, text: str, *, tried: bool = False) -> Policy:
-    """Policy `version` from the text that a store or a record of lineage has for it.
+    """Read policy `version` from the text that a store or a record of lineage has for it.
 
-    InputError when the text is not that version's, or is no policy; it repeats nothing of the text. Whatever
-    the libraries raise at a text that was made to break them is caught, their panics included. `tried`: its
-    conditions were tried out before, by the writer of the store.
+    InputError, which repeats nothing of the text, if the text does not match the version or is no policy.
+    Everything that the libraries raise on a hostile text is caught, including panics. `tried`: the conditions
+    were checked before, by the writer of the store.
     """
     if version_of(text) != version:
         raise InputError(

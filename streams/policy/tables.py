@@ -1,4 +1,4 @@
-"""What one table of a policy declares: a zone, a sink, a requirement, a declassifier, the clock, a kind."""
+"""Read the tables of a policy: zones, sinks, requirements, declassifiers, the clock, intents and kinds."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ _DECLASSIFIER = {
 }
 _CLOCK = {"ahead_s": int, "old_days": int}
 _SINK_MAY_LACK = ("about", "but_not", "honours", "risk", "run_by", "trained_on", "always_enforced")
-#: Lists of a sink, and the words that each may hold.
+#: Lists of a sink, and the list of the vocabulary from which the words of each are.
 _MASKED_BY = (
     ("receives", "categories"),
     ("but_not", "categories"),
@@ -108,9 +108,9 @@ def zone_of(
     vocabulary: Vocabulary,
     domains: Mapping[str, Sequence[Any]],
 ) -> Zone:
-    """The zone that a `[[zones]]` table declares, about attributes of these domains.
+    """The zone that a `[[zones]]` table declares; its condition may use the attributes in `domains`.
 
-    InputError where it is wrong.
+    InputError if it is wrong.
     """
     where, at = f"zone {fields['name']}", str(fields["name"])
     source.table(
@@ -145,7 +145,7 @@ def zone_of(
 
 
 def sink_of(source: Source, fields: Mapping[str, Any], vocabulary: Vocabulary) -> Sink:
-    """The sink that a `[[sinks]]` table declares; InputError where it is wrong."""
+    """The sink that a `[[sinks]]` table declares; InputError if it is wrong."""
     where, at = f"sink {fields['name']}", str(fields["name"])
     source.table(fields, _SINK, where, optional=_SINK_MAY_LACK)
     source.check([fields["purpose"]], vocabulary.purposes, "is not a purpose of the vocabulary", at)
@@ -191,7 +191,7 @@ def sink_of(source: Source, fields: Mapping[str, Any], vocabulary: Vocabulary) -
 def requirement_of(
     source: Source, fields: Mapping[str, Any], vocabulary: Vocabulary, sinks: Mapping[str, Sink]
 ) -> Requirement:
-    """The requirement that a `[[requirements]]` table declares; InputError where it is wrong."""
+    """The requirement that a `[[requirements]]` table declares; InputError if it is wrong."""
     where, at = f"requirement {fields['name']}", str(fields["name"])
     source.table(fields, _REQUIREMENT, where, optional=("when", "sinks", "owner", "proof"))
     source.check(fields.get("sinks", ()), sinks, "is not a sink that this policy declares", at)
@@ -223,9 +223,9 @@ def requirement_of(
 def declassifier_of(
     source: Source, fields: Mapping[str, Any], vocabulary: Vocabulary, today: date | None
 ) -> Declassifier:
-    """The declassifier that a `[[declassifiers]]` table declares; InputError where it is wrong.
+    """The declassifier that a `[[declassifiers]]` table declares; InputError if it is wrong.
 
-    With `today` also where its review is overdue and the policy says that it stops then.
+    With `today`, InputError also if its review is overdue and the policy says that this stops a start.
     """
     at = fields["name"]
     source.table(fields, _DECLASSIFIER, f"declassifier {at}", optional=("when_overdue",))
@@ -244,9 +244,9 @@ def declassifier_of(
 
 
 def clock_of(files: Sequence[Source]) -> tuple[int, int]:
-    """How far a capture time may lie after and before the time of appending, in ns.
+    """How far a capture time may be after and before the append time, in ns.
 
-    InputError where `[clock]` is wrong, or two files have one.
+    InputError if `[clock]` is wrong, or if two files have one.
     """
     declaring = [source for source in files if "clock" in source.fields]
     if len(declaring) > 1:
@@ -267,10 +267,10 @@ def clock_of(files: Sequence[Source]) -> tuple[int, int]:
 
 
 def intents_of(source: Source) -> tuple[str, ...]:
-    """The closed list of intents, sorted by name; those of the seed where a policy lists none.
+    """The closed list of intents, sorted by name; those of the seed if a policy lists none.
 
-    InputError where one is no name or stands twice, there are too many, or one of the seed's is not among
-    them: every model begins with the seed.
+    InputError if an intent is no name or is listed twice, if there are too many, or if an intent of the seed
+    is missing, because every model learns from the seed.
     """
     listed = source.fields.get("intents", SEED_INTENTS)
     for at, intent in enumerate(listed):
@@ -296,8 +296,8 @@ def intents_of(source: Source) -> tuple[str, ...]:
 def own_kinds_of(files: Iterable[Source], kinds: Kinds | None) -> frozenset[str]:
     """Kinds that the tables `[kinds]` name, that are not shipped, and that devices may capture.
 
-    InputError where they name one that is none of `kinds`. Without those any is taken: of one that is not
-    shipped nobody knows here whether devices capture it.
+    InputError if they name a kind that is not in `kinds`. `kinds` None permits any kind; those that are not
+    shipped then count as captured, because this process does not know whether they are.
     """
     own: set[str] = set()
     for source in files:
@@ -314,10 +314,10 @@ def labels_of(
     vocabulary: Vocabulary,
     kinds: Kinds | None,
 ) -> tuple[dict[tuple[str, str], bytes], dict[str, bytes]]:
-    """Labels of (captured kind, zone), and what each derived kind adds to the join of its parents.
+    """Labels by (captured kind, zone), and labels that derived kinds add to the join of their parents'.
 
-    Without `kinds` one that is not shipped has a label of either sort: nobody knows here whether devices
-    capture it.
+    `kinds` None: a kind that is not shipped gets both, because this process does not know whether devices
+    capture it. InputError if a table is wrong, or a derived kind that is shipped is missing.
     """
     classes = list(vocabulary.retention_days)
     every = {name: vocabulary.mask(name, getattr(vocabulary, name)) for name in ("purposes", "regions")}

@@ -1,4 +1,4 @@
-"""Which texts a policy may hold: names that look like no others, and sentences that print."""
+"""Which texts a policy may contain: names that cannot be mistaken for others, and printable sentences."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from streams.policy.vocabulary import LISTS
 _NAME = re.compile(r"[A-Za-z0-9_.:-]+")
 #: Fields whose texts are names.
 _NAMES = frozenset({"name", *LISTS})
-#: Conditions name streams and zones: a letter that looks like another one would match nothing, unseen.
+#: Conditions name streams and zones; with a letter that only looks right, one would silently match nothing.
 _CONDITIONS = frozenset({"when", "require"})
 
 
 def check_texts(source: Source) -> None:
-    """InputError for a name in other than plain letters, and for a text with characters that do not print."""
+    """InputError for a name with other than plain letters, and for a text with unprintable characters."""
     for table, field, text in _texts(source.fields, "", ""):
         if field in _NAMES:
             if not _NAME.fullmatch(text):
@@ -38,7 +38,7 @@ def check_texts(source: Source) -> None:
 
 
 def _texts(value: Any, table: str, field: str) -> Iterator[tuple[str, str, str]]:
-    """Every text below a value with the table and the field that it stands in; keys are names."""
+    """Yield each text in a value with its table and its field; keys of tables are names."""
     if isinstance(value, str):
         yield table, field, value
     elif isinstance(value, list):

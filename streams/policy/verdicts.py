@@ -1,4 +1,4 @@
-"""What a policy decides about events as a store keeps them: those that it cannot tell apart once."""
+"""Decisions of a policy about stored events; events that it cannot distinguish are decided once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from streams.topology import STORE, ZONED
 
 
 class Ruling(NamedTuple):
-    """One verdict, and whether it lets pass; the zone is that under the policy which says so."""
+    """One verdict, whether the data passes, the rule, and the zone under the policy that decided."""
 
     zone: str
     verdict: str
@@ -26,9 +26,9 @@ UNASKED = Ruling("", NOT_ASKED, False, "")
 
 
 class Verdicts:
-    """What one policy decides: pairs of zone and label have numbers (`codes`), and so have `rulings`.
+    """Decisions of one policy; pairs of zone and label (in `codes`) and rulings have numbers.
 
-    A number never changes its meaning: both lists only grow.
+    A number never changes its meaning, because both lists only grow.
     """
 
     def __init__(self, policy: Policy) -> None:
@@ -41,26 +41,26 @@ class Verdicts:
         self.unasked = self.number(UNASKED)
 
     def code(self, zone: str, label: bytes) -> int:
-        """Number of a zone with a label."""
+        """Number of a pair of zone and label."""
         number = self._code_of.setdefault((zone, label), len(self.codes))
         if number == len(self.codes):
             self.codes.append((zone, label))
         return number
 
     def number(self, ruling: Ruling) -> int:
-        """Number of a verdict."""
+        """Number of a ruling."""
         number = self._number_of.setdefault(ruling, len(self.rulings))
         if number == len(self.rulings):
             self.rulings.append(ruling)
         return number
 
     def tagged(self, attributes: str) -> int:
-        """Number of the zone and label of captured events."""
+        """Number of the zone and label of captured events with these attributes."""
         tag = self.policy.tag(Attributes.parse(attributes))
         return self.code(tag.zone, tag.label)
 
     def captured(self, attributes: str, consent_state: str, sink: str) -> Ruling:
-        """What is said of captured events at a sink, if those that come before it let them pass."""
+        """Ruling about captured events at a sink; UNASKED if an earlier sink refuses them."""
         key = (attributes, consent_state, sink)
         if key not in self._captured:
             before: Sequence[str] = () if sink == ZONED else (ZONED,) if sink == STORE else (STORE,)
@@ -84,7 +84,7 @@ class Verdicts:
     def derived(
         self, code: int, sink: str, consent_state: str = "", appended_ns: int = 0, at_ns: int = 0
     ) -> int:
-        """Number of what is said at a sink of derived events of a zone and label, under a consent."""
+        """Number of the ruling at a sink about derived events of a zone and label, under a consent."""
         zone, label = self.codes[code]
         return self.number(
             self._again(
@@ -102,7 +102,7 @@ class Verdicts:
         )
 
     def joined(self, kind: str, codes: Sequence[int]) -> int:
-        """Number of the zone and label of a derived event of a kind whose parents have these."""
+        """Number of the zone and label of a derived event of `kind`; `codes` are those of its parents."""
         parents = [self.codes[code] for code in codes]
         label = self.policy.inherited_label(kind, tuple(sorted({label for _, label in parents})))
         return self.code(self.policy.highest(frozenset(zone for zone, _ in parents)), label)
@@ -112,7 +112,7 @@ class Verdicts:
         return self.code(self.policy.seed_zone, self.policy.inherited_label("example", ()))
 
     def model(self, codes: Sequence[int], wearers: int) -> int:
-        """Number of the zone and label of a model made of the seed and of examples of so many wearers."""
+        """Number of the zone and label of a model of the seed and of examples of `wearers` people."""
         joined = self.joined("model", [self.seed(), *codes])
         if not codes:
             return joined
@@ -120,7 +120,7 @@ class Verdicts:
         return self.code(zone, self.policy.declassify(MODEL_TRAINING, label, wearers))
 
     def kept_ns(self, code: int) -> int:
-        """How long data with a label may be kept, in ns; 0 where the label cannot be read."""
+        """How long data with a label may be kept, in ns; 0 if the label cannot be read."""
         label = self.codes[code][1]
         return self.policy.expires_ns(label, 0) if label else 0
 

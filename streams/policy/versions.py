@@ -1,7 +1,7 @@
-"""The policy versions that a worker knows: what `glasses.policies` holds, read whole and followed.
+"""The policy versions that a worker knows, from `glasses.policies`, which it reads completely and follows.
 
-`policy/current` points to the one in force, `policy/next` to one that decides beside it before anybody
-switches.
+`policy/current` points to the version in force. `policy/next` points to a version that is tried beside it
+before a switch: it decides too, but only differences are recorded.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ CURRENT_KEY, NEXT_KEY = b"policy/current", b"policy/next"
 
 
 class Check(Protocol):
-    """Tries a policy's text out in a child process, where it can do no harm (`streams.worker.checking`)."""
+    """Checks a policy's text in a child process, where it can do no harm (`streams.worker.checking`)."""
 
     async def check(self, text: str) -> None:
-        """MalformedError when it is no policy, UnavailableError when nobody could tell."""
+        """MalformedError if the text is no policy, UnavailableError if that could not be checked."""
 
 
 class Refusal(NamedTuple):
     """A record of `glasses.policies` that was refused, as table `rejected` keeps it.
 
-    Its bytes stay where they are.
+    Its bytes are not copied.
     """
 
     offset: int
@@ -48,9 +48,9 @@ class Refusal(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PolicyVersions:
-    """The policy versions that are known at one moment, by version: a value that nobody changes.
+    """The policy versions that are known at one moment; an immutable value.
 
-    `current` is the version in force and `next` the one that decides beside it; empty: there is none.
+    `current` is the version in force and `next` the one that is tried beside it; empty: there is none.
     `refused` are the last POLICY_REFUSALS_MAX records of `glasses.policies` that were refused.
     """
 
@@ -61,13 +61,13 @@ class PolicyVersions:
 
     @classmethod
     def of(cls, *policies: Policy) -> PolicyVersions:
-        """These policies, of which the last is in force."""
+        """Make the value from these policies; the last is in force."""
         return cls({policy.version: policy for policy in policies}, policies[-1].version if policies else "")
 
     def version(self, version: str) -> Policy:
-        """Policy by version; UnavailableError when this worker has not read it.
+        """Policy by version; UnavailableError if this worker has not read it.
 
-        No record is to blame for that.
+        The record that names the version is not at fault then.
         """
         if version not in self.versions:
             raise UnavailableError(
@@ -78,11 +78,11 @@ class PolicyVersions:
 
 
 class PolicyTable:
-    """`glasses.policies` as it has been read so far; `now` is the value that follows from it.
+    """`glasses.policies` as read so far; `now` is the resulting value.
 
-    Each record replaces `now`, and whoever holds the value from before keeps it unchanged. `offset` is that
-    of the next record to read. `turned_down` counts refused texts whose key was their own digest: another
-    version of Sightline may take one of them for the policy in force.
+    Each record replaces `now`; values from before stay unchanged. `offset` is that of the next record to
+    read. `turned_down` counts refused texts whose key was their own digest: another version of Sightline may
+    accept one of them as the policy in force.
     """
 
     def __init__(self, now: PolicyVersions | None = None) -> None:
@@ -92,12 +92,12 @@ class PolicyTable:
         self._turn = asyncio.Lock()
 
     async def learn(self, record: Received, checker: Check) -> None:
-        """Take in one record of `glasses.policies`; one that was looked at before changes nothing.
+        """Process one record of `glasses.policies`; a record that was processed before changes nothing.
 
-        MalformedError when it is neither a policy nor a pointer to one before it.
+        MalformedError if it is neither a policy nor a pointer to an earlier one.
 
-        A refused record leaves the policy in force as it is. A call that is cancelled has not taken the
-        record in.
+        A refused record does not change the policy in force. If the call is cancelled, the record counts as
+        not processed.
         """
         async with self._turn:
             if record.offset < self.offset:
@@ -106,7 +106,7 @@ class PolicyTable:
                 await self._learn(record.key, record.value, checker)
             except called_off():
                 raise
-            except BaseException as error:  # noqa: BLE001  whatever it is, it is this record's, and must not end the worker
+            except BaseException as error:  # noqa: BLE001  any error is caused by this record, and must not end the worker
                 ours = isinstance(error, (MalformedError, UnavailableError))
                 self._refuse(
                     record, str(error) if ours else f"policy: reading it fails ({type(error).__name__})"
@@ -137,7 +137,7 @@ class PolicyTable:
         try:
             _check_bounds(text)
             await checker.check(text)
-            # In a thread, beside the event loop: the largest policy takes a fifth of a second.
+            # In a thread, because the largest policy would stop the event loop for a fifth of a second.
             return await asyncio.to_thread(parse, text, POLICIES, tried=True)
         except (MalformedError, UnavailableError, InputError) as error:
             self.turned_down += 1
@@ -173,7 +173,7 @@ def pointer_to(policy: Policy) -> bytes:
 
 
 def _written(key: bytes | None, value: bytes | None) -> tuple[str, str]:
-    """Version and text of a policy's record; MalformedError where one is not the digest of the other."""
+    """Version and text of a policy's record; MalformedError if version or key is not the text's digest."""
     version, text = _field(value, "version"), _field(value, "text")
     if not version == version_of(text) == (key or b"").decode(errors="replace").removeprefix("policy/"):
         raise MalformedError(
@@ -183,7 +183,7 @@ def _written(key: bytes | None, value: bytes | None) -> tuple[str, str]:
 
 
 def _check_bounds(text: str) -> None:
-    """MalformedError where a text is larger or deeper than a policy may be."""
+    """MalformedError if a text is larger or nested more deeply than a policy may be."""
     if len(text.encode()) > limits.POLICY_BYTES_MAX:
         raise MalformedError(f"policy: found more than {limits.POLICY_BYTES_MAX} bytes, expected fewer")
     check_toml(text)

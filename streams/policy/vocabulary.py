@@ -1,7 +1,7 @@
 """Closed lists of words that labels are made of; a word's position is its bit.
 
-Words are CURIEs of the W3C Data Privacy Vocabulary (DPV 2.3: `dpv:`, `pd:`, `ai:`, `eu-gdpr:`), and `local:`
-ones where it has none; a policy says of each local word why it is needed.
+Words are CURIEs of the W3C Data Privacy Vocabulary (DPV 2.3: `dpv:`, `pd:`, `ai:`, `eu-gdpr:`), or `local:`
+words where DPV has none; a policy states for each local word why it is needed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from streams.policy import label as lattice
 
 PREFIXES = ("dpv", "pd", "ai", "eu-gdpr", "local")
-#: The closed lists that are masks of a label, and the short name of each list's words in errors.
+#: Names of the closed lists that are masks of a label; errors use these names too.
 LISTS = ("categories", "subjects", "purposes", "regions", "obligations")
 #: Words of these lists are CURIEs; the others are plain.
 CURIES = ("categories", "purposes", "obligations")
@@ -22,7 +22,7 @@ CURIES = ("categories", "purposes", "obligations")
 class Vocabulary:
     """The words of a policy.
 
-    `retention_days` is ordered from the shortest; `local` says why each local word is needed.
+    `retention_days` is ordered from the shortest; `local` states why each local word is needed.
     """
 
     categories: tuple[str, ...]
@@ -34,7 +34,7 @@ class Vocabulary:
     local: Mapping[str, str]
 
     def mask(self, name: str, words: Iterable[str]) -> int:
-        """Bit mask of `words` in the list called `name`; ValueError when one is not in it."""
+        """Bit mask of `words` in the list called `name`; ValueError if one is not in it."""
         known: tuple[str, ...] = getattr(self, name)
         return sum(1 << known.index(word) for word in set(words))
 
@@ -54,12 +54,11 @@ class Vocabulary:
 
 
 def translate(packed: bytes, before: Vocabulary, after: Vocabulary) -> bytes:
-    """A label of one vocabulary in the bits of another.
+    """Translate a label of the vocabulary `before` to the bits of the vocabulary `after`.
 
-    It is empty where that would loosen it, and what is empty passes nowhere.
-
-    A category, data subject or obligation that the other vocabulary lacks cannot be said in it. A purpose or
-    region that it lacks is not permitted there. The retention class becomes the longest that is no longer.
+    The result is empty, and passes nowhere, if a translation would loosen the label: if `after` lacks one of
+    its categories, data subjects or obligations, or has no retention class that is as short. A purpose or
+    region that `after` lacks is not permitted. The retention class becomes the longest that is not longer.
     """
     if not packed or before == after:
         return packed

@@ -258,7 +258,8 @@ class Genuine(Answer, frozen=True, kw_only=True):
 class Loop(Answer, frozen=True, kw_only=True):
     """What an event led to: ids by kind, and the model versions since then, oldest first.
 
-    `made_of_it` counts events by kind; `says` explains that the event led to nothing.
+    `made_of_it` counts events by kind; `says` explains that the event led to nothing. `refused` is why no
+    example was made, if the event is feedback.
     """
 
     id: str
@@ -268,4 +269,5 @@ class Loop(Answer, frozen=True, kw_only=True):
     answers: tuple[str, ...]
     feedback: tuple[str, ...]
     examples: tuple[str, ...]
+    refused: Bounded[ToldRejection]
     generations: Bounded[LaterGeneration]

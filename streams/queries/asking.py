@@ -187,9 +187,13 @@ class OpenStore:
         """How far the data of a wearer, or a model version, reached; the second order is separate."""
         return self._asked(f"reach {about}", lambda store: reach_of(store, about))
 
-    def withdrawal(self, name: str) -> Withdrawal:
-        """What would stop if a wearer withdrew consent; changes nothing."""
-        return self._asked(f"withdraw {name}", lambda store: withdrawal_of(store, name), {"--what-if": True})
+    def withdrawal(self, name: str, *, purpose: str = "") -> Withdrawal:
+        """What would stop if a wearer withdrew consent, for all purposes or for one; changes nothing."""
+        return self._asked(
+            f"withdraw {name}",
+            lambda store: withdrawal_of(store, name, purpose),
+            {"--what-if": True, "--purpose": purpose},
+        )
 
     def find(
         self,
@@ -214,16 +218,35 @@ class OpenStore:
         return self._asked("find", lambda store: found_in(store, wanted), options)
 
     def crossings(
-        self, *, zone: str = "", sink: str = "", every: str = "hour", since: str = "", until: str = ""
+        self,
+        *,
+        zone: str = "",
+        sink: str = "",
+        every: str = "hour",
+        since: str = "",
+        until: str = "",
+        refused: bool = False,
     ) -> Crossings:
-        """What went from which zone into which sink, by `minute`, `hour` or `day`, or in total (`always`)."""
+        """What went from which zone into which sink, by `minute`, `hour` or `day`, or in total (`always`).
+
+        Times are those of the decisions; `refused`: only what was stopped.
+        """
         if every not in SPANS_NS:
             raise InputError(f"crossings: found every={every!r}, expected one of {', '.join(SPANS_NS)}")
         window = Window.of(since, until)
         return self._asked(
             "crossings",
-            lambda store: crossed(store, zone=zone, sink=sink, window=window, every_ns=SPANS_NS[every]),
-            {"--zone": zone, "--sink": sink, "--every": every, "--since": since, "--until": until},
+            lambda store: crossed(
+                store, zone=zone, sink=sink, window=window, every_ns=SPANS_NS[every], refused=refused
+            ),
+            {
+                "--zone": zone,
+                "--sink": sink,
+                "--every": every,
+                "--since": since,
+                "--until": until,
+                "--refused": refused,
+            },
         )
 
     def changes(self, after: str, upto: str) -> Changes:

@@ -1,6 +1,7 @@
-"""The audit log of reads: who saw data of a restricted zone, when and by which question.
+"""The audit log: who saw data of a restricted zone or exported any data, when and by which question.
 
-It is `reads.jsonl` in the store's directory, with one JSON line per read, on disk before the answer is given.
+It is `reads.jsonl` in the store's directory, with one JSON line per read or export, on disk before the answer
+is given.
 """
 
 from __future__ import annotations
@@ -29,19 +30,22 @@ def who_asks() -> str:
         return f"uid {number}"
 
 
-def record(directory: Path, role: str, question: str, zones: Iterable[str]) -> None:
-    """Append one read, in one write, and sync it; does nothing if `zones` is empty.
+def record(
+    directory: Path, role: str, question: str, zones: Iterable[str], *, exported: bool = False
+) -> None:
+    """Append one read of restricted zones, or one export, in one write, and sync it.
 
-    The line has the role, the operating system's user, and the whole question (at most STATEMENT_BYTES_MAX
+    A read that shows nothing of restricted zones is not recorded; an export always is. The line has the
+    role, the operating system's user, and the whole question (at most STATEMENT_BYTES_MAX
     bytes) with its length and SHA-256.
 
     Raises
     ------
     UnavailableError
-        The log cannot be written; the caller must then not show restricted data.
+        The log cannot be written; the caller must then neither show nor export the data.
     """
     named = sorted(zones)
-    if not named:
+    if not named and not exported:
         return
     text = question.encode("utf-8", "backslashreplace")
     line = orjson.dumps(
@@ -53,6 +57,7 @@ def record(directory: Path, role: str, question: str, zones: Iterable[str]) -> N
             "bytes": len(text),
             "sha256": hashlib.sha256(text).hexdigest(),
             "zones": named,
+            "exported": exported,
         },
         option=orjson.OPT_APPEND_NEWLINE,
     )
@@ -61,7 +66,8 @@ def record(directory: Path, role: str, question: str, zones: Iterable[str]) -> N
             file.write(line)
             os.fsync(file.fileno())
     except (OSError, InputError) as error:
+        read = f"the read of restricted zones ({', '.join(named)})" if named else "the export"
         raise UnavailableError(
-            f"{directory / AUDIT_LOG}: the read of restricted zones ({', '.join(named)}) cannot be recorded, "
-            f"and what is not recorded is not shown. Make it writable for who asks ({reason(error)})"
+            f"{directory / AUDIT_LOG}: {read} cannot be recorded, and what is not recorded is not shown. "
+            f"Make it writable for who asks ({reason(error)})"
         ) from None

@@ -37,11 +37,17 @@ class Crossings(Answer, frozen=True, kw_only=True):
 
 
 def crossings(
-    store: Store, *, zone: str = "", sink: str = "", window: Window = ALWAYS, every_ns: int = HOUR_NS
+    store: Store,
+    *,
+    zone: str = "",
+    sink: str = "",
+    window: Window = ALWAYS,
+    every_ns: int = HOUR_NS,
+    refused: bool = False,
 ) -> Crossings:
     """Return what went from which zone into which sink, by time of the decision, in spans of `every_ns`.
 
-    An empty `zone` or `sink` means all.
+    An empty `zone` or `sink` means all; `refused`: only what was stopped. An event counts at each sink.
     """
     rows = told(
         Crossed,
@@ -53,6 +59,7 @@ def crossings(
                 "since_ns": window.since_ns,
                 "until_ns": window.until_ns,
                 "every_ns": every_ns,
+                "refused": refused,
             },
         ),
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from msgspec import UNSET, Struct, UnsetType
 
 from streams import limits
@@ -11,6 +13,8 @@ from streams.policy.recheck import StoredPolicies
 from streams.queries.answers import Answer, Bounded
 from streams.queries.spread import ALWAYS, Window
 from streams.queries.store import Store
+
+_NAMES_SHOWN = 20
 
 
 class FoundRun(Struct, frozen=True):
@@ -96,9 +100,15 @@ def _what_there_is(store: Store) -> str:
     """Sentence about which zones, kinds and wearers have events that the role may see."""
     rows = store.shown("find_names").rows
     names = [sorted({row[at] for row in rows} - {""}) for at in range(3)]
-    zones, kinds, wearers = (", ".join(some[:20]) or "none" for some in names)
+    zones, kinds, wearers = map(_listed, names)
     shown = "" if store.role_filter is None else f" that the role {store.role_filter.role} is shown"
     return (
         f"no event{shown} is like that. There are events of the zones {zones}; of the kinds {kinds}; of the "
         f"wearers {wearers}; subjects are wearer, bystander and minor"
     )
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Names with commas between them; of many the first ones, and how many there are beside them."""
+    more = [f"{len(names) - _NAMES_SHOWN} more"] if len(names) > _NAMES_SHOWN else []
+    return ", ".join([*names[:_NAMES_SHOWN], *more]) or "none"

@@ -8,8 +8,8 @@ from collections.abc import Set
 from msgspec import UNSET
 
 from streams import limits
-from streams.events.identity import EventId
-from streams.queries.about import Named, direct_parents, ids_of, known, start_of
+from streams.events.identity import EventId, derived_stream
+from streams.queries.about import Named, direct_parents, ids_of, known, rejections_of, start_of
 from streams.queries.answers import Bounded, LaterGeneration, Loop
 from streams.queries.models import Version, answers_given, rows_of, told_versions
 from streams.queries.relation import Interval
@@ -55,6 +55,8 @@ def loop(store: Store, identity: str) -> Loop:
                 kind = kinds.get(step.stream[:2])
                 if kind in {"answer", "feedback"}:
                     carried[kind] += ids_of(step.stream, step.numbers)
+    unmade = EventId(event.source, derived_stream("example", event.stream), event.number)
+    refused = rejections_of(store, unmade) if kinds.get(start) == "feedback" else []
     generations = _generations(store, learned)
     made: Counter[str] = Counter()
     for stream, numbers in reached.items():
@@ -71,6 +73,7 @@ def loop(store: Store, identity: str) -> Loop:
         answers=answers,
         feedback=feedback,
         examples=examples,
+        refused=Bounded.of(refused),
         generations=generations,
     )
 

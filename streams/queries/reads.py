@@ -1,4 +1,4 @@
-"""The question `reads`: who read what of restricted zones."""
+"""The question `reads`: who read what of restricted zones, and who exported data."""
 
 from __future__ import annotations
 
@@ -17,13 +17,17 @@ from streams.queries.store import Store
 
 
 class Read(Struct, frozen=True):
-    """One read in the audit log: time, role, user, question, and the zones that were shown."""
+    """One line of the audit log: time, role, user, question, and the restricted zones that it could read.
+
+    `exported`: the answer was written to a file outside the store; such a line may have no zones.
+    """
 
     t: str
     role: str
     user: str
     question: str
     zones: tuple[str, ...]
+    exported: bool = False
 
 
 class ReadZone(Struct, frozen=True):
@@ -38,10 +42,16 @@ class ReadZone(Struct, frozen=True):
 
 
 class Reads(Answer, frozen=True, kw_only=True):
-    """Who read what of restricted zones; `latest` is newest first, `unreadable` counts malformed lines."""
+    """Who read what of restricted zones, and who exported data.
+
+    `reads` counts lines of the audit log, `exports` those that exported; `latest` is newest first,
+    `unreadable` counts malformed lines. A statement is recorded with every restricted zone
+    that it could have read.
+    """
 
     epoch: int
     reads: int
+    exports: int
     unreadable: int
     by_zone: Bounded[ReadZone]
     latest: Bounded[Read]
@@ -51,7 +61,7 @@ _READ = msgspec.json.Decoder(Read)
 
 
 def reads(store: Store, *, zone: str = "", user: str = "", since_ns: int = 0) -> Reads:
-    """Return who read what of restricted zones, from the audit log beside the store.
+    """Return who read what of restricted zones, and who exported data, from the store's audit log.
 
     Parameters
     ----------
@@ -98,6 +108,7 @@ def reads(store: Store, *, zone: str = "", user: str = "", since_ns: int = 0) ->
     return Reads(
         epoch=store.epoch,
         reads=len(kept),
+        exports=sum(read.exported for read in kept),
         unreadable=unreadable,
         by_zone=Bounded.of(rows),
         latest=Bounded.of(kept),

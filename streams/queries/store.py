@@ -381,10 +381,15 @@ class Store:
     def record(self, question: str) -> None:
         """Record in the audit log that `question` shows the role the restricted zones noted so far.
 
+        A question of a role that exports is recorded whatever it shows.
+
         UnavailableError if that fails.
         """
         if self.role_filter is not None:
-            audit.record(self.directory, str(self.role_filter.role), question, self.role_filter.restricted)
+            role = self.role_filter.role
+            audit.record(
+                self.directory, str(role), question, self.role_filter.restricted, exported=role.exporting
+            )
 
 
 @cache

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from streams.errors import InputError
 from streams.policy.recheck import StoredDecision, StoredPolicies, if_withdrawn
@@ -29,9 +29,11 @@ class Withdrawal(Answer, frozen=True, kw_only=True):
     `stored` counts the wearer's events, and what was made from them, by kind: a withdrawal applies to their
     further use. `examples` would be left out of the next training run; `models` have learned from them, and
     `answers` were given by these models. `undecided` counts events whose decision cannot be repeated.
+    `purpose` is the only purpose for which consent would be withdrawn; UNSET: all.
     """
 
     wearer: str
+    purpose: str | UnsetType = UNSET
     epoch: int
     stored: Mapping[str, int]
     examples: int
@@ -41,17 +43,29 @@ class Withdrawal(Answer, frozen=True, kw_only=True):
     models: Bounded[LearnedModel]
 
 
-def withdrawal(store: Store, wearer: str) -> Withdrawal:
+def withdrawal(store: Store, wearer: str, purpose: str = "") -> Withdrawal:
     """Return what a withdrawal of a wearer's consent would stop, as far as the role may see it.
 
-    InputError if `wearer` is no pseudonym, or if the role may see nothing of that wearer.
+    With `purpose` consent would be withdrawn for that purpose alone, such as `ai:ModelTraining`.
+
+    InputError if `wearer` is no pseudonym, if the role may see nothing of that wearer, or if nothing passed
+    for `purpose` with her consent.
     """
     reached = reach(store, wearer)
     policies = StoredPolicies(store.policies)
     stopped: Counter[tuple[str, str]] = Counter()
     passed: Counter[tuple[str, str]] = Counter()
     undecided = 0
-    for row in store.shown("withdrawal_decisions", {"wearer": wearer}).dicts():
+    rows = list(store.shown("withdrawal_decisions", {"wearer": wearer}).dicts())
+    purposes = sorted({row["purpose"] for row in rows})
+    if purpose and purpose not in purposes:
+        raise InputError(
+            f"withdraw {wearer}: found the purpose {purpose!r}, for which nothing passed with her consent, "
+            f"expected one of {', '.join(purposes) or 'none'}"
+        )
+    for row in rows:
+        if purpose and row["purpose"] != purpose:
+            continue
         events = row.pop("events")
         decision = StoredDecision(**row)
         sink = (decision.sink, decision.purpose)
@@ -64,6 +78,7 @@ def withdrawal(store: Store, wearer: str) -> Withdrawal:
     sinks = [WouldStop(*sink, stopped[sink], passed[sink]) for sink in sorted({*stopped, *passed})]
     return Withdrawal(
         wearer=wearer,
+        purpose=purpose or UNSET,
         epoch=store.epoch,
         stored=dict(sorted((Counter(reached.captured) + Counter(reached.derived)).items())),
         examples=reached.examples,

@@ -1,4 +1,4 @@
-"""The only place that reads the process environment, and the file of settings beside it."""
+"""The only place that reads the process environment and the settings file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from streams.errors import InputError
 from streams.settings.file import KAFKA_TABLE, SettingsFile, unknown
 
 _VARIABLES = "SIGHTLINE_"
-#: What holds where neither an option nor a variable says something. Its `fault` is raised by the command.
+#: The settings file: it applies where no option and no variable is given. Commands raise its `fault`.
 FILE = SettingsFile.read(
     Path(os.environ.get("SIGHTLINE_SETTINGS", "sightline.toml")).absolute(),
     required="SIGHTLINE_SETTINGS" in os.environ,
@@ -20,13 +20,13 @@ FILE = SettingsFile.read(
 
 
 def _given(name: str) -> Any:
-    """What a variable says, or else the top of the file; None where neither does."""
+    """Value of a variable, or else from the top of the file; None if neither has one."""
     variable = os.environ.get(f"{_VARIABLES}{name.upper()}")
     return FILE.value(name) if variable is None else variable
 
 
 def said_by(name: str) -> str:
-    """Who says what stands at the top of the file, or in its variable; empty where nobody does."""
+    """Name of the variable or path of the file that sets a top-level setting; empty if none does."""
     if f"{_VARIABLES}{name.upper()}" in os.environ:
         return f"{_VARIABLES}{name.upper()}"
     return "" if FILE.value(name) is None else str(FILE.path)
@@ -44,57 +44,57 @@ def _path(name: str, default: str) -> Path:
 
 
 def _words(name: str) -> list[str]:
-    """What is a list in the file, and stands in a variable with spaces between."""
+    """A list in the file, or the space-separated words of a variable."""
     given = _given(name)
     return [str(word) for word in given] if isinstance(given, list) else str(given or "").split()
 
 
-#: What may stand at the top of the file, and be said by a variable.
+#: Settings that can be at the top of the file or in a variable.
 SHARED = ("broker", "store", "policy", "pair", "extend", "group_prefix", "role", "roles", "time_zone")
-#: Where a command looks when `--broker`, `--store` or `--policy` is not given.
+#: Defaults of `--broker`, `--store` and `--policy`.
 BROKER = _text("broker", "127.0.0.1:9092")
 STORE = _path("store", "lineage-store")
 POLICY = _text("policy", "household")
-#: Pairs that a worker binds when `--pair` is not given: DEVICE=WEARER, in a variable separated by spaces.
+#: Default of `--pair`: pairings DEVICE=WEARER that a worker writes; space-separated in a variable.
 PAIRS = _words("pair")
-#: Packages to extend by when `--extend` is not given; in a variable separated by spaces.
+#: Default of `--extend`: names of packages; space-separated in a variable.
 EXTEND = _words("extend")
-#: What the names of consumer groups begin with when `--group-prefix` is not given; empty: the topic prefix.
+#: Default of `--group-prefix`, the prefix of consumer groups; if empty, the prefix of topics is used.
 GROUP_PREFIX = _text("group_prefix", "")
-#: Who asks the store when `--role` is not given: the role that is shown least.
+#: Default of `--role`: the role that may see the least.
 ROLE = _text("role", "analyst")
-#: A file of roles besides the one beside the store (`queries/grants.py`); it can only restrict further.
+#: An additional file of roles (`queries/grants.py`) that can only restrict those of the store further.
 ROLES = _path("roles", "") if _given("roles") else None
 
-#: In which time zone people are shown times when `--time-zone` is not given.
+#: Default of `--time-zone`: the time zone in which people see times.
 TIME_ZONE = _text("time_zone", "UTC")
 
-#: Whether a log shows the traceback of an error, which may quote what it choked on.
+#: Whether logs show the tracebacks of errors, which may quote the value that caused an error.
 DEBUG = os.environ.get("SIGHTLINE_DEBUG", "") not in ("", "0")
-#: Where a service manager waits for READY=1; empty when there is none.
+#: Socket of a service manager that waits for READY=1; empty if there is none.
 NOTIFY_SOCKET = os.environ.get("NOTIFY_SOCKET", "")
 
-#: Jars of the embedded broker are resolved into and kept in this directory.
+#: Directory where the embedded broker's jars are kept.
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sightline"
 
 
 def child_environment(**extra: str) -> dict[str, str]:
-    """Environment for a child process: ours, with `extra` on top."""
+    """Environment for a child process: that of this process, with `extra` added."""
     return {**os.environ, **extra}
 
 
-#: Variables that say how Kafka is reached: this and the name of a setting in capitals.
+#: Prefix of the variables for Kafka; the name of a setting in capitals follows.
 KAFKA_VARIABLES = f"{_VARIABLES}KAFKA_"
 _PASSWORD = f"{KAFKA_VARIABLES}PASSWORD"
-#: docker-compose.yml reads the second one.
+#: The second one is read by docker-compose.yml.
 _NO_SETTINGS = (_PASSWORD, f"{KAFKA_VARIABLES}PORT")
 
 
 def kafka(brokers: str, **differing: Any) -> KafkaSettings:
-    """The Kafka at `brokers`, reached as SIGHTLINE_KAFKA_* and the file's table `[kafka]` say.
+    """The Kafka at `brokers`, with the settings of SIGHTLINE_KAFKA_* and of the file's table `[kafka]`.
 
-    `differing` are settings that an option says, in place of those. InputError where there is no such
-    setting, or it holds what it cannot be.
+    `differing` are settings from options, which override these. InputError for an unknown setting or a value
+    that it cannot have.
     """
     return KafkaSettings(
         brokers, **{**{name: value for name, (value, _) in kafka_given().items()}, **differing}
@@ -102,7 +102,7 @@ def kafka(brokers: str, **differing: Any) -> KafkaSettings:
 
 
 def kafka_given() -> dict[str, tuple[Any, str]]:
-    """Settings of Kafka that are given, each with where it stands; InputError as `kafka` raises it."""
+    """Given settings of Kafka, each with the file or variable that sets it; InputError as in `kafka`."""
     if FILE.fault:
         raise InputError(FILE.fault)
     known = [field.name for field in fields(KafkaSettings) if field.name != "brokers"]
@@ -124,7 +124,7 @@ def kafka_given() -> dict[str, tuple[Any, str]]:
 
 
 def kafka_password() -> str | None:
-    """What the variable for the password holds; None without it."""
+    """Value of the variable for the password; None if it is not set."""
     return os.environ.get(_PASSWORD)
 
 

@@ -1,9 +1,9 @@
-"""`sightline.toml`: one file for what every command may be told.
+"""`sightline.toml`: one file for the settings of all commands.
 
-At its top stand the names of the variables SIGHTLINE_* in small letters (`store = "lineage-store"`). The
-table `[kafka]` says how Kafka is reached. `[sightline.worker]`, `[device-sim.run]` and their
-like hold the options of a command as they are written after `--`. Paths at the top and in `[kafka]` are meant
-from the directory of the file.
+Its top level holds the names of the variables SIGHTLINE_* in small letters (`store = "lineage-store"`). The
+table `[kafka]` holds the settings of the connection. `[sightline.worker]`, `[device-sim.run]` and their like
+hold the options of a command, named as after `--`. Paths at the top level and in `[kafka]` are relative to
+the directory of the file.
 
 Precedence: an option, then a variable, then the file, then the default.
 """
@@ -26,7 +26,7 @@ PROGRAMS = ("sightline", "device-sim")
 
 @dataclass(frozen=True, slots=True)
 class SettingsFile:
-    """What a file says; where it cannot be read, `fault` says why, and nothing else is in it."""
+    """Content of a settings file; if it cannot be read, `fault` says why and there are no values."""
 
     path: Path
     values: Mapping[str, Any] = field(default_factory=dict)
@@ -34,7 +34,7 @@ class SettingsFile:
 
     @classmethod
     def read(cls, path: Path, *, required: bool) -> SettingsFile:
-        """Read it; one that is absent, and not `required`, says nothing."""
+        """Read the file; an absent one is empty, or a fault if it is `required`."""
         try:
             text = path.read_bytes().decode()
         except FileNotFoundError:
@@ -44,30 +44,30 @@ class SettingsFile:
         try:
             return cls(path, tomllib.loads(text))
         except tomllib.TOMLDecodeError as error:
-            # Its message names the place and no word of the text.
+            # The error's message has a line and a column and quotes none of the text.
             return cls(path, fault=f"{path}: is no TOML: {error}")
 
     def value(self, name: str) -> Any:
-        """What stands at the top of the file under a name; None where nothing does."""
+        """Value of a name at the top of the file; None if there is none."""
         return self.values.get(name)
 
     def table(self, name: str) -> Mapping[str, Any]:
-        """A table; empty where there is none. InputError where something else has its name."""
+        """A table, empty if it is absent; InputError if the name has a value that is no table."""
         table = self.values.get(name, {})
         if not isinstance(table, Mapping):
             raise InputError(f"{self.path}: {name}: found a value, expected a table [{name}]")
         return table
 
     def beside(self, text: str) -> Path:
-        """A path that is meant from the directory of the file."""
+        """A path relative to the directory of the file."""
         return self.path.parent / text
 
 
 def options_of(file: SettingsFile, context: click.Context, program: str, shared: Iterable[str]) -> None:
-    """Let the commands of a program take their options from its table of the file.
+    """Make a program's table of the file the defaults of its commands' options.
 
-    `shared` are the names that may stand at the top of the file. InputError for a name that no setting or
-    option has.
+    `shared` are the names that may be at the top of the file. InputError for a name that is no setting and no
+    option.
     """
     if file.fault:
         raise InputError(file.fault)
@@ -83,8 +83,8 @@ def options_of(file: SettingsFile, context: click.Context, program: str, shared:
 
 
 def unknown(name: str, known: Iterable[str], nearest: str = "") -> str:
-    """Say that there is no such setting, and which is the nearest."""
-    # A fault's alone: 4 ms that no other command waits for.
+    """Return the sentence that there is no such setting, with the most similar name."""
+    # Imported here because it takes 4 ms, and only for this error.
     from difflib import get_close_matches  # noqa: PLC0415
 
     nearest = nearest or get_close_matches(name, known, 1, cutoff=0.0)[0]
@@ -94,7 +94,7 @@ def unknown(name: str, known: Iterable[str], nearest: str = "") -> str:
 def _defaults(
     file: str, group: click.Group, context: click.Context, tables: Mapping[str, Any], path: str
 ) -> dict[str, Any]:
-    """Options by command, as click takes them: by the name of the parameter, not always the option's."""
+    """Defaults by command and click's name of the parameter, which may differ from the option's name."""
     defaults: dict[str, Any] = {}
     for name, values in tables.items():
         command, place = group.get_command(context, name), f"{path}.{name}"

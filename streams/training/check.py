@@ -1,7 +1,7 @@
-"""Whether training can have made a model version that stands on `glasses.models`.
+"""Check whether training can have made a model version on `glasses.models`.
 
-A record does not say who wrote it, and is not believed. What a version claims of itself is compared with the
-policy that it names, so that a forged one can at least claim no more than that policy allows.
+A record does not show who wrote it, so it is not trusted. The claims of a version are compared with the
+policy that it names, so a forged version can claim no more than that policy permits.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from streams.training.run import seed_label
 
 
 def can_serve(version: ModelVersion, policies: Mapping[str, Policy]) -> bool:
-    """Whether the policy of a version is among `policies` (by version).
+    """Whether a version can serve; False if its policy is not in `policies` (by version).
 
-    MalformedError when it is and training cannot have made the version under it: an intent that it does not
-    list, another zone, a label that it has no words for or that permits more than any model's, a time of
-    serving that is not that label's.
+    MalformedError if training cannot have made the version under its policy: it has an intent that the policy
+    does not list, an impossible zone, a label that the policy cannot express or that permits more than that
+    of any model, or a serving time that does not follow from the label.
     """
     policy = policies.get(version.policy_version)
     if policy is None:
@@ -58,7 +58,7 @@ def _in_words_of(policy: Policy, label: bytes) -> bool:
 
 
 def _loosest(version: ModelVersion, policy: Policy) -> bytes:
-    """The label of a model of the seed alone, kept as long as the declassifier allows for so many wearers."""
+    """Label of a model of the seed alone, with the retention that the declassifier sets for these wearers."""
     label = policy.inherited_label("model", (seed_label(policy),))
     if not version.declassifier or not version.manifest.admitted:
         return label

@@ -1,7 +1,7 @@
 """The training gate: learn from an example only if its label permits training and all the model serves.
 
-It decides by label, never by trust in earlier stages, and always enforces. What it refuses is listed with the
-rule, in a decision and in the manifest.
+The gate decides by label, does not trust earlier stages, and always enforces. Refused examples are recorded
+with the rule, in a decision and in the manifest.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from streams.topology import RESERVED_SOURCES, TRAINING_RUN
 
 #: Stream of examples, without the incarnation of its device.
 STREAM = "example"
-#: What refuses an example whose intent the policy does not list.
+#: Rule that refuses an example whose intent the policy does not list.
 UNLISTED_RULE = "intent"
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An example as it stands at the gate, what the gate decided, and whether the policy lists its intent."""
+    """An example at the gate, the gate's decision, and whether the policy lists the example's intent."""
 
     tagged: Tagged
     decision: Decision
@@ -52,19 +52,19 @@ class Candidate:
 
     @property
     def rule(self) -> str:
-        """What admitted or refused it."""
+        """Rule that admitted or refused it."""
         return self.decision.rule if self.listed else UNLISTED_RULE
 
 
-#: (label, policy version that gave it, policy in force) -> label in the words of that policy, empty where it
-#: has none.
+#: (label, policy version that gave it, policy in force) -> label in the words of the policy in force, empty
+#: if that cannot express it.
 Adopt = Callable[[bytes, str, Policy], bytes]
 
 
 def read(record: Received, codec: Codec) -> tuple[Batch, str, str]:
     """(batch, zone, label header) of a record of `glasses.examples`.
 
-    MalformedError when no feedback stage wrote it.
+    MalformedError if no feedback stage can have written it.
     """
     batch = codec.decode(record.value, record.offset, stamp_ns(record), captured=False)
     if batch.context is None:
@@ -84,7 +84,7 @@ def read(record: Received, codec: Codec) -> tuple[Batch, str, str]:
     since = headers.get(SINCE, b"1")
     if not since.isdigit() or not 0 < int(since) <= NUMBER_MAX:
         raise MalformedError(f"headers: {SINCE} holds no time, expected what the pipeline writes")
-    # An example that does not say so is one of an older version: as if it had held something ever since.
+    # Examples of older versions lack this header; their data counts as captured at the earliest time.
     batch = replace(batch, since_ns=int(since))
     try:
         return batch, headers.get(ZONE, b"").decode(), headers.get(LABEL, b"").decode()
@@ -95,11 +95,11 @@ def read(record: Received, codec: Codec) -> tuple[Batch, str, str]:
 
 
 def judge(record: Received, codec: Codec, crossing: Crossing, adopt: Adopt, now_ns: int) -> Candidate:
-    """Judge one example at `now_ns`, the broker's time; the step is left as it is.
+    """Judge one example at `now_ns`, the broker's time; the step is not changed.
 
-    MalformedError when the record is no example.
+    MalformedError if the record is no example.
 
-    The consent is that under which the example was captured, as it stands at `now_ns`.
+    The consent is that under which the example was captured, in its state at `now_ns`.
     """
     batch, zone, header = read(record, codec)
     policy = crossing.policy
@@ -109,7 +109,7 @@ def judge(record: Received, codec: Codec, crossing: Crossing, adopt: Adopt, now_
 
 
 def labelled_under(record: Received) -> str:
-    """Policy version that the label of a record names; empty when it names none."""
+    """Policy version that the label of a record names; empty if it names none."""
     return (
         next((value or b"" for name, value in record.headers if name == LABEL), b"")
         .decode(errors="replace")
@@ -118,9 +118,9 @@ def labelled_under(record: Received) -> str:
 
 
 def _label(header: str, policy: Policy, adopt: Adopt) -> bytes:
-    """Label of a header in the words of the policy in force.
+    """Label of a header in the words of the policy in force; MalformedError if it is no label.
 
-    Empty, which passes nowhere, when it is missing or cannot be said in them.
+    It is empty, and passes nowhere, if the header has none or the policy cannot express it.
     """
     version, _, packed = header.partition(":")
     if not packed:

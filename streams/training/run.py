@@ -2,8 +2,8 @@
 
 It is deterministic and has no clock.
 
-Every run starts from nothing: it reads all candidates again and judges each again at the time of the example
-that triggered it, so whatever has expired by then is left out of the next version.
+Every run starts from scratch: all candidates are read and judged again, at the time of the example that
+triggered the run, so the next version does not learn from examples that have expired by then.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from streams.policy.rules import MODEL_TRAINING
 from streams.training.gate import Candidate
 from streams.training.seed import SOURCE, STREAM, Examples
 
-_RUN_BYTES = 160  #: of a run in the manifest, among the parents and of its wearer, besides the names
+_RUN_BYTES = 160  #: bytes of a run in the manifest, among the parents and for its wearer, without names
 Pair = tuple[str, str]
 
 
@@ -37,18 +37,18 @@ class Fitted:
 def fit_and_measure(pairs: Sequence[Pair], evaluation: Sequence[Pair]) -> Fitted:
     """Fit on `pairs`, measure on `evaluation`.
 
-    It is called in a child process, since a fit would stop the event loop.
+    It is called in a child process, because a fit would stop the event loop.
     """
     model = fit(pairs)
     return Fitted(model.dump(), round(model.accuracy(evaluation), 4))
 
 
 def within(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Those of the candidates that a model's record has room to name, in the same order.
+    """The candidates for which a model's record has room, in the same order.
 
-    Admitted ones come first, and among them the newest of each device: a device with many examples does not
-    displace one with few. Of an identity that occurs twice the first counts, since a second one can only be
-    an attempt to change it.
+    Admitted ones are preferred, and among them the newest of each device, so that a device with many examples
+    does not displace one with few. If an identity occurs twice, only the first counts, because a second can
+    only be an attempt to change it.
     """
     places: dict[str, int] = {}
     for place, candidate in enumerate(candidates):
@@ -90,7 +90,7 @@ def pairs_of(seed: Examples, candidates: Sequence[Candidate]) -> list[Pair]:
 
 
 def manifest_of(seed: Examples, candidates: Sequence[Candidate], left_out: int = 0) -> Manifest:
-    """What a run learned from and what it was refused, as runs; and how many more it did not look at."""
+    """Admitted and refused candidates as runs, and the number `left_out` that the run did not consider."""
     admitted: dict[tuple[str, str], list[int]] = {}
     refused: dict[tuple[str, str, str], list[int]] = {}
     for candidate in candidates:
@@ -143,10 +143,10 @@ def make_version(
     policy: Policy,
     now_ns: int,
 ) -> ModelVersion:
-    """Assemble a version: its label is the join of all that it was made of.
+    """Assemble a version; its label is the join of the labels of all its parents.
 
-    The declassifier loosens its retention. The label is empty, and passes nowhere, where the label of
-    something that it was made of cannot be said in this policy's words.
+    The declassifier loosens its retention. The label is empty, and passes nowhere, if this policy cannot
+    express the label of a parent.
     """
     licensed = Parent(SOURCE, STREAM, 0, 1, manifest.seed_examples)
     parents = [Cited(licensed, policy.seed_zone, seed_label(policy), None, None)]

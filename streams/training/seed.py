@@ -1,6 +1,6 @@
-"""The licensed utterances that version 1 is made of, and the ones that every version is measured on.
+"""The licensed utterances from which version 1 is made, and those on which every version is measured.
 
-The files are disjoint.
+The two files are disjoint.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def seed() -> Examples:
 
 
 def evaluation() -> Examples:
-    """Examples that nobody learns from."""
+    """Examples for measuring accuracy, from which no version learns."""
     return _read(_HERE / "evaluation.csv")
 
 

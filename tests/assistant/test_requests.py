@@ -1,4 +1,4 @@
-"""Stage 3 on erasure requests: each is answered once, in its zone and with its label, and asks no model."""
+"""Stage 3 on erasure requests: each is answered once, in its zone and with its label, without a model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ T_NS = build.T0_NS + 5_000_000_000
 def request(
     first: int = 3, count: int = 1, *, stream: str = "erasure-request", reason: str = "a-secret-reason"
 ) -> Batch:
-    """Erasure requests from before any consent: a right does not wait for it."""
+    """Erasure requests without any consent, because a right does not depend on consent."""
     return replace(
         build.batch(
             "erasure_request",

@@ -1,4 +1,4 @@
-"""Many changes of consent are refused by name, judged one by one inside a batch, and looked up in no time."""
+"""Many changes of consent: too many are refused by name, each in a batch is checked, look-ups are fast."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_of_changes_in_one_batch_each_is_judged_by_those_before_it() -> None:
 
 
 def test_what_a_fetch_costs_does_not_grow_with_what_was_said() -> None:
-    """Counted in words that are looked at: those kept, however many were said."""
+    """The cost is the number of words that are kept, which is bounded, however many were said."""
     consents = Consents()
     consents.learn(0, "w1", Pairing("g1", True, 0))
     for number in range(1, 2001):
@@ -66,6 +66,6 @@ def test_what_a_fetch_costs_does_not_grow_with_what_was_said() -> None:
     state = PartitionState(consents_taken=consents.offset)
     records, _ = build.process(of, [build.fetch([build.batch(first=0, consent=2000)])], state)
     assert states(records) == [f"given for {SERVICE}"]
-    # A record that is no longer kept binds what was captured under it, and less than it is never left.
+    # A record that is no longer kept still limits the data captured under it.
     records, _ = build.process(of, [build.fetch([build.batch(first=0, consent=3)])], state)
     assert states(records) == [f"given for {SERVICE}"]

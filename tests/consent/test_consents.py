@@ -1,6 +1,6 @@
-"""What a wearer says takes effect at its place in the partition, on that wearer alone.
+"""A wearer's word takes effect at its position in the partition, for that wearer only.
 
-It reaches back when it takes something away.
+If it takes something away, it also applies to data that was captured before.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def change(
 
 
 def core(*bound: tuple[str, str]) -> LiveGlasses:
-    """A core where nobody has said anything, and only these pairs are bound."""
+    """A core without consents in which only these pairs (device, wearer) are bound."""
     made = build.core()
     made.followed.consents = Consents()
     for device, wearer in bound or (("g1", "w1"), ("g2", "w1"), ("g2", "w2"), ("g1", "w2")):
@@ -67,7 +67,7 @@ def core(*bound: tuple[str, str]) -> LiveGlasses:
 def run(
     batches: Sequence[Batch], of: LiveGlasses | None = None, cut: int = 100, at_ns: Sequence[int] = ()
 ) -> list[Outgoing]:
-    """Records that come of batches in fetches of `cut`, taken at `at_ns` (none: when captured)."""
+    """Records written for batches in fetches of `cut`, appended at `at_ns` (empty: when captured)."""
     records = [
         build.record(one, offset, timestamp=(at_ns[offset] if at_ns else one.t0_ns) // 1_000_000)
         for offset, one in enumerate(batches)
@@ -77,7 +77,7 @@ def run(
 
 
 def zones_of(records: Sequence[Outgoing]) -> dict[str, str]:
-    """Zone by id of what was let through."""
+    """Zone of each batch that passed, by id."""
     return {
         dict(one.headers)["ce_id"].decode(): dict(one.headers)["sightline-zone"].decode()
         for one in records
@@ -86,7 +86,7 @@ def zones_of(records: Sequence[Outgoing]) -> dict[str, str]:
 
 
 def rules_of(records: Sequence[Outgoing]) -> dict[str, str]:
-    """Rule by id of what was refused."""
+    """Rule of each batch that was refused, by id."""
     return {
         dict(one.headers).get("ce_id", b"?").decode(): dict(one.headers)["sightline-rule"].decode()
         for one in records
@@ -103,7 +103,7 @@ def decisions(records: Sequence[Outgoing], stream: str) -> list[tuple[str, str, 
 
 
 def states(records: Sequence[Outgoing], stream: str = "imu-right", source: str = "g1") -> list[str]:
-    """How the consent of a stream's batches of 20 stood at the zones, in order of their numbers."""
+    """State of the consent of a stream's batches of 20 at the zones stage, in order of their numbers."""
     found = {
         number: row["consent_state"]
         for row in build.lineage(records)["decisions"]
@@ -190,7 +190,7 @@ def test_what_another_device_takes_away_is_given_back_for_what_is_captured_after
         build.batch(first=0, consent=1, t0_ns=t[2]),
         change(2, "Given", BOTH, source="g2", event=1, t0_ns=t[3]),
         build.batch(first=20, consent=1, t0_ns=t[4]),
-        # Captured before the wider word, and only now here.
+        # Captured before the wider word, but arrives after it.
         build.batch("gaze", first=0, consent=1, t0_ns=t[2] + S_NS),
     ]
     records = run(said)

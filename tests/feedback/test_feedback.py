@@ -1,4 +1,4 @@
-"""Stages 3 and 4: answers cite their situation and model, feedback finds its answer, nothing is silent."""
+"""Stages 3 and 4: answers cite situation and model, feedback is matched to its answer, nothing is silent."""
 
 from __future__ import annotations
 

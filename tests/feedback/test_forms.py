@@ -1,4 +1,4 @@
-"""What spoken feedback and ratings mean: as the utterances' annotations say, and never silently nothing."""
+"""Spoken feedback and ratings mean what their annotations say; if they mean nothing, that is recorded."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Stage 4 over whole fetches, whichever way they were cut.
+"""Stage 4 over whole fetches, however they are cut.
 
-Every form is held against what the recordings' annotations say.
+Every form is compared with the annotations of the recordings.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def rule(record: Outgoing) -> str:
 
 
 def test_what_version_1_makes_of_all_spoken_feedback_is_what_the_annotations_mean() -> None:
-    """An example is right if praise made it, a reject if its rule is that of the annotated intent."""
+    """An example is correct if it is annotated as praise; a reject, if it has the annotated intent's rule."""
     batches = [build.query(0, "wake me at seven", T_NS)]
     batches += [
         reaction(i, "g1/answer/0", T_NS + (i + 1) * SECOND_NS, "spoken", text=text)
@@ -206,9 +206,9 @@ def lives(draw: st.DrawFn) -> list[Batch]:
 
 
 def facts(records: Sequence[Outgoing]) -> list[tuple[Any, ...]]:
-    """Answers, examples and refusals in the order of each topic.
+    """Answers, examples and rejects in the order of each topic.
 
-    Where a record was read is the same in every cut.
+    The positions in their headers must not depend on how fetches are cut.
     """
     return [
         (topic, record.key, record.value, tuple(record.headers))

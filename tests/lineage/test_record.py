@@ -1,4 +1,4 @@
-"""Lineage rows say neither more nor less than the records that the same fetch wrote."""
+"""Lineage rows state exactly what the records of the same fetch contain."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from tests import build
 
 @pytest.fixture(scope="module")
 def records() -> list[Outgoing]:
-    """What one large fetch of two devices writes.
+    """Records that one large fetch of two devices writes.
 
-    It has holes, a change of zone, queries, feedback, refused and repeated batches.
+    The fetch has holes, a change of zone, queries, feedback, refused and repeated batches.
     """
     batches = []
     for source in ("g1", "g2"):
@@ -90,7 +90,7 @@ def test_every_edge_is_that_of_a_parents_header_and_the_other_way_round(records:
     )
 
 
-#: Stages that work on events of a kind, and what else is written of it.
+#: Sinks that events of a kind cross besides their topic and the store: stages, and `glasses.consents`.
 TAKEN_BY = {
     **dict.fromkeys(("imu", "gaze", "audio_level", "location", "device_state"), ("processing",)),
     "voice_query": ("processing", "assistant"),

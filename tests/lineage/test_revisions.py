@@ -1,4 +1,4 @@
-"""A corrected event has the same number and the next revision; neither is taken for the other."""
+"""A corrected event has the same number and the next revision; the two are never confused."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests import build
 from tests.snapshots.build import HOUSEHOLD, POLICY, T0_NS, Row, batch, derived, edge, stream
 from tests.snapshots.build import record as record_of
 
-#: An example makes a store, which takes a second: hundreds of smaller ones would take minutes.
+#: Each example makes a store, which takes a second; shrinking makes hundreds, which would take minutes.
 WITHOUT_SHRINKING = (Phase.explicit, Phase.reuse, Phase.generate)
 LEVELS = ("imu-right", "activity", "situation")
 KINDS = dict(zip(LEVELS, ("imu", "activity", "situation"), strict=True))
@@ -36,7 +36,7 @@ NUMBERS = range(6)
 
 
 class Node(NamedTuple):
-    """An event of the graph that the store is held against."""
+    """An event of the graph with which the store is compared."""
 
     stream: str
     number: int
@@ -51,7 +51,7 @@ Graph = Mapping[Node, frozenset[Node]]
 
 @st.composite
 def graphs(draw: st.DrawFn) -> Graph:
-    """What each event was made of, of some events in several revisions and of revisions of their parents."""
+    """Parents of each event; some events have several revisions, and parents are revisions too."""
     graph: dict[Node, frozenset[Node]] = {Node(LEVELS[0], number): frozenset() for number in NUMBERS}
     for level in (1, 2):
         below = [node for node in graph if node.stream == LEVELS[level - 1]]
@@ -143,7 +143,7 @@ def test_ids_with_revisions_are_the_same_from_the_step_to_the_answers(graph: Gra
             after[parent].add(child)
     children = {parent: frozenset(some) for parent, some in after.items()}
     with tempfile.TemporaryDirectory() as name:
-        # What was sent comes again in the end, and stands already.
+        # At the end everything is sent again, and must have no effect.
         path = stored(
             Path(name) / "s",
             sent(graph, first, 0),
@@ -211,7 +211,7 @@ CORRECTED: Mapping[str, Sequence[Row]] = {
     "events": [derived("g1", "activity", 0, revision=1)],
     "edges": [edge(ACTIVITY, IMU, child_revision=1, **MADE)],
 }
-#: Each is refused, for its revision stands already or was never written.
+#: Each is refused, because its revision exists already or was never written.
 AGAIN: Mapping[str, Mapping[str, Sequence[Row]]] = {
     "the first": {"events": [derived("g1", "activity", 0, digest="f" * 32)]},
     "the corrected": {"events": [derived("g1", "activity", 0, revision=1, digest="f" * 32)]},

@@ -1,4 +1,4 @@
-"""Random days of two devices through the whole glasses core: what they sent, and what was written of it."""
+"""Random days of two devices through the whole glasses core: what they sent, and what the core wrote."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ SAID = (
     ("will it rain", "weather_query"),
     ("play some jazz", "play_music"),
 )
-#: By turns of a day: the kinds that situations, answers and examples need come often.
+#: Kinds to draw from; those that situations, answers and examples need are frequent.
 KINDS = ("imu", "imu", "location", "gaze", "voice_query", "voice_query", "feedback", "feedback", "other")
 FORMS = ("thumb", "choice", "spoken", "rating")
-#: The zone of the model on the days when it has one that can be told from others.
+#: Zone and obligation of the model on the days when it has ones that nothing else has.
 NARROW_ZONE, NARROW_OBLIGATION = "bystander-present", "local:NoExport"
 
 
 @cache
 def praise(model: IntentModel) -> str:
-    """Words that the model takes for praise without doubt."""
+    """Words that the model recognizes as praise with a confidence above 0.5."""
     said = ("thanks that was great", "well done", "good job", "perfect thank you", "great answer thank you")
     return next(
         text
@@ -44,7 +44,7 @@ def praise(model: IntentModel) -> str:
 
 
 class Day:
-    """Draws what two devices send; times go a second a batch, and the broker takes each a little later."""
+    """Draws what two devices send: a batch per second, which the broker appends up to a second later."""
 
     def __init__(self, seed: int, spoken: str) -> None:
         self.draw, self.spoken = random.Random(seed), spoken
@@ -59,7 +59,7 @@ class Day:
             self._say(source, 2)
 
     def add(self) -> None:
-        """One more batch."""
+        """Send one more batch."""
         draw = self.draw
         source = draw.choice(("g1", "g1", "g1", "g2"))
         if draw.random() < 0.25:
@@ -97,7 +97,7 @@ class Day:
         return name if self._incarnation[source] == 1 else f"{name}~{self._incarnation[source]}"
 
     def _send(self, made: Batch, source: str) -> None:
-        """Send a batch under the next numbers of its stream; now and then somebody else wears the glasses."""
+        """Send a batch with the next numbers of its stream; sometimes another person wears the glasses."""
         name = source, made.stream
         self.t_ns += SECOND_NS
         run = structs.replace(made.run, first=self._next.get(name, 0))
@@ -115,7 +115,7 @@ class Day:
         self.records.append(build.record(sent, len(self.records), timestamp=taken_ms))
 
     def _say(self, source: str, number: int) -> None:
-        """A change of consent; most give."""
+        """Send a change of consent; most of them give consent."""
         made = build.gives(number, 0, 0, self._named(source, "consent_change"))
         if number > 2 and self.draw.random() < 0.3:
             taken = {**made.columns, "status": ["dpv:ConsentWithdrawn"]}
@@ -162,9 +162,9 @@ class Day:
 
 
 def played(seed: int, batches: int, *, narrow: bool) -> tuple[Sequence[StoredRecord], list[Outgoing]]:
-    """(what was sent, what was written) on the day that `seed` draws, in fetches cut anywhere.
+    """(records sent, records written) on the day that `seed` draws, in fetches of random size.
 
-    `narrow`: the model that serves has a label and a zone that show in whatever is made with it.
+    `narrow`: the serving model has a label and a zone that are visible in everything that is made with it.
     """
     core = build.core()
     served = build.version(core)

@@ -1,4 +1,4 @@
-"""What lineage must say of what was derived, worked out a second time in plain sets of the policy's words."""
+"""What lineage must state about derived events, computed independently with sets of the policy's words."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Key = tuple[str, str, int]
 
 @dataclass(frozen=True)
 class Label:
-    """A label in words; `days` is retention, `nature` a place in NATURES."""
+    """A label in words; `days` is the retention, `nature` a position in NATURES."""
 
     categories: frozenset[str]
     subjects: frozenset[str]
@@ -32,7 +32,7 @@ class Label:
     nature: int
 
     def loosens(self, others: Iterable[Label]) -> bool:
-        """Whether it permits anything that one of others does not, or leaves out what one of them says."""
+        """Whether it permits anything that one of `others` does not, or lacks a restriction that one has."""
         return any(
             other.categories - self.categories
             or other.subjects - self.subjects
@@ -46,7 +46,7 @@ class Label:
 
 
 class Prose:
-    """What the text of `household` and of the vocabulary that it imports says of labels and zones."""
+    """Labels and zones according to the text of `household` and the vocabulary that it imports."""
 
     def __init__(self) -> None:
         texts = (POLICIES / "vocabulary" / "glasses.toml", POLICIES / "household.toml")
@@ -60,7 +60,7 @@ class Prose:
         self.zones: dict[str, Row] = {zone["name"]: zone for zone in files[1]["zones"]}
 
     def captured(self, kind: str, zone: str) -> Label:
-        """Label of what was captured: its zone's, with the categories and the nature of its kind."""
+        """Label of a captured event: that of its zone, with the categories and the nature of its kind."""
         of, own = self.zones[zone], self.kinds[kind]
         return Label(
             frozenset(of.get("categories", ())) | frozenset(own["categories"]),
@@ -73,7 +73,7 @@ class Prose:
         )
 
     def derived(self, kind: str, parents: Sequence[Label]) -> Label:
-        """Label of what was derived of parents with these labels."""
+        """Label of an event that was derived from parents with these labels."""
         own = self.kinds[kind]
         return Label(
             frozenset(own["categories"]).union(*(one.categories for one in parents)),
@@ -86,7 +86,7 @@ class Prose:
         )
 
     def read(self, text: str) -> Label:
-        """A packed label, as hexadecimal, in words."""
+        """Read a packed label in hexadecimal."""
         categories, purposes, obligations, subjects, regions, days, nature = struct.unpack(
             "<QHHBBBB", bytes.fromhex(text)
         )
@@ -110,7 +110,7 @@ class Prose:
 
 @dataclass(frozen=True)
 class Event:
-    """One event as the lineage has it. `oldest_ns` is when the oldest of what it holds was captured."""
+    """One event as in the lineage. `oldest_ns` is when its oldest data was captured."""
 
     kind: str
     zone: str
@@ -124,12 +124,12 @@ class Event:
 
     @property
     def incarnation(self) -> tuple[str, str]:
-        """Within which numbers of consent can be compared."""
+        """Incarnation of the device; only consent numbers of one incarnation can be compared."""
         return self.source, self.stream.partition("~")[2]
 
 
 def expanded(row: Row) -> Iterator[tuple[Key, Key]]:
-    """Every (child, parent) that an edge row means: law 3's formula."""
+    """All (child, parent) of an edge row, by the formula of law 3."""
     for i in range(row["child_count"]):
         child = row["child_source"], row["child_stream"], row["child_first"] + i * row["child_step"]
         for j in range(row["parent_width"]):
@@ -138,7 +138,7 @@ def expanded(row: Row) -> Iterator[tuple[Key, Key]]:
 
 
 class Judge:
-    """Holds whole lineage against the laws; `counts` says what it met, so that it cannot pass empty."""
+    """Checks whole lineage against the laws; `counts` has what was checked, so that no check is vacuous."""
 
     def __init__(
         self, prose: Prose, rows: Mapping[str, Sequence[Row]], before: Mapping[Key, Event] | None = None
@@ -161,7 +161,7 @@ class Judge:
             self._take(row)
 
     def _take(self, row: Row) -> None:
-        """Note the events of a row: parents stand before their children."""
+        """Add the events of a row; parents must come before their children."""
         label = self.prose.read(row["label"])
         for i in range(row["count"]):
             key = row["source"], row["stream"], row["first"] + i * row["step"]
@@ -189,7 +189,7 @@ class Judge:
                 assert label == self.prose.captured(row["kind"], row["zone"]), key
 
     def _inherits(self, key: Key, event: Event, parents: Sequence[Event]) -> None:
-        """The laws of one derived event, of every one of its edges."""
+        """Check the laws for one derived event and all its edges."""
         labels = [parent.label for parent in parents]
         whole = self.prose.derived(event.kind, labels)
         if key in self._declassified:
@@ -217,5 +217,5 @@ class Judge:
         self.counts["edges"] += len(parents)
 
     def kinds_of_parents(self, key: Key) -> list[str]:
-        """Kinds of the parents of an event, each as often as there are of it."""
+        """Kind of each parent of an event, sorted."""
         return sorted(self.events[parent].kind for parent in self.parents[key])

@@ -1,6 +1,6 @@
-"""A policy that is wrong is answered with a sentence: where, what, and what to do.
+"""A wrong policy gets an error sentence: where, what, and what to do.
 
-The exit code is 2, and what is in force stays.
+The exit code is 2, and the policy in force does not change.
 """
 
 from __future__ import annotations

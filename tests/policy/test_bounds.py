@@ -1,4 +1,4 @@
-"""What a policy's text may cost is bounded before anybody parses it, and what it may take to try it out."""
+"""The cost of a policy's text is bounded before it is parsed, and so is the work of checking it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from streams.policy.source import bundle, find, shipped_names
 from tests import build
 
 HOUSEHOLD = bundle(find("household"))
-#: What the test policies and the shipped ones stay within at least by this factor.
+#: The test policies and the shipped ones are below each bound by at least this factor.
 ROOM = 6
 
 
@@ -140,7 +140,7 @@ def test_what_toml_reads_is_no_deeper_than_was_counted(text: str) -> None:
             bounds.check_toml(text)
         except MalformedError:
             return
-    # The header of a table, a key in it, brackets in its value: each may be as deep, and [[...]] is a list.
+    # A table's header, a key in it and brackets in its value can each reach the depth, and [[...]] is a list.
     assert depth_of(fields) <= 3 * 2 + 1
 
 
@@ -156,7 +156,7 @@ def test_tables_are_counted(what: str) -> None:
 
 
 def test_what_is_tried_out_is_counted() -> None:
-    """A hundred streams by name in zones that differ: combinations multiply, none is wrong."""
+    """Zones with many different streams: none of them is wrong, but their combinations multiply."""
     zone = HOUSEHOLD[HOUSEHOLD.index("[[zones]]") :].split("\n\n")[0]
     more = [
         zone.replace('"rights"', f'"r{at}"')
@@ -185,7 +185,7 @@ def test_all_conditions_together_are_bounded() -> None:
 
 
 def counted(policy: Policy, monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
-    """What a policy has of each thing that is bounded."""
+    """How much of each bounded resource a policy uses, by name of the bound."""
     spent: list[int] = []
     monkeypatch.setattr("streams.policy.analysis._Tried.count", lambda _self, steps, *_: spent.append(steps))
     parse(policy.text, "mine")
@@ -230,7 +230,7 @@ def test_what_is_within_a_loop_counts_once_a_member(text: str, steps: int) -> No
 
 
 class _Panic(BaseException):
-    """What a library raises that means no Exception by it."""
+    """Stands for a panic of a library, which is no Exception."""
 
 
 def test_a_panic_of_the_library_is_an_error_of_the_policy(monkeypatch: pytest.MonkeyPatch) -> None:

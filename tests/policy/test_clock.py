@@ -1,4 +1,4 @@
-"""How far a device's clock is believed: a policy's own window, or the one that holds where it has none."""
+"""How far a device's clock is trusted: within the window of the policy, or within the default window."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every edge of whole random days: a child inherits all of every parent that it has, and has every parent."""
+"""Every edge of random days: a child inherits from all its parents, and has all parents that it should."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ GOLDEN = Path(__file__).parent.parent / "golden" / "journal"
 
 
 def model(*, narrow: bool) -> Event:
-    """The first version: it is made of the licensed seed, which is in a zone of its own and nobody's."""
+    """The first version; it is made from the licensed seed, which has its own zone and no wearer."""
     label = PROSE.derived("model", [PROSE.derived("example", [])])
     if narrow:
         label = replace(label, obligations=label.obligations | {NARROW_OBLIGATION})
@@ -42,7 +42,7 @@ def model(*, narrow: bool) -> Event:
 
 
 def must_have(fields: Mapping[str, Any], forms: Mapping[str, str]) -> list[str]:
-    """Kinds of the parents that a derived record must have, by what it shows and is made of."""
+    """Kinds of the parents that a derived record must have, according to its content."""
     columns, kind = fields["columns"], fields["kind"]
     if kind == "situation":
         cited = {
@@ -65,7 +65,7 @@ def must_have(fields: Mapping[str, Any], forms: Mapping[str, str]) -> list[str]:
 
 
 def forms_of(sent: Sequence[StoredRecord]) -> dict[str, str]:
-    """Form of the feedback behind every example, by the example's id."""
+    """Form of the feedback from which each example was made, by the example's id."""
     every = (orjson.loads(record.value or b"") for record in sent)
     return {
         f"{one['device_id']}/{one['stream'].replace('feedback', 'example')}/{one['first']}": one["columns"][
@@ -77,7 +77,7 @@ def forms_of(sent: Sequence[StoredRecord]) -> dict[str, str]:
 
 
 def hold(judge: Judge, sent: Sequence[StoredRecord], written: Sequence[Outgoing]) -> None:
-    """Hold records against the lineage: parents by content, and since when an example has held anything."""
+    """Compare records with the lineage: parents by content, and the oldest time and consent of examples."""
     forms = forms_of(sent)
     for record in written:
         if record.topic not in {DERIVED, ANSWERS, EXAMPLES}:
@@ -171,7 +171,7 @@ def test_a_kind_that_the_policy_does_not_name_is_said_to_be_a_cause() -> None:
     ]
 
 
-#: What a stage would need to work out by itself what it derives.
+#: Names that a stage would need to compute labels and decisions of derived events by itself.
 DOORS_OWN = {"decide", "JOIN_RULE", "Output", "reference", "rule_against"}
 
 

@@ -1,6 +1,6 @@
-"""Decisions that were made: each comes out again from what the store keeps of it.
+"""Recorded decisions: each can be repeated from what the store keeps of it, with the same result.
 
-Each can also be explained, and compared with another policy's.
+Each can also be explained, and compared with the decision of another policy.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def test_a_decision_that_was_touched_is_found(store: Path, column: str) -> None:
 
 
 def test_a_decision_is_made_at_every_crossing(store: Path) -> None:
-    """What leaves the store is decided where it leaves; the first policy decided all else."""
+    """Exports are decided when data leaves the store; the first policy decided everything else."""
     with Store.open(store) as opened:
         sinks = {sink for (sink,) in opened.sql("SELECT DISTINCT sink FROM decisions").rows}
         undecided = opened.sql(
@@ -190,7 +190,7 @@ def oracle(
     consent_given: bool,
     policy: str,
 ) -> str:
-    """Zone of an event by the prose of the two policies."""
+    """Zone of an event, as the text of the two policies describes it."""
     if kind in {"consent_change", "erasure_request"}:
         return "rights"
     if kind == "device_state":
@@ -242,7 +242,7 @@ def test_zones_that_differ_on_paper_equal_those_of_the_prose() -> None:
             )
             for policy in ("household", "enterprise")
         )
-        # Whether they are worn tells neither policy anything.
+        # Neither policy depends on `worn`, which has two values.
         expected[household, enterprise] += 2
     count, zones_found, _ = on_paper(load("household"), load("enterprise"))
     assert count == sum(expected.values())

@@ -1,6 +1,6 @@
-"""Whatever is missing or broken, the answer is a refusal that says why.
+"""If anything is missing or broken, the data is refused, with the reason.
 
-This holds in enforcing and in logging mode alike.
+This holds in enforcing and in logging mode.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def in_mode(mode: str) -> Policy:
 
 
 def run(policy: Policy, state: PartitionState | None = None, **around: Any) -> list[Outgoing]:
-    """What the pipeline writes of a window of IMU samples and a query."""
+    """Records that the pipeline writes for a window of IMU samples and a query."""
     core = build.core()
     core.followed.policies = PolicyTable(PolicyVersions.of(build.policy(), policy))
     said = [
@@ -52,7 +52,7 @@ def passed(records: list[Outgoing]) -> list[str]:
 
 
 def rules(records: list[Outgoing]) -> set[str]:
-    """Rules by which something was refused, by rejection or by decision."""
+    """Rules of all refusals, in rejects or in decisions."""
     tables = build.lineage(records)
     return {row["rule"] for row in tables.get("decisions", ()) if not row["passed"]} | {
         row["rule"] for row in tables.get("rejected", ())
@@ -61,7 +61,7 @@ def rules(records: list[Outgoing]) -> set[str]:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_all_of_it_passes_as_long_as_nothing_is_missing(mode: str) -> None:
-    """Otherwise the tests below would show nothing."""
+    """Otherwise the tests below would prove nothing."""
     assert set(passed(run(in_mode(mode)))) == {ZONED, DERIVED, ANSWERS}
 
 

@@ -1,4 +1,4 @@
-"""Intents are a closed list: a policy's own, or those of the seed; nothing else is learned or answered."""
+"""Intents are a closed list, the policy's or the seed's; no other intent is learned or answered."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from streams.topology import EXAMPLES, REJECTED
 from tests import build
 
 TEXT = bundle(find("household"))
-#: Begins the policy's own file, which is the last of its bundle.
+#: Begins the file of the policy itself, which is the last in its bundle.
 OWN = "served_purposes ="
 
 

@@ -1,4 +1,4 @@
-"""The lattice against the same lattice in plain Python sets."""
+"""Compare the packed lattice with the same lattice in plain Python sets."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Consents and policies on an Apache Kafka.
+"""Consents and policies on a real Apache Kafka.
 
-Consents that reach other partitions, a policy that decides beside the one in force, and the switch to it.
+Consents take effect on other partitions; a policy decides beside the one in force, and replaces it.
 """
 
 from __future__ import annotations
@@ -73,10 +73,7 @@ def worker(own_broker: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 class Glasses:
-    """Two pairs of one wearer, and one of nobody's, each on a partition of its own.
-
-    They send a batch whenever they are asked.
-    """
+    """Two devices of one wearer, and a device that is bound to nobody, each on a partition of its own."""
 
     def __init__(self, producer: AIOKafkaProducer) -> None:
         self._producer, self._next = producer, dict.fromkeys(("g1", "g2", "g4"), 0)
@@ -84,7 +81,7 @@ class Glasses:
     async def send(
         self, source: str, kind: str = "imu", columns: dict[str, list[Any]] | None = None, **around: Any
     ) -> None:
-        """Send the next batch and return when the broker has it."""
+        """Send the next batch; return when the broker has it."""
         number = self._next[source]
         self._next[source] += 20
         count = 20 if kind == "imu" else 1
@@ -106,7 +103,7 @@ class Glasses:
 
 @asynccontextmanager
 async def glasses(broker: str) -> AsyncIterator[tuple[Glasses, AIOKafkaConsumer]]:
-    """The glasses, and a reader of what comes of what they send from now on."""
+    """The glasses, and a consumer of everything that is written from now on."""
     consumer = AIOKafkaConsumer(
         ZONED,
         REJECTED,
@@ -122,7 +119,7 @@ async def glasses(broker: str) -> AsyncIterator[tuple[Glasses, AIOKafkaConsumer]
 
 
 async def until(consumer: AIOKafkaConsumer, wanted: Any, send: Any = None) -> Any:
-    """Wait for the first record that `wanted` says something of; meanwhile `send` is called repeatedly."""
+    """Wait for the first record for which `wanted` returns a true value; meanwhile call `send` repeatedly."""
     async with asyncio.timeout(PATIENCE_S):
         while True:
             if send is not None:
@@ -174,7 +171,7 @@ async def test_a_withdrawal_on_one_partition_is_honoured_on_another(worker: str)
             "after the broker had it"
         )
         assert refused["sightline-rule"] == b"no zone's condition holds"
-        # A new record ends what was taken back, for what is captured after it on any device of the wearer.
+        # A new record ends a withdrawal for data captured after it, on any device of the wearer.
         given: dict[str, list[Any]] = {
             "consent": [2],
             "status": ["dpv:ConsentGiven"],
@@ -191,7 +188,7 @@ async def test_a_policy_decides_beside_the_one_in_force_and_is_switched_to(
     wrong.write_text(load("household").text.replace("people_near", "people_nere"), encoding="utf-8")
     at_work: dict[str, Any] = {"place": "work"}
     async with glasses(worker) as (sent, consumer):
-        # Behind it nothing of the tests before is on its way.
+        # After this record, nothing that earlier tests sent is still in transit.
         await until(
             consumer, lambda record: zone_of("g2")(record) == "public", lambda: sent.send("g2", **at_work)
         )
@@ -219,7 +216,7 @@ async def test_a_policy_decides_beside_the_one_in_force_and_is_switched_to(
 
 
 async def test_bombs_on_the_topic_end_nobody_and_are_on_record(worker: str) -> None:
-    """The next test starts a worker while they are there."""
+    """Hostile policies on the topic; the next test starts a worker while they are there."""
     count = len(BOMBS) - 1  # what is longer than a record may be is refused by the broker
     async with glasses(worker) as (sent, consumer):
         async with AIOKafkaProducer(bootstrap_servers=worker) as producer:
@@ -240,7 +237,7 @@ async def test_bombs_on_the_topic_end_nobody_and_are_on_record(worker: str) -> N
         await until(consumer, all_refused, lambda: sent.send("g4"))
         assert len(set(refused)) == count + 1
         assert {place.split()[0] for place in refused} == {POLICIES}
-        # A policy that is published after them is taken in: the follower is not deaf.
+        # A policy that is published after them is adopted, so the worker still follows the topic.
         result = await asyncio.to_thread(policy, "publish", "clinic", "--broker", worker)
         assert result.exit_code == 0, result.output
         inputs = await until(consumer, rows("inputs"), lambda: sent.send("g2"))

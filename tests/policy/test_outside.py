@@ -1,4 +1,4 @@
-"""What stands on `glasses.policies` is not believed: it is tried out in a child, and refused on record."""
+"""Policies on `glasses.policies` are not trusted: a child process checks them, and refusals are recorded."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ async def test_bombs_are_refused_and_what_is_in_force_stays(checker: Checker) ->
     assert (found.current, set(found.versions)) == (good.version, {good.version})
     assert [one.offset for one in found.refused] == list(range(2, len(records)))
     assert not any("categories" in one.reason or "((" in one.reason for one in found.refused)
-    # A restart with the bombs on the topic, and a policy after them, works.
+    # A restart works with the hostile policies on the topic and a good one after them.
     other = parse(HOUSEHOLD + "# changed\n", "x")
     records += [published(other.text, 100), pointing(other, 101), pointing(good, 102, NEXT_KEY)]
     again = (await policies_of(records, checker)).now
@@ -145,7 +145,7 @@ async def test_memory_of_the_child_is_bounded(checker: Checker, monkeypatch: pyt
 
 
 class Nobody:
-    """Checks nothing and counts what it was asked."""
+    """Accepts every text, and counts the calls."""
 
     def __init__(self) -> None:
         self.asked = 0
@@ -166,7 +166,7 @@ async def test_a_record_is_looked_at_once() -> None:
 
 
 async def test_another_text_under_a_known_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """64 bits of a digest can be met on purpose."""
+    """An attacker can find a text with the same 64 bits of a digest."""
     policies = PolicyTable()
     await policies.learn(published(HOUSEHOLD, 0), Nobody())
     (version,) = policies.now.versions
@@ -250,7 +250,7 @@ async def test_a_flood_of_them_is_put_on_record_fetch_by_fetch(monkeypatch: pyte
 async def test_a_start_does_not_write_another_policy_over_one_that_it_does_not_take(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It may be in force: for an older Sightline, which took more."""
+    """The refused policy may be in force for an older Sightline, which accepted more."""
     older = HOUSEHOLD.replace("place == 'clinic'", "place.matches('clinic')")
     records = [
         published(older, 0),

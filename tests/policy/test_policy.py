@@ -1,4 +1,4 @@
-"""The household policy says what its file says, and a typo is answered with the right word."""
+"""The household policy decides as its file states, and a typo gets an error with the correct word."""
 
 from __future__ import annotations
 

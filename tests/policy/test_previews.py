@@ -1,4 +1,4 @@
-"""Previews of a policy tell the truth: over a store, over journals and live they name what a run refuses."""
+"""Previews of a policy are correct: over a store, over journals and live, they name what a run refuses."""
 
 from __future__ import annotations
 
@@ -64,14 +64,14 @@ CHANGES = {"training": no_training, "service at home": no_service_at_home}
 
 
 def allowed(store: Path) -> Events:
-    """What a store says was let pass, read with plain SQL."""
+    """Events that passed according to a store, read with plain SQL."""
     return events_of(
         store, 'SELECT sink, source, stream, "first", step, "count" FROM decisions WHERE verdict = \'allow\''
     )
 
 
 def events_of(store: Path, statement: str) -> Events:
-    """The events that the runs of a statement's rows mean."""
+    """The events in the runs that a statement returns."""
     said = run(sightline, "sql", statement, "--store", store, *OFFICER, "--rows", 10**7, "--json")
     return {
         (sink, source, stream, number)
@@ -81,7 +81,7 @@ def events_of(store: Path, statement: str) -> Events:
 
 
 def preview(over: Path, policy: Path) -> tuple[Events, list[dict[str, Any]]]:
-    """What `policy diff --over` says would be refused, and what it says it cannot judge."""
+    """What `policy diff --over` reports as refused, and what it reports as not judged."""
     answer = orjson.loads(
         run(sightline, "policy", "diff", "household", policy, "--over", over, *OFFICER, "--json")
     )
@@ -107,10 +107,10 @@ def test_what_a_preview_refuses_a_run_refuses(played: Path, tmp_path: Path, chan
         assert preview(played / "journal", policy)[0] == truly
         assert len({one for one in truly if one[0] == TRAINING_RUN}) >= 12
         assert ("glasses.models", "training", "intent-model", 2) in truly
-        # Another model may understand what was said otherwise, which only a run can tell.
+        # Another model may interpret spoken feedback differently, which only a run can show.
         assert all(one["what"].startswith("spoken reactions") for one in unjudged)
     else:
-        # Windows and situations fall with what they are made of, not only the captured events.
+        # Not only captured events are refused, but also windows and situations that were made from them.
         assert {stream for _, _, stream, _ in truly} >= {"imu-right", "activity", "fixation", "speech"}
 
 
@@ -154,7 +154,7 @@ def _beside(policy: Policy, take: Any) -> Replay:
 
 def test_what_a_store_cannot_tell_is_counted(played: Path, tmp_path: Path) -> None:
     policy = tmp_path / "open.toml"
-    # Without a consent nothing was taken in: what would have come of it is in no store.
+    # Without consent no data was accepted, so no store has what would have been derived from it.
     text = load("household").text.replace("consent_given && kind != 'device_state' && place", "place")
     home = 'name = "home-private"\n'
     policy.write_text(text.replace(home, f"{home}without_consent = true\n", 1), encoding="utf-8")

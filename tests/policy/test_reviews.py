@@ -1,4 +1,4 @@
-"""A review that is overdue warns, is counted and shown, and stops a start only where the policy says so."""
+"""An overdue review warns, is counted and shown, and prevents a start only if the policy says so."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_one_that_says_stop_refuses_a_start_from_the_next_day_on(name: str, tmp_
 
 
 def test_what_is_in_force_is_decided_by_whatever_the_date() -> None:
-    """Neither a worker that runs nor a replay asks for the date."""
+    """Neither a running worker nor a replay depends on the date."""
     assert parse(stopping("household"), "glasses.policies").declassifiers["model-training"].overdue(DATES[1])
 
 
@@ -81,7 +81,7 @@ def test_a_declassifier_that_says_nothing_warns() -> None:
 async def test_a_worker_starts_under_what_is_in_force_unless_that_stops(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The file that it is given warns, the version that is in force on the topics stops."""
+    """The policy file only warns, but the version in force on the topics stops the start."""
     given, in_force = load("household"), parse(stopping("household"), "x")
     keys = [record_of(given), record_of(in_force), (CURRENT_KEY, pointer_to(in_force))]
     records = [SimpleNamespace(offset=at, key=key, value=value) for at, (key, value) in enumerate(keys)]

@@ -1,6 +1,6 @@
-"""The shipped policies: each does what its own file says.
+"""Each shipped policy decides as its own file states.
 
-It puts every event of the commute into the zone that the scenario says.
+It puts every event of the scenario `commute` into the zone that the scenario states.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from streams.policy.source import POLICIES, bundle, shipped_names
 from streams.topology import CROSSINGS
 
 START_NS = "1790000000000000000"
-#: What a wearer decides and how the device is are about the wearer alone, whoever is near.
+#: Decisions of the wearer and the state of the device are about the wearer only, whoever is near.
 OF_THE_WEARER_ALONE = {"consent_change", "erasure_request", "device_state"}
 OF_THE_BODY = {"pd:Health", "pd:PhysicalHealth", "pd:Biometric", "local:Gaze"}
 KEPT_FROM = ("ask:analyst", "export", "training-run", "glasses.models", "review")
@@ -62,7 +62,7 @@ def test_what_tells_of_the_body_of_strangers_or_of_children_stays_from_some_sink
             for sink in sinks:
                 assert policy.flow(zone, packed, sink).verdict == "deny", (zone, attributes, sink)
     assert seen == OF_THE_BODY
-    # What is derived from such data is kept from them as well: nothing that is joined takes a category away.
+    # Data that is derived from such data is denied there too, because a join removes no category.
     some = lattice.join([policy.label_of("ppg", zone) or b"" for zone in kinds])
     for kind in (kind for kind in SHIPPED if not SHIPPED[kind].captured):
         for zone, labels in kinds.items():
@@ -197,7 +197,7 @@ def play_and_judge(scenario: str, policy: str, tmp_path: Path, events: str) -> N
 
 
 def judged(journal: str, store: str, events: str) -> None:
-    """Every decision comes out again, and the ledger finds every event in its true zone."""
+    """Every decision has the same result again, and the ledger finds every event in its true zone."""
     for arguments in (["policy", "recheck", "--store", store], ["ledger", journal, "--store", store]):
         result = CliRunner().invoke(sightline, arguments)
         assert result.exit_code == 0, result.output

@@ -1,4 +1,4 @@
-"""`sightline policy show`: a policy to begin with, whose digest is its version."""
+"""`sightline policy show` prints a policy to start from; the digest of the text is its version."""
 
 from __future__ import annotations
 

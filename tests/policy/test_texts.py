@@ -1,4 +1,4 @@
-"""Names look like nothing else, and no text of a policy moves a cursor: refused by file, line and word."""
+"""Names with lookalike letters and texts with control characters are refused, with file, line and word."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CYRILLIC, ESCAPED = "h\u0435alth", r"h\u0435alth"
 
 
 def read(text: str, tmp_path: Path) -> Policy:
-    """The policy of a file of that text; errors call it `mine`."""
+    """Load a policy file with this text; errors name the file `mine`."""
     path = tmp_path / "mine"
     path.write_text(text, encoding="utf-8")
     try:
@@ -118,7 +118,7 @@ def test_what_is_no_name_may_be_in_any_language(tmp_path: Path) -> None:
 
 
 def test_what_was_published_before_is_read_as_it_is() -> None:
-    """An upgrade takes no policy out of force, and no store loses the policy of its decisions."""
+    """An upgrade must not end a policy in force, and every store must be able to read its policies."""
     text = HOUSEHOLD.replace('name = "bystanders-are-only-answered-about"', f'name = "{CYRILLIC}"', 1)
     text = re.sub(r'^reason = ".*"$', r'reason = "two\\nlines"', text, count=1, flags=re.MULTILINE)
     policy = parse(text, "glasses.policies")

@@ -1,6 +1,6 @@
-"""Words: a label in another policy's words never permits more, and a policy reads as it is meant.
+"""Words: a label in the words of another policy never permits more, and a policy means what it says.
 
-Attributes come back as they were.
+Attributes survive a round trip through text.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def test_the_household_policy_reads_as_it_is_meant(one: Attributes) -> None:
 
 @pytest.mark.parametrize("first", ["streams.policy.condition", "cel"])
 def test_the_library_of_conditions_can_be_imported_as_a_package_too(first: str) -> None:
-    """Ours is loaded without its package, and it cannot be loaded twice in a process."""
+    """Sightline loads the library without its package, and it cannot be loaded twice in a process."""
     text = f"import {first}, cel; from streams.policy.condition import Condition; Condition('true')"
     text += "; assert cel.evaluate('1 + 1') == 2"
     subprocess.run([sys.executable, "-c", text], check=True)

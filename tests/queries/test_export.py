@@ -171,7 +171,8 @@ def test_what_may_leave_is_judged_by_the_export_sink_and_recorded_before(tmp_pat
         row[0] for row in duckdb.connect(str(out), read_only=True).sql("SELECT zone FROM events").fetchall()
     } == {"public"}
     assert stat.S_IMODE(out.stat().st_mode) == 0o400
-    assert not (ours / AUDIT_LOG).exists()
+    (line,) = map(json.loads, (ours / AUDIT_LOG).read_text(encoding="utf-8").splitlines())
+    assert (line["question"], line["zones"], line["exported"]) == (f"snapshots export --out {out}", [], True)
 
 
 def test_a_read_that_cannot_be_recorded_leaves_no_file(

@@ -148,6 +148,39 @@ def test_reads_are_told_to_the_privacy_officer_alone(pair: tuple[Path, Path], tm
         reads(opened)
 
 
+def test_exports_are_told_whatever_they_hold(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    directory = tmp_path / "s"
+    shutil.copytree(pair[0], directory, symlinks=True)
+    (directory / AUDIT_LOG).unlink(missing_ok=True)
+    statement, out = "SELECT zone FROM events", tmp_path / "out.csv"
+    for role, to in (("analyst", []), ("analyst", ["--out", str(out)]), ("wearer:w1", ["--out", str(out)])):
+        words = ["sql", statement, "--store", str(directory), "--role", role, *to]
+        assert CliRunner().invoke(main, words).exit_code == 0
+    with Store.open(directory, Role.of("privacy-officer")) as opened:
+        answer = reads(opened)
+    assert (answer.reads, answer.exports) == (2, 2), (
+        "what is read without a file and a restricted zone is not"
+    )
+    assert [(each.role, each.question, each.exported) for each in answer.latest] == [
+        ("wearer:w1", statement, True),
+        ("analyst", statement, True),
+    ]
+    assert not answer.by_zone.rows
+
+
+def test_an_export_that_cannot_be_recorded_writes_nothing(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    directory, out = tmp_path / "s", tmp_path / "out.csv"
+    shutil.copytree(pair[0], directory, symlinks=True)
+    (directory / AUDIT_LOG).unlink(missing_ok=True)
+    (directory / AUDIT_LOG).mkdir()
+    words = ["sql", "SELECT zone FROM events", "--store", str(directory), "--role", "analyst"]
+    assert CliRunner().invoke(main, words).exit_code == 0
+    refused = CliRunner().invoke(main, [*words, "--out", str(out)])
+    assert refused.exit_code == 3
+    assert "the export cannot be recorded" in refused.output
+    assert not out.exists()
+
+
 @pytest.mark.parametrize("role", ["analyst", "wearer:w1"])
 def test_what_is_hidden_is_in_no_count(pair: tuple[Path, Path], role: str) -> None:
     answers = []

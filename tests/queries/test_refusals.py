@@ -8,11 +8,13 @@ import pytest
 from click.testing import CliRunner
 
 from streams.cli.main import main
+from streams.errors import InputError
+from streams.queries.loop import loop
 from streams.queries.role import Role
 from streams.queries.store import Store
 from tests.queries.golden import SECRET, asked, imu_batches, sent
 from tests.queries.pair import OFFER
-from tests.snapshots.build import HOUSEHOLD, POLICY, batch, row, store, stream
+from tests.snapshots.build import HOUSEHOLD, POLICY, batch, event, row, store, stream, tagged
 
 
 def test_why_says_of_a_refused_id_that_it_was_refused_and_because_of_what(spoilt: Path) -> None:
@@ -97,3 +99,34 @@ def test_a_claim_takes_no_place_of_what_is_stored(tmp_path: Path) -> None:
         assert [(run["first"], run["count"], run["malformed"]) for run in answer["missing"]] == [(20, 20, 0)]
     why = asked(path, "ask", "why", "g1/imu-right/7")
     assert (why["zone"], "says" in why, len(why["rejected"])) == ("public", False, 1)
+
+
+def test_loop_says_of_feedback_why_no_example_was_made_of_it(tmp_path: Path) -> None:
+    because = "the wearer asked to hear it again"
+    rows = {
+        "policies": [POLICY],
+        "streams": [stream("g1", "feedback", "feedback")],
+        "events": [event("g1", "feedback", 3, 2, **tagged("feedback", "public", wearer="w1"))],
+        "rejected": [
+            row(
+                "rejected",
+                source="g1",
+                stream="example",
+                first=3,
+                count=1,
+                stage="feedback",
+                rule="asked-again",
+                outcome="refused",
+                reason=because,
+                zone="public",
+                policy_version=HOUSEHOLD.version,
+                wearer="w1",
+            )
+        ],
+    }
+    path = store(tmp_path / "s", rows)
+    told = {number: asked(path, "ask", "loop", f"g1/feedback/{number}")["refused"] for number in (3, 4)}
+    assert [(each["rule"], each["reason"]) for each in told[3]] == [("asked-again", because)]
+    assert told[4] == []
+    with Store.open(path, Role.of("wearer:w2")) as opened, pytest.raises(InputError):
+        loop(opened, "g1/feedback/3")

@@ -241,10 +241,11 @@ def test_an_export_is_on_record_before_it_has_its_name(
         result = ask(standard, str(out), "--store", str(path), "--role", "analyst", "--as-of", "2")
     assert (result.exit_code, recorded) == (3, [f"export {standard} {out} --as-of 2"])
     assert [each.name for each in tmp_path.iterdir()] == ["s"]
-    monkeypatch.setattr(RoleFilter, "is_restricted", lambda *_: True)
     assert ask(standard, str(out), "--store", str(path), "--role", "analyst").exit_code == 0
     (line,) = (path / AUDIT_LOG).read_text(encoding="utf-8").splitlines()
-    assert json.loads(line)["question"] == f"export {standard} {out}"
+    recorded_line = json.loads(line)
+    assert recorded_line["question"] == f"export {standard} {out}"
+    assert (recorded_line["zones"], recorded_line["exported"]) == ([], True)
     assert stat.S_IMODE(out.stat().st_mode) == 0o600
 
 

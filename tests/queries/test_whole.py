@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import orjson
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streams.errors import InputError
 from streams.events.headers import rfc3339
 from streams.limits import TIME_NS_MAX
 from streams.policy.source import POLICIES
@@ -43,6 +45,7 @@ SINKS = ("store", "glasses.zoned")
 PLACES = (("imu", "public"), ("ppg", "health"), ("consent_change", "rights"), ("device_state", "device"))
 #: A line of the audit log: second, user and zones; None for one that nobody can read.
 Logged = tuple[int, str, tuple[str, ...] | None]
+PURPOSES = ("dpv:RequestedServiceProvision", "ai:ModelTraining")
 GIVEN = "given for dpv:RequestedServiceProvision ai:ModelTraining"
 
 
@@ -127,6 +130,7 @@ class Drawn(NamedTuple):
     at_ns: int
     wearer: str
     consent: str
+    purpose: str
 
     def row(self, number: int) -> Row:
         kind, zone = self.place
@@ -138,6 +142,7 @@ class Drawn(NamedTuple):
             first=100 * number,
             count=self.events,
             sink=self.sink,
+            purpose=self.purpose,
             passed=self.passed,
             verdict="allow" if self.passed else "deny",
             policy_version=HOUSEHOLD.version,
@@ -164,6 +169,7 @@ def decisions_of(draw: random.Random) -> list[Drawn]:
             draw.choice(TIMES),
             draw.choice(("w1", "w1", "w2", "")),
             draw.choice((GIVEN, GIVEN, "none", "")),
+            draw.choice(PURPOSES),
         )
         for _ in range(60)
     ]
@@ -191,7 +197,10 @@ def test_what_crossed_would_stop_and_was_read_is_as_single_decisions_have_it(see
         with Store.open(path) as opened:
             for zone, sink in (("", ""), ("health", ""), ("", "store"), ("public", "glasses.zoned")):
                 _check_crossings(decisions, opened, zone, sink, draw)
-            _check_withdrawal(decisions, opened)
+            for purpose in ("", *PURPOSES):
+                _check_withdrawal(decisions, opened, purpose)
+            with pytest.raises(InputError, match="expected one of ai:ModelTraining, dpv:RequestedServiceP"):
+                withdrawal(opened, "w1", "ai:ModelTrain")
             _check_reads(log, opened)
 
 
@@ -200,13 +209,17 @@ def _check_crossings(
 ) -> None:
     every_ns = draw.choice((DAY_NS // 24, DAY_NS))
     since_ns, until_ns = T0_NS + draw.randint(0, 8), T0_NS + DAY_NS
-    answer = crossings(opened, zone=zone, sink=sink, window=Window(since_ns, until_ns), every_ns=every_ns)
-    went: dict[tuple[str, str, str, bool], list[Drawn]] = defaultdict(list)
+    refused, window = draw.choice((False, True)), Window(since_ns, until_ns)
+    answer = crossings(opened, zone=zone, sink=sink, window=window, every_ns=every_ns, refused=refused)
+    went: dict[tuple[str, str, str, str, bool], list[Drawn]] = defaultdict(list)
     for each in decisions:
         at_ns = each.at_ns or T0_NS
+        if refused and each.passed:
+            continue
         if zone in ("", each.place[1]) and sink in ("", each.sink) and since_ns <= at_ns <= until_ns:
-            went[rfc3339(at_ns - at_ns % every_ns), each.place[1], each.sink, each.passed].append(each)
-    assert {(c.t, c.zone, c.sink, c.passed): (c.wearers, c.events) for c in answer.crossings} == {
+            since = rfc3339(at_ns - at_ns % every_ns)
+            went[since, each.place[1], each.sink, each.purpose, each.passed].append(each)
+    assert {(c.t, c.zone, c.sink, c.purpose, c.passed): (c.wearers, c.events) for c in answer.crossings} == {
         key: (len({each.wearer for each in some} - {""}), sum(each.events for each in some))
         for key, some in went.items()
     }
@@ -215,13 +228,13 @@ def _check_crossings(
     assert answer.stopped_events == sum(each.events for each in mine if not each.passed)
 
 
-def _check_withdrawal(decisions: list[Drawn], opened: Store) -> None:
-    answer = withdrawal(opened, "w1")
-    stopped: dict[str, list[int]] = defaultdict(lambda: [0, 0])
+def _check_withdrawal(decisions: list[Drawn], opened: Store, purpose: str) -> None:
+    answer = withdrawal(opened, "w1", purpose)
+    stopped: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])
     for each in decisions:
-        if each.wearer == "w1" and each.passed and each.consent == GIVEN:
-            stopped[each.sink][each.place[1] in FREE] += each.events
-    assert {each.sink: [each.stopped, each.passed] for each in answer.sinks} == stopped
+        if each.wearer == "w1" and each.passed and each.consent == GIVEN and purpose in ("", each.purpose):
+            stopped[each.sink, each.purpose][each.place[1] in FREE] += each.events
+    assert {(each.sink, each.purpose): [each.stopped, each.passed] for each in answer.sinks} == stopped
     assert answer.undecided == 0
 
 

@@ -1,6 +1,6 @@
-"""Round the loop, generation after generation.
+"""The whole loop, for several generations.
 
-Labels neither loosen nor collapse, whatever is offered to the gate.
+Labels neither loosen nor permit less each time, whatever is offered to the gate.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SAID = (
     ("will it rain", "weather_query"),
     ("play some jazz", "play_music"),
 )
-#: What is offered besides in every generation, and the rule that must keep it out.
+#: Examples that are offered additionally in every generation, and the rule that must refuse each.
 ODD = {
     "health": "sinks.training-run: purpose ai:ModelTraining is not permitted",
     "expired": "retention: it is over",
@@ -39,7 +39,7 @@ ODD = {
 
 
 class Loop:
-    """Both agents with everything between them, fetch after fetch."""
+    """Both agents and everything between them, one fetch after the other."""
 
     def __init__(self) -> None:
         self.followed = build.followed()
@@ -52,7 +52,7 @@ class Loop:
         return self.examples[: offset + 1]
 
     def live(self, batches: Sequence[Batch]) -> list[Outgoing]:
-        """Process one fetch; returns the examples that came of it."""
+        """Process one fetch; returns the examples that it made."""
         records = [build.record(batch, self.offset + at) for at, batch in enumerate(batches)]
         self.offset += len(records)
         outcome = build.step(self.glasses, self.state, Fetch(CAPTURED, 0, records))
@@ -67,7 +67,7 @@ class Loop:
         return [one for one in outcome.outputs if one.topic == EXAMPLES]
 
     def learn(self, examples: Sequence[Outgoing]) -> None:
-        """Offer examples to the gate, and serve what it makes of them."""
+        """Offer examples to the gate, and let the resulting model version serve."""
         records = [
             StoredRecord(len(self.examples) + at, one.timestamp_ms, one.key, one.value, tuple(one.headers))
             for at, one in enumerate(examples)
@@ -94,7 +94,7 @@ def of(batches: Sequence[Batch], wearer: str) -> list[Batch]:
 
 
 def training_only(example: Outgoing) -> Outgoing:
-    """The example as a zone would label it that permits training and nothing that the model is for."""
+    """The example with the label of a zone that permits training, but no purpose that the model serves."""
     version, _, packed = dict(example.headers)[LABEL].decode().partition(":")
     narrow = lattice.unpack(bytes.fromhex(packed))
     narrow["purposes"] = POLICY.vocabulary.mask("purposes", ["ai:ModelTraining"])
@@ -106,10 +106,10 @@ def training_only(example: Outgoing) -> Outgoing:
 
 
 def odd_ones(loop: Loop, number: int, t_ns: int) -> dict[str, Outgoing]:
-    """One example of each odd sort, as the pipeline itself makes them."""
+    """One example of each kind in ODD, made by the pipeline itself."""
     (health,) = loop.live(turn(number, "g2", t_ns, place="clinic"))
     (young,) = loop.live(turn(number, "g3", t_ns))
-    # What the broker took so long ago.
+    # Set its append time 200 days back.
     expired = structs.replace(young, timestamp_ms=young.timestamp_ms - 200 * DAY_NS // 1_000_000)
     wearer = f"w9{number}"
     (withdrawn,) = loop.live(of(turn(number, "g4", t_ns), wearer))
@@ -143,7 +143,7 @@ def test_labels_neither_loosen_nor_collapse_over_generations() -> None:
             for one in loop.live(turn(generation * GOOD + at, "g1", t_ns + at * 10**10))
         ]
         assert len(good) == GOOD
-        # In the middle, so that a run which they wrongly count for would begin too early.
+        # They are in the middle, so that a run would begin too early if they counted.
         loop.learn([*good[:1], *odd.values(), *good[1:]])
     versions = [
         ModelVersion.load(one.value)
@@ -159,9 +159,9 @@ def test_labels_neither_loosen_nor_collapse_over_generations() -> None:
 
 
 def check_models(versions: Sequence[ModelVersion]) -> None:
-    """A model permits what its examples permit, and keeps permitting it.
+    """A model permits what its examples permit, in every generation.
 
-    All that the declassifier touches is how long.
+    The declassifier changes only the retention.
     """
     labels = [lattice.unpack(version.label) for version in versions]
     every = POLICY.label_of("voice_query", "voice-assistant") or b""

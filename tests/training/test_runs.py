@@ -1,4 +1,4 @@
-"""A training run that fails is said and the next goes on; nobody's many examples keep out anybody's few."""
+"""A failed training run is reported and the next goes on; many examples of a device displace no others."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tests.hostile.test_cores import GOOD_EXAMPLES, no_fit
 
 POLICY = build.policy()
 FIRST = build.version(build.core())
-WORD = "wake"  #: in the utterance of every example of GOOD_EXAMPLES
+WORD = "wake"  #: a word in the utterance of every example of GOOD_EXAMPLES
 
 
 async def history(offset: int) -> Sequence[Received]:
@@ -41,7 +41,7 @@ async def history(offset: int) -> Sequence[Received]:
 def train(
     fit: object, every: int = 4, followed: Followed | None = None
 ) -> tuple[list[Outgoing], TrainingState]:
-    """All good examples through the core as the transport calls it, four in a fetch."""
+    """Pass all good examples through the core as the transport does, four in each fetch."""
     core = LiveTraining(followed or build.followed(), history, fit, every)  # type: ignore[arg-type]
     state, written = core.empty(0), list[Outgoing]()
     for at in range(0, len(GOOD_EXAMPLES), 4):
@@ -60,7 +60,7 @@ def versions(written: Sequence[Outgoing]) -> list[ModelVersion]:
 
 
 def huge(pairs: Sequence[Pair]) -> Fitted:
-    """A model whose record is larger than Kafka takes, as 200 invented intents once made it."""
+    """A model whose record is larger than Kafka accepts, as happened with 200 invented intents."""
     intents = tuple(f"a{i:03}" for i in range(limits.INTENTS_MAX))
     weights = np.zeros((len(intents), limits.MODEL_FEATURES), "<f4")
     assert pairs
@@ -133,7 +133,7 @@ def test_numbers_that_somebody_else_took_are_stepped_over_and_that_is_an_input()
 
 
 def candidates(counts: Sequence[tuple[str, int]], step: int = 2) -> list[gate.Candidate]:
-    """Admitted examples by device, in turns; with `step` 2 no two numbers make a run."""
+    """Admitted examples of several devices in turns; with `step` 2 no numbers are consecutive."""
     good = gate.judge(GOOD_EXAMPLES[0], build.CODEC, build.crossing(), lambda label, *_: label, build.T0_NS)
     made = []
     for number in range(max(count for _, count in counts)):
@@ -181,7 +181,7 @@ def test_of_an_example_that_stands_there_twice_the_first_counts() -> None:
 
 
 def invented(record: StoredRecord, intent: str) -> StoredRecord:
-    """The example as somebody would forge it: everything agrees, and the intent is another."""
+    """A forgery of the example with another intent, in which everything else agrees."""
     fields = orjson.loads(record.value or b"")
     fields["columns"]["intent"] = [intent]
     return StoredRecord(record.offset, record.timestamp, record.key, orjson.dumps(fields), record.headers)

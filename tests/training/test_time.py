@@ -1,4 +1,4 @@
-"""Training's "now" goes by the times on `glasses.examples`: nobody can name one that lies far ahead."""
+"""Training takes its current time from `glasses.examples`, so the broker refuses times far in the future."""
 
 from __future__ import annotations
 

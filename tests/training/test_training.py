@@ -1,4 +1,4 @@
-"""Stage 5: the gate decides by label, runs go by count, equal examples give equal bytes, learning helps."""
+"""Stage 5: labels decide at the gate, counts start runs, equal examples give equal bytes, learning helps."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def utterances(count: int, chance: int) -> list[tuple[str, str]]:
 def examples(
     pairs: Sequence[tuple[str, str]], refused: Sequence[int] = (), source: str = "g1"
 ) -> list[Received]:
-    """Records of `glasses.examples` as the glasses agent writes them; in `refused` a stranger was near."""
+    """Records of `glasses.examples` as agent `glasses` writes them; strangers were near at `refused`."""
     core = build.core()
     batches = []
     for i, (text, chosen) in enumerate(pairs):
@@ -174,7 +174,7 @@ def test_the_gate_refuses_by_default() -> None:
 
 
 def remade(record: Received, **changes: Any) -> Received:
-    """The example as somebody would forge it: headers and value agree on what changed."""
+    """A forgery of the example with `changes`, in which headers and value agree."""
     batch, _, _ = gate.read(record, build.CODEC)
     columns = {name: [changes.pop(name)] if name in changes else old for name, old in batch.columns.items()}
     batch = structs.replace(batch, columns=columns, **changes)

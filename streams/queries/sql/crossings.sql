@@ -3,4 +3,5 @@ SELECT coalesce(nullif(at_ns, 0), nullif(appended_ns, 0), t_ns) // $every_ns * $
     count(DISTINCT nullif(wearer, '')) AS wearers, sum("count")::BIGINT AS events
 FROM decisions
 WHERE coalesce(nullif(at_ns, 0), nullif(appended_ns, 0), t_ns) BETWEEN $since_ns AND $until_ns AND ($zone = '' OR zone = $zone) AND ($sink = '' OR sink = $sink)
+    AND NOT ($refused AND passed)
 GROUP BY ALL ORDER BY ALL

@@ -1,4 +1,4 @@
-"""The tables that the hot file has besides those of rows, and how an empty hot file is made."""
+"""Tables of the hot file other than those of rows, and how an empty hot file is made."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from streams.quoting import quoted
 from streams.snapshots.files.directory import HOT, TEMPORARY, sync
 from streams.snapshots.files.segments import Segment, types_of
 
-#: Its tables are many and short.
+#: Small blocks, because the file has many short tables.
 BLOCK_BYTES = 16_384
 SEGMENT_COLUMNS = pa.schema(
     {
@@ -75,17 +75,17 @@ _BOOKS = (
     "CREATE TABLE store (id VARCHAR, version INTEGER, cluster VARCHAR, topic VARCHAR)",
     "CREATE TABLE migrations (name VARCHAR, done_ns BIGINT)",
 )
-"""What the file keeps besides rows: where reading goes on, the newest epochs, and the files of the store."""
+"""Tables of the file besides those of rows: offsets, the newest epochs, and the files of the store."""
 
 
 class Database:
-    """An open DuckDB file that is written in transactions."""
+    """An open DuckDB file with transactions."""
 
     connection: duckdb.DuckDBPyConnection
 
     @contextmanager
     def incoming(self, content: pa.Table) -> Iterator[None]:
-        """Let statements inside the block read `content` under the name `incoming`."""
+        """Let statements in the block read `content` under the name `incoming`."""
         self.connection.register("incoming", content)
         try:
             yield
@@ -112,14 +112,14 @@ class Database:
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """An epoch that is being published: its step, and the offsets below which it is complete."""
+    """The newest epoch and the step that its publication has reached."""
 
     number: int
     state: str
 
 
 def row_of(segment: Segment) -> tuple[Any, ...]:
-    """Row of SEGMENT_COLUMNS."""
+    """The segment as a row of SEGMENT_COLUMNS."""
     return (
         segment.file,
         segment.table,
@@ -136,7 +136,7 @@ def row_of(segment: Segment) -> tuple[Any, ...]:
 
 
 def create(directory: Path) -> None:
-    """Make an empty hot file: under another name first, so that one that exists is a whole one."""
+    """Make an empty hot file under a temporary name, then rename it, so that it is always complete."""
     temporary = directory / f"{HOT}{TEMPORARY}"
     temporary.unlink(missing_ok=True)
     with duckdb.connect() as connection:

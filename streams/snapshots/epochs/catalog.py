@@ -63,9 +63,9 @@ def template() -> bytes:
 
 
 def _comment(connection: duckdb.DuckDBPyConnection) -> None:
-    """Give every view and column that a reader sees its comment.
+    """Set the comment of every view and column that readers see.
 
-    KeyError when `comments` has no text for one.
+    KeyError if `comments` has no text for one.
     """
     ours = "WHERE database_name = 'next' AND schema_name = 'main' AND NOT internal ORDER BY ALL"
     views = connection.execute(f"SELECT view_name, 'VIEW' FROM duckdb_views() {ours}").fetchall()  # noqa: S608 - a constant

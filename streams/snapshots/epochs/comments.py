@@ -1,7 +1,7 @@
-"""What every view and column of the catalog means, as data: readers find it as COMMENT in the catalog itself.
+"""Descriptions of all views and columns of the catalog; readers see them as COMMENT in the catalog itself.
 
-The template of the catalog carries the comments, so an epoch pays nothing for them. The views of the schema
-`files` are made anew for each epoch and are nobody's to read: they have none.
+They are part of the catalog's template, so an epoch does not have to write them. The views of the schema
+`files` are created for each epoch and not meant for readers, so they have none.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from streams.quoting import quoted
 
-#: One text a view or table.
+#: One text per view or table.
 VIEWS: Mapping[str, str] = {
     "streams": "One row a stream: a sequence of events of one source.",
     "events": (
@@ -56,7 +56,7 @@ _CLUSTER = (
     "Id of the cluster whose log the offsets belong to, as the broker gave it; empty where it gave none."
 )
 _LOG = "Id of that log of glasses.lineage: a topic that is made again has another one; empty where unknown."
-#: A column's text in every view that does not say otherwise below.
+#: Text of a column in all views, except where SPECIAL has another one.
 COLUMNS: Mapping[str, str] = {
     "source": "Device, or `training`: first part of an event id.",
     "stream": (
@@ -132,7 +132,7 @@ COLUMNS: Mapping[str, str] = {
     "rows": "Number of rows that the epoch added, in all tables.",
 }
 
-#: `view.column` where the common text does not fit.
+#: Text of `view.column` where the common text does not fit.
 SPECIAL: Mapping[str, str] = {
     "streams.captured": "Whether a device captured the events; otherwise they are derived.",
     "streams.epoch": "Epoch in which the stream appeared.",
@@ -320,9 +320,9 @@ SPECIAL: Mapping[str, str] = {
 
 
 def statements(views: Iterable[tuple[str, str]], columns: Iterable[tuple[str, str]]) -> Iterator[str]:
-    """Yield one COMMENT for each of `views` (name, VIEW or TABLE) and `columns` (view, column).
+    """Yield a COMMENT statement for each of `views` (name, VIEW or TABLE) and `columns` (view, column).
 
-    KeyError names what has no text.
+    KeyError names a view or column without a text.
     """
     for name, comment in views:
         yield f"COMMENT ON {comment} {name} IS {quoted(VIEWS[name])}"

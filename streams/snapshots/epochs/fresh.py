@@ -18,9 +18,9 @@ _AT_ONCE = 3
 
 
 def write(hot: Hot, path: Path, number: int) -> tuple[list[Segment], int]:
-    """Write the segments of epoch `number` into the store in `path`.
+    """Write the segments of epoch `number` to the store in `path`.
 
-    Returns them, and the newest epoch whose history is among them; 0 when history stays in the hot file.
+    Returns them, and the newest epoch whose history is in them; 0 if history stays in the hot file.
     """
     tables, moved = hot.rows_of(number), 0
     if "events" in tables:
@@ -29,7 +29,7 @@ def write(hot: Hot, path: Path, number: int) -> tuple[list[Segment], int]:
     if (history := hot.history()) is not None:
         tables["epochs"] = history
         moved = int(numbers(history, "epoch").max())
-    # An edge's classes are not known before its parents' are looked up.
+    # The classes of an edge are known only after those of its parents were looked up.
     classes = {
         table: hot.numbers_of(classes_of(rows, table)[0]) if table in CLASSED else None
         for table, rows in tables.items()
@@ -40,7 +40,7 @@ def write(hot: Hot, path: Path, number: int) -> tuple[list[Segment], int]:
             output.add(ordered(tables[table], table), UNZONED, classes[table])
             return output.finish()[0]
 
-    # Most of the time goes by until they are on disk.
+    # Several threads, because most of the time is spent waiting for the disk.
     with ThreadPoolExecutor(_AT_ONCE, "fresh") as threads:
         made = list(threads.map(segment, tables))
     directory.sync(path / directory.SEGMENTS)

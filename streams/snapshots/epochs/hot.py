@@ -50,7 +50,7 @@ class Hot(Database):
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._unpublished = Unpublished()
-        # What waits in the file itself, since a writer was closed.
+        # Whether the file itself has waiting rows, since a writer was closed.
         self._put_by = False
         self._offsets: dict[str, dict[int, int]] = {}
         self._newest = Epoch(0, PUBLISHED)
@@ -85,16 +85,16 @@ class Hot(Database):
             )
         self._bytes = path.stat().st_size
         self.connection.execute(f"SET checkpoint_threshold = '{limits.HOT_LOG_BYTES_MAX}B'")
-        # Catalogs name their segments relative to the directory; their footers never change.
+        # Catalogs name their segments relative to the directory, and the footers of segments never change.
         self.connection.execute(f"SET file_search_path = {quoted(str(self._directory))}")
         self.connection.execute("SET parquet_metadata_cache = true")
-        # Of a writer of before that died within an epoch: the rows of it wait.
+        # Left by an older writer that died within an epoch; the rows of that epoch wait again.
         self.connection.execute("DELETE FROM epochs WHERE state = 'fixed'")
         number, offsets = self.connection.execute(
             "SELECT epoch, offsets FROM epochs ORDER BY epoch DESC LIMIT 1"
         ).fetchone() or (0, {})
         if number > self._newest.number:
-            # A transaction of which nobody knew whether it was done, before the file was opened again.
+            # The last transaction, whose outcome was unknown until the file was opened again, was committed.
             self._unpublished.clear(self.connection)
             self._offsets.clear()
         out = number == 0 or pointed(self._directory) == catalog_name(number)
@@ -234,7 +234,7 @@ class Hot(Database):
         offsets = self.offsets(topic)
         ends = ", ".join(f"{part:d}: {behind:d}" for part, behind in sorted(offsets.items()))
         every = [*made, *(folded.made if folded else ())]
-        # A clock that was set back does not take labels back: what is retained goes by them.
+        # If the clock was set back, labels stay at the last value, because retention depends on their order.
         label_ns = max(published_ns, self._label_ns)
         with self.transaction():
             self.enter(every)
@@ -274,7 +274,7 @@ class Hot(Database):
                         self._highest[key] = max(self._highest[key], span.highest)
 
     def enter(self, made: Sequence[Segment]) -> None:
-        """Enter segments and the classes of their rows, within a transaction."""
+        """Insert segments and the classes of their rows, within a transaction."""
         if made:
             self._insert("segments", SEGMENT_COLUMNS, [row_of(segment) for segment in made])
         if spans := [(each.file, each.table, *span) for each in made for span in each.spans]:
@@ -284,7 +284,7 @@ class Hot(Database):
 
     def _move(self, topic: str) -> None:
         """Set the stored offsets of a topic to those behind the waiting rows."""
-        # Known before they are deleted: whoever is closed at once has not asked for them yet.
+        # Read before they are deleted, because a writer that closes at once has not read them yet.
         moved = [(topic, *place) for place in self.offsets(topic).items()]
         self.connection.execute("DELETE FROM offsets WHERE topic = ?", [topic])
         if moved:
@@ -318,7 +318,7 @@ class Hot(Database):
             self.connection.execute(f"INSERT INTO {table} BY NAME FROM incoming")
 
     def history(self) -> pa.Table | None:
-        """Epochs to move out of the file, as rows of `epochs`; None while they are few."""
+        """Epochs to move out of the file, as rows of `epochs`; None if there are few."""
         if self._at_hand < limits.EPOCHS_AT_HAND_MAX:
             return None
         oldest = self.connection.sql(
@@ -373,7 +373,8 @@ class Hot(Database):
             self.connection.execute("DETACH next")
         sync(beside)
         after_step(8)
-        # Closing puts the log into the file and takes it away: it must not meet the new one.
+        # Closing merges the write-ahead log into the file and deletes it, so that the new file does not meet
+        # it.
         self.connection.execute("CHECKPOINT")
         self.connection.close()
         if not path.with_name(f"{HOT}.wal").exists():

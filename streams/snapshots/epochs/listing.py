@@ -12,7 +12,7 @@ from streams.snapshots.folds.tiers import Current
 
 
 class Listing:
-    """The tables `segments` and `indexes` of a hot file, in memory; who changes one changes both."""
+    """The tables `segments` and `indexes` of a hot file, in memory; changes must be made in both."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self._current = {
@@ -61,7 +61,7 @@ class Listing:
         return by_table
 
     def segments(self) -> Sequence[Current]:
-        """Current segments with the values by which folds choose."""
+        """Current segments with the values that folds choose by."""
         return sorted(
             self._current.values(), key=lambda segment: (segment.last_epoch, segment.table, segment.file)
         )

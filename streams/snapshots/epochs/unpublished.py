@@ -13,14 +13,14 @@ from streams.snapshots.files.segments import schema_of
 
 
 class Unpublished:
-    """Rows by table, in the order in which they came; texts that recur are dictionaries."""
+    """Rows by table in order of arrival; repeated texts are dictionary arrays."""
 
     def __init__(self) -> None:
         self._held: dict[str, list[pa.Table]] = {}
         self._shown = set[str]()
 
     def add(self, tables: Mapping[str, pa.Table], connection: duckdb.DuckDBPyConnection) -> None:
-        """Add rows behind those that wait already; statements of `connection` see them."""
+        """Add rows after those that wait already, and show them to statements of `connection`."""
         for table, rows in tables.items():
             if len(rows):
                 self._held.setdefault(table, []).append(rows)

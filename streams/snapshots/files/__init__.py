@@ -1,1 +1,1 @@
-"""Immutable files of a store: segments, indexes, and how rows get into them and out of them."""
+"""Immutable files of a store, segments and indexes, and how they are written and read."""

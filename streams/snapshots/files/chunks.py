@@ -22,7 +22,7 @@ def chunks(
 ) -> Iterator[pa.Table]:
     """Yield the rows of some segments of `table`, sorted, about `rows_max` at a time.
 
-    A chunk has whole streams, or part of a long one by numbers; other tables are divided by epochs.
+    A chunk contains whole streams, or a range of numbers of a long one; other tables are divided by epochs.
     """
     columns = ", ".join(types_of(table))
     for where in ranges(connection, table, scan(paths), rows_max):
@@ -59,8 +59,8 @@ def ranges(connection: duckdb.DuckDBPyConnection, table: str, rows: str, rows_ma
 
 
 def _between(source: str, stream: str, first: tuple[str, str, int], last: tuple[str, str, int]) -> str:
-    # Row groups are passed over by the plain column. A pair that is compared on both sides becomes a BETWEEN,
-    # which DuckDB 2.0 has for no pairs.
+    # Plain columns let DuckDB skip row groups. A pair that is compared on both sides becomes a BETWEEN, which
+    # DuckDB 2.0 does not support for pairs.
     low, lowest, high, highest = map(quoted, (*first[:2], *last[:2]))
     return (
         f"{source} >= {low} AND ({source} > {low} OR {stream} >= {lowest}) "

@@ -1,4 +1,4 @@
-"""Joining runs that continue one another, among rows that come to lie side by side when epochs are folded."""
+"""Join runs that continue one another; folding epochs brings such rows together."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from streams.snapshots.files.columnar import bounds, combinations, ordered
 from streams.snapshots.files.segments import schema_of
 from streams.snapshots.rows.poll import Mask, Numbers, numbers
 
-#: A row with this key is not joined with any other.
+#: Key of a row that must not be joined with any other.
 ALONE = -1
-#: What all events of a zone run have in common.
+#: Columns that are the same for all events of a zone run.
 OWN = ("policy_version", "zone", "label", "wearer", "consent")
 
 
 def edges(rows: pa.Table, key: Numbers) -> pa.Table:
-    """Rows of `edges` in as few runs as there are; the later epoch of two stands for both.
+    """Join rows of `edges` into as few runs as possible; a joined run has the later epoch.
 
-    `key` is the same for rows that may become one; they do where `streams.events.runs.extends` says that one
-    continues the other. One that has RUN_CHILDREN_MAX children is long enough.
+    Rows are joined only if they have the same `key` and one continues the other as in
+    `streams.events.runs.extends`. A run gets at most RUN_CHILDREN_MAX children by joining.
     """
     if not len(rows):
         return rows
@@ -48,7 +48,7 @@ def edges(rows: pa.Table, key: Numbers) -> pa.Table:
         fits &= ~many[side] | ((further == step[side]) & (onward == advance[side]))
     goes_on = _taken(fits, many, further, onward)
     begins = np.flatnonzero(np.concatenate(([True], ~_bounded(goes_on, count))))
-    # The way from the first row of a run to the next is that of all of them.
+    # All rows of a run are equally far apart, so the distance of the first two is the step of the run.
     longer = np.diff(np.append(begins, len(rows))) > 1
     for name, own, between in (("child_step", step, further), ("parent_step", advance, onward)):
         steps = own[begins]
@@ -60,16 +60,16 @@ def edges(rows: pa.Table, key: Numbers) -> pa.Table:
 
 
 def _with(rows: pa.Table, name: str, values: Numbers, at: Numbers) -> pa.Table:
-    """Rows in which a column has other values at some places."""
+    """Replace a column's values in the rows `at`."""
     column = numbers(rows, name).copy()
     column[at] = values
     return rows.set_column(rows.column_names.index(name), name, pa.array(column))
 
 
 def _taken(fits: Mask, many: Mask, further: Numbers, onward: Numbers) -> Mask:
-    """Which links between neighbours are made, decided from the left.
+    """Choose the links between neighbours that are made, from left to right.
 
-    A row of one child can be linked to both neighbours with different steps, which would clash. Then the link
+    A row with one child may fit both neighbours with different steps, which cannot both hold. Then the link
     to its right is not made, unless the link to its left was not made for that reason.
     """
     clash = np.zeros(len(fits), bool)
@@ -82,7 +82,7 @@ def _taken(fits: Mask, many: Mask, further: Numbers, onward: Numbers) -> Mask:
 
 
 def _bounded(goes_on: Mask, count: Numbers) -> Mask:
-    """Links that are made, without those at which a run would become too long."""
+    """The links without those that would make a run too long."""
     total = np.cumsum(count)
     begins = np.concatenate(([True], ~goes_on))
     before = np.maximum.accumulate(np.where(begins, total - count, 0))
@@ -94,14 +94,14 @@ def _bounded(goes_on: Mask, count: Numbers) -> Mask:
 def zones_of(
     events: pa.Table, highest: Mapping[tuple[str, str], int], bucket: Numbers | None = None
 ) -> pa.Table:
-    """Zone runs of an epoch's events, sorted: as few as there are.
+    """As few zone runs as possible for the events of an epoch, sorted.
 
-    Of events of several epochs, `bucket` is the same for those between whose epochs no retained one lies: no
-    run is of two.
+    For events of several epochs, `bucket` is the same for events if no retained epoch lies between theirs; a
+    run never covers events of two buckets.
 
-    A run goes on over numbers that no event has, as those of derived streams, while they are above all that
-    earlier epochs hold of the stream (`highest`): nothing of another class can lie between. Among older
-    numbers it ends where they do, so that of two runs over the same numbers the later is right.
+    A run may cover numbers without an event, as derived streams have them, if they are above all numbers of
+    the stream in earlier epochs (`highest`), because no event of another class can be there. Among older
+    numbers it ends at such a gap, so that of two runs over the same numbers the later one is right.
     """
     low, high = bounds(events, "events")
     streams, stream = combinations(events, ("source", "stream", "revision"))
@@ -122,21 +122,22 @@ def zones_of(
 
 
 def zone_runs(rows: pa.Table, stream: Numbers, key: Numbers, bucket: Numbers, others: Mask) -> pa.Table:
-    """Rows of `zone_runs`, those that follow one another in one class as one.
+    """Join rows of `zone_runs` that follow one another in the same class.
 
-    A run may go on over numbers that no row has, but never over a number that another run speaks of. Where
-    runs of several classes speak of a number, the one of the later epoch is right: the others are cut.
+    A run may cover numbers that are in no row, but never a number of another run. Where runs of several
+    classes have the same number, the one of the later epoch is right, and the others are cut.
 
     Parameters
     ----------
     rows
         Sorted by stream and `low`.
     stream, key
-        Which stream a row is of, and which class, wearer and consent.
+        Codes of each row's stream, and of its class, wearer and consent.
     bucket
-        The same for rows between whose epochs no retained one lies.
+        The same for rows if no retained epoch lies between theirs.
     others
-        Rows that stay as they are and are not returned: the others must not be extended over their numbers.
+        Rows that are not changed and not returned; they are given so that no run is extended over their
+        numbers.
     """
     rows, stream, key, bucket, others = _cut(rows, stream, key, bucket, others)
     if not len(rows):
@@ -152,7 +153,7 @@ def zone_runs(rows: pa.Table, stream: Numbers, key: Numbers, bucket: Numbers, ot
 
 
 def _reached(stream: Numbers, high: Numbers) -> Mask:
-    """Rows before which one of their stream reaches further than their neighbour does."""
+    """Rows before which an earlier row of the stream ends later than the row directly before."""
     ranks = np.unique(high, return_inverse=True)[1].astype(np.int64)
     place = stream * np.int64(len(high) + 1) + ranks
     reach = np.maximum.accumulate(place)
@@ -164,7 +165,7 @@ def _reached(stream: Numbers, high: Numbers) -> Mask:
 def _cut(
     rows: pa.Table, stream: Numbers, key: Numbers, bucket: Numbers, others: Mask
 ) -> tuple[pa.Table, Numbers, Numbers, Numbers, Mask]:
-    """Rows, cut where a later row of another class covers the same numbers; that is rare."""
+    """Cut rows where a later row of another class covers the same numbers; this is rare."""
     low, high, epoch = (numbers(rows, name) for name in ("low", "high", "epoch"))
     cuts: dict[int, list[tuple[int, int]]] = {}
     for row, other in _overlapping(stream, low, high):
@@ -189,9 +190,9 @@ def _cut(
 
 
 def _overlapping(stream: Numbers, low: Numbers, high: Numbers) -> Iterator[tuple[int, int]]:
-    """Pairs of rows, sorted by stream and low, that have a number in common."""
+    """Pairs of rows with a number in common; rows must be sorted by stream and low."""
     for row in np.flatnonzero((stream[1:] == stream[:-1]) & (low[1:] <= high[:-1])).tolist():
-        # Rows that reach over several others meet each of them.
+        # A long row may overlap several of the rows after it.
         other = row + 1
         while other < len(low) and stream[other] == stream[row] and low[other] <= high[row]:
             yield row, other

@@ -1,4 +1,4 @@
-"""Small helpers over Arrow tables of the store's rows."""
+"""Helpers for Arrow tables of the store's rows."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from streams.snapshots.rows.poll import Numbers, Words, distinct, numbers
 
 
 def compacted(rows: pa.Table) -> pa.Table:
-    """Rows whose dictionaries hold only texts that some row uses.
+    """Rows without unused texts in their dictionaries.
 
-    A file is written with its whole dictionaries, and texts of rows that were left out must not be stored.
+    A file contains whole dictionaries, and texts of rows that were left out must not be stored.
     """
     for at, column in enumerate(rows.schema):
         if pa.types.is_dictionary(column.type):
@@ -27,7 +27,7 @@ def compacted(rows: pa.Table) -> pa.Table:
 
 
 def bounds(rows: pa.Table, table: str, role: str = "own") -> tuple[Numbers, Numbers]:
-    """Lowest and highest number of each row, as `segments.NUMBERS` says it in SQL."""
+    """Lowest and highest number of each row, as `segments.NUMBERS` computes them in SQL."""
     if table == "zone_runs":
         return numbers(rows, "low"), numbers(rows, "high")
     if table == "models":
@@ -42,18 +42,18 @@ def bounds(rows: pa.Table, table: str, role: str = "own") -> tuple[Numbers, Numb
 
 
 def combinations(rows: pa.Table, names: Sequence[str]) -> tuple[list[tuple[Any, ...]], Numbers]:
-    """The different combinations of some columns' values, and which of them stands in each row."""
+    """Distinct combinations of the values of some columns, and the index of each row's combination."""
     return distinct([_words(rows.column(name)) for name in names])
 
 
 def _words(column: pa.ChunkedArray) -> Words:
-    """A column's different values, and which of them stands in each row."""
+    """Distinct values of a column, and the index of each row's value."""
     dictionary = column.combine_chunks().dictionary_encode()
     return Words(dictionary.dictionary.to_pylist(), dictionary.indices.to_numpy().astype(np.int64))
 
 
 def encoded(rows: pa.Table) -> pa.Table:
-    """Rows with the texts that recur as dictionaries, as `decode` makes them."""
+    """Rows with repeated texts as dictionary arrays, as `decode` makes them."""
     for at, column in enumerate(rows.schema):
         if column.type == pa.string() and column.name not in MANY:
             rows = rows.set_column(at, column.name, rows.column(at).dictionary_encode())
@@ -61,7 +61,7 @@ def encoded(rows: pa.Table) -> pa.Table:
 
 
 def dense(*codes: Numbers) -> Numbers:
-    """A small number for each row, the same for equal combinations."""
+    """A small number for each row; rows with equal combinations have the same number."""
     combined = codes[0]
     for code in codes[1:]:
         shifted = code - code.min(initial=0)
@@ -70,13 +70,13 @@ def dense(*codes: Numbers) -> Numbers:
 
 
 def ordered(rows: pa.Table, table: str) -> pa.Table:
-    """Rows in the order of their table; rows that are equal in it stay in the order in which they came."""
+    """Rows sorted as in their table; equal rows keep their order."""
     keys = [_ranks(rows.column(name)) for name in ORDER[table]]
     return rows.take(pa.array(np.lexsort(keys[::-1])))
 
 
 def _ranks(column: pa.ChunkedArray) -> Numbers:
-    """Numbers in the order of a column's values."""
+    """Numbers in the same order as a column's values."""
     if pa.types.is_integer(column.type):
         values: Numbers = column.to_numpy()
         return values
@@ -87,7 +87,7 @@ def _ranks(column: pa.ChunkedArray) -> Numbers:
 
 
 def classes_of(rows: pa.Table, table: str) -> tuple[list[tuple[str, str, str]], Numbers]:
-    """The different classes (policy version, zone, label) of a table, and which of them each row is of."""
+    """Distinct classes (policy version, zone, label) in a table, and the index of each row's class."""
     if CLASSED[table] == "label":
         return combinations(rows, ("policy_version", "zone", "label"))
     pairs, of = combinations(rows, ("policy_version", "zone"))

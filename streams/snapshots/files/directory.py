@@ -16,7 +16,7 @@ HOT, CATALOG, SEGMENTS, LOCK = "hot.duckdb", "catalog.duckdb", "segments", "writ
 STORAGE_VERSION = "v1.5.0"
 TEMPORARY = ".tmp"
 FOLDING = f"fold{TEMPORARY}"
-"""Directory for what a fold puts aside while it works."""
+"""Directory for temporary files of a running fold."""
 _OURS = re.compile(
     r"(hot\.duckdb(\.wal.*)?|hot\.duckdb\.tmp|catalog(-\d+)?\.duckdb|segments|writer\.lock|reads\.jsonl|.*\.tmp(\.wal)?)"
 )

@@ -19,7 +19,7 @@ from streams import files, limits
 from streams.quoting import quoted
 from streams.snapshots.files.directory import STORAGE_VERSION
 
-#: Which numbers of a stream a segment holds: file, table, role, source, stream, lowest, highest.
+#: Numbers of a stream in a segment: file, table, role, source, stream, lowest, highest.
 Span = tuple[str, str, str, str, str, int, int]
 
 _NAMES = (
@@ -27,8 +27,8 @@ _NAMES = (
     "operator_version, directness, declassifier"
 )
 _CLASS = "policy_version, zone, label, wearer, consent"
-#: Numbers of an edge that are kept as what is beyond a base of their relation, in 32 bits, and how they are
-#: made: DuckDB packs those, where the numbers themselves would be twice as wide.
+#: Numbers of an edge that are stored in 32 bits, as the distance from a base in their relation, with the SQL
+#: that computes them. DuckDB packs 32-bit integers; the full numbers would take twice the space.
 _REACH = 2**31
 _PACKED = {
     "child_first": "child_first",
@@ -37,7 +37,8 @@ _PACKED = {
     "step_offset": "parent_step - child_step",
 }
 _BASES = ", ".join(f"({made}) // {_REACH} * {_REACH} AS {name}_base" for name, made in _PACKED.items())
-#: Where rows come from: a Parquet segment, an older index. Steps of a run of one child mean nothing.
+#: SQL to read rows from Parquet segments and from older indexes. The steps of a run of one child have no
+#: meaning and become 1.
 _EDGES_IN_SEGMENTS = f"""
 SELECT {_NAMES}, child_first, if(child_count = 1, 1, child_step) AS child_step, child_count,
     parent_first, if(child_count = 1, 1, parent_step) AS parent_step, parent_width, epoch
@@ -62,14 +63,14 @@ _COLUMNS = {
 
 
 def _nothing(columns: str) -> str:
-    """No rows, of the types that there are: a fold need not have segments of both tables."""
+    """SELECT of no rows with typed columns, for a fold without segments of one of the tables."""
     typed = (
         f"NULL::{'VARCHAR' if name.endswith(_TEXTS) else 'BIGINT'} AS {name}" for name in columns.split(", ")
     )
     return f"SELECT {', '.join(typed)} WHERE false"
 
 
-#: With bounds by which a walk tells which rows it needs: of the relation, and of one row of it.
+#: With bounds that tell a walk which relations, and which rows of one, it needs.
 _RELATIONS = f"""
 CREATE TABLE made.relations AS
 SELECT (row_number() OVER (ORDER BY {_NAMES}, {", ".join(f"{name}_base" for name in _PACKED)}) - 1)::INTEGER
@@ -90,7 +91,7 @@ SELECT relation, {", ".join(f"({made} - {name}_base)::INTEGER AS {name}" for nam
 FROM (SELECT *, {_BASES} FROM temp.edges_given)
 JOIN made.relations USING ({_NAMES}, {", ".join(f"{name}_base" for name in _PACKED)})
 ORDER BY relation, child_first, parent_offset"""  # noqa: S608 - names are ours
-#: Runs of one class that follow one another are one: a run says which class, not that a number exists.
+#: Consecutive runs of one class are joined. A run tells the class of its numbers, not that they exist.
 _ZONE_RUNS = f"""
 CREATE TABLE made.zone_runs AS
 SELECT source, stream, revision, min(low) AS low, max(high) AS high, {_CLASS} FROM (
@@ -111,7 +112,7 @@ _SPAN = {
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Rows of an index."""
+    """Number of rows in an index."""
 
     edges: int
     zone_runs: int
@@ -128,9 +129,9 @@ def build(
     merged: Sequence[Path] = (),
     current: Collection[str] = (),
 ) -> Counts:
-    """Make one index of segments and older indexes, under a name that is free; the caller settles it.
+    """Make one index from segments and older indexes under a free name; the caller gives it its final name.
 
-    What goes beyond the connection's memory is sorted in its `temp_directory`.
+    Rows that do not fit into the connection's memory are sorted in its `temp_directory`.
 
     Parameters
     ----------
@@ -141,13 +142,13 @@ def build(
     merged
         Indexes that this one replaces.
     current
-        Names of all segments that will be current; spans of others are left out.
+        Names of all segments that will be current; spans of other segments are left out.
 
     Raises
     ------
     duckdb.Error
-        It cannot be made: no space, too little memory, a part that is damaged. What there is of the file is
-        the caller's to remove.
+        It cannot be made: no space, too little memory, a damaged part. The caller must remove the unfinished
+        file.
     """
     with files.owner_only(), _attached(connection, target, merged) as older:
         columns = zip(*spans, strict=True) if spans else [()] * len(_SPAN)
@@ -182,7 +183,7 @@ def build(
 def _attached(
     connection: duckdb.DuckDBPyConnection, target: Path, merged: Sequence[Path]
 ) -> Iterator[list[str]]:
-    """Attach the new file and those that go into it while the block lasts; yields their names."""
+    """Attach the new index and the older ones for the block; yields the names of the older ones."""
     options = f"STORAGE_VERSION '{STORAGE_VERSION}', BLOCK_SIZE {limits.INDEX_BLOCK_BYTES}"
     attached = {"made": f"{quoted(str(target))} AS made ({options})"}
     older = [f"older_{number}" for number in range(len(merged))]

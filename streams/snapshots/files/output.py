@@ -30,7 +30,7 @@ _DIGESTS = frozenset({"digest", "split_from", "manifest_digest"})
 
 @dataclass
 class _Part:
-    """Rows for one file, in the order in which they came; no `classes` once those of a row are not known."""
+    """Rows for one file, in order of arrival; `classes` is None once those of any row are unknown."""
 
     audience: int | None
     held: list[pa.Table] = field(default_factory=list)
@@ -50,7 +50,7 @@ class _Part:
         self.classes = None if self.classes is None or classes is None else self.classes | set(classes)
 
     def take(self, other: _Part) -> None:
-        """Take over the rows that another part holds and has not written yet."""
+        """Take over the rows of another part that are not written yet."""
         self.held += other.held
         self.rows += other.rows
         self.epochs = min(self.epochs[0], other.epochs[0]), max(self.epochs[1], other.epochs[1])
@@ -70,11 +70,11 @@ class Output:
     Parameters
     ----------
     directory, store_id, epoch
-        Of the store; the epoch stands in the files' names.
+        Of the store; the epoch is part of the files' names.
     together
-        The group of all rows, where they are not to be split.
+        The group of all rows if they must not be split; MIXED if they are split by audience.
     fresh
-        Whether it is the segment of one epoch, not of a fold.
+        Whether it is a segment of one epoch, not of a fold.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class Output:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for part in self._parts.values():
-            # On a full disk closing a file fails too; the file is removed anyway.
+            # On a full disk, closing a file fails too; the file is removed anyway.
             with suppress(OSError, pa.ArrowException):
                 self._close(part)
             if part.path is not None:
@@ -109,7 +109,7 @@ class Output:
                 (self._directory / segment.file).unlink(missing_ok=True)
 
     def add(self, rows: pa.Table, audience: int, classes: Iterable[int] | None) -> None:
-        """Add rows of an audience; calls come in the order of the table, each sorted."""
+        """Add rows of an audience; rows must be sorted, and calls must follow the order of the table."""
         key = audience if self._together is MIXED else self._together
         part = self._parts.setdefault(key, _Part(key))
         part.add(rows, classes)
@@ -120,7 +120,7 @@ class Output:
             self._write(part)
 
     def finish(self) -> list[Segment]:
-        """Give the files their names."""
+        """Give the files their final names and return their segments."""
         residue = _Part(MIXED)
         for key in [key for key, part in self._parts.items() if part.writer is None]:
             part = self._parts.pop(key)
@@ -141,7 +141,7 @@ class Output:
         if part.path is None:
             raise AssertionError("a part has rows")
         classed = self._table in CLASSED or self._table == "edges"
-        # What a fold makes of one file may be the same bytes, and must not be the same file.
+        # A fold may produce the same bytes as its input file; the `f` makes sure that the names differ.
         name = f"{self._table}-{self._epoch:08d}{'' if self._fresh else 'f'}"
         file, size, digest = settled(part.path, self._directory, name, self._store_id)
         part.path = None
@@ -172,7 +172,7 @@ class Output:
             )
             part.path.unlink(missing_ok=True)
             part.file = files.create(part.path)
-            # Fresh ones are folded soon.
+            # Fresh files are compressed lightly, because they are folded soon.
             part.writer = parquet(part.file, rows.schema, "lz4" if self._fresh else "zstd")
         part.writer.write_table(rows, row_group_size=limits.ROW_GROUP_ROWS)
 
@@ -188,9 +188,9 @@ class Output:
 
 
 def parquet(file: BinaryIO, schema: pa.Schema, compression: str = "zstd") -> pq.ParquetWriter:
-    """A writer as all segments are written.
+    """Writer with the settings of all segments.
 
-    Sorted numbers lie close together, and nearly every digest is another: dictionaries would repeat them.
+    Sorted integers are stored as differences. Digests have no dictionary, because nearly all are distinct.
     """
     whole = [column.name for column in schema if pa.types.is_integer(column.type)]
     return pq.ParquetWriter(

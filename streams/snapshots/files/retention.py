@@ -19,7 +19,8 @@ class Retention:
     def __init__(self, path: Path) -> None:
         self._path = path
         now_s, wall_s = clock.monotonic_s(), clock.now_ns() / 1e9
-        #: Since when an epoch has stood; of those that are gone nobody has asked for a long time.
+        #: Monotonic time at which each epoch was published; epochs without a catalog have been unused for
+        #: long.
         self._since_s: dict[int, float] = {}
         for epoch in epochs_of(path):
             age_s = wall_s - (path / catalog_name(epoch)).stat().st_ctime

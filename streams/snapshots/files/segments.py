@@ -67,8 +67,8 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     "policies": ("version", "epoch"),
     "epochs": ("epoch",),
 }
-#: Tables whose rows are of a class (policy version, zone, label), and where the label stands: what is refused
-#: has none. An edge's classes are those of the events on both of its sides.
+#: Tables whose rows have a class (policy version, zone, label), with the column of the label; rejected rows
+#: have none. The classes of an edge are those of its children and parents.
 CLASSED: Mapping[str, str] = {
     "events": "label",
     "decisions": "label",
@@ -90,10 +90,10 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One finished file.
+    """A finished file.
 
-    `classes`: numbers of the classes of its rows, sorted; None where those are not known. `audience`: the
-    bits of who may see all of it (`policy.audience`), for folds; None where its rows are mixed.
+    `classes`: sorted numbers of the classes of its rows; None if unknown. `audience`: bits of the roles that
+    may see all of it (`policy.audience`), for folds; None if its rows are mixed.
     """
 
     file: str
@@ -117,7 +117,7 @@ def types_of(table: str) -> dict[str, str]:
 
 @cache
 def schema_of(table: str) -> pa.Schema:
-    """The same for Arrow."""
+    """The same types for Arrow."""
     columns = {**TABLES, **STORED}[table]
     return pa.schema({**{name: _ARROW[kind] for name, kind in columns.items()}, "epoch": pa.int64()})
 

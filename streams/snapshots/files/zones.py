@@ -1,4 +1,4 @@
-"""Zone runs against intervals of numbers: which classes an interval touches, and who may see all of it."""
+"""Compare intervals of numbers with zone runs: the classes that overlap one, and who may see all of it."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ Stream = tuple[str, str, int]
 
 
 class Coverage(Struct, frozen=True):
-    """What covers each of some intervals; all fields are arrays, one value for each interval.
+    """Coverage of some intervals by zone runs; every field is an array with one value per interval.
 
-    `known`: runs cover it whole. `own`: that of the only run that it touches, or ALONE. `audience`: bits of
-    who may see all classes that it touches; 0 where it is not known. `begin`, `end`: which runs it touches.
+    `known`: whether runs cover the whole interval. `own`: code of the only run that it overlaps, or ALONE.
+    `audience`: bits of the roles that may see all classes that it overlaps; 0 if unknown. `begin`, `end`:
+    range of the runs that it overlaps.
     """
 
     known: Mask
@@ -30,7 +31,7 @@ class Coverage(Struct, frozen=True):
 
 
 class Zones:
-    """Zone runs of some streams, at hand.
+    """Zone runs of some streams in memory.
 
     Parameters
     ----------
@@ -38,7 +39,7 @@ class Zones:
         source, stream, revision, low, high, `class` and `own`, sorted by stream and low; `own` is the same
         for runs of one class, wearer and consent.
     audiences
-        Bits by class.
+        Bits of roles by class.
     """
 
     def __init__(self, runs: pa.Table, audiences: Sequence[int]) -> None:
@@ -49,12 +50,13 @@ class Zones:
         self._where: dict[Stream, slice] = {}
         for stream, rows in _streams(runs):
             self._where[stream] = rows
-            # Where runs lie over one another, more of them count as touched than are: that shows less.
+            # If runs overlap each other, an interval may count more runs than it overlaps, which only
+            # restricts more.
             np.maximum.accumulate(self._reach[rows], out=self._reach[rows])
         self._gaps[1 : len(runs)] = np.cumsum(self._low[1:] > self._reach[:-1] + 1)
 
     def over(self, streams: Sequence[Stream], of: Numbers, low: Numbers, high: Numbers) -> Coverage:
-        """What covers the intervals `low` to `high`; `of` is the place of each one's stream in `streams`."""
+        """Coverage of the intervals `low` to `high`; `of` is the index of each one's stream in `streams`."""
         begin, end = np.zeros(len(of), np.int64), np.zeros(len(of), np.int64)
         order = np.argsort(of, kind="stable")
         bounds = np.searchsorted(of[order], np.arange(len(streams) + 1))
@@ -84,7 +86,7 @@ class Zones:
         return Coverage(known, own, audience, begin, end)
 
     def classes(self, begin: Numbers, end: Numbers) -> set[int]:
-        """Classes of the runs from each of `begin` to before each of `end`."""
+        """Classes of the runs `begin` to `end` (exclusive) of each interval."""
         depth = np.zeros(len(self._class) + 1, np.int64)
         np.add.at(depth, begin, 1)
         np.add.at(depth, end, -1)
@@ -92,7 +94,7 @@ class Zones:
 
 
 def _streams(runs: pa.Table) -> Iterator[tuple[Stream, slice]]:
-    """Each stream with the rows in which it stands."""
+    """Yield each stream with its slice of rows."""
     if not len(runs):
         return
     names = [runs.column(name).combine_chunks() for name in ("source", "stream", "revision")]

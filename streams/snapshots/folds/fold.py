@@ -32,7 +32,7 @@ from streams.snapshots.files.zones import Coverage, Stream, Zones
 from streams.snapshots.rows.poll import Mask, Numbers, numbers
 
 STEPS = (10, 11)
-"""What a crash can fall between in a fold, for tests: 12 segments made, 13 index made."""
+"""Steps of a fold between which tests simulate a crash: 10 segments made, 11 index made."""
 _STREAM = ("source", "stream", "revision")
 _CLASS = ("policy_version", "zone", "label")
 #: Tables whose spans of numbers are in an index; an index has the rows of edges and zones themselves.
@@ -183,7 +183,7 @@ class Fold:
         return [audience(policies, *each) for each in self._plan.classes]
 
     def _read_history(self) -> None:
-        """Find which epochs can be asked about, and which stay listed: some more, until they are thinned."""
+        """Find the epochs that are retained, and those that are listed: more, until they are thinned."""
         folded = self._plan.inputs.get("epochs", ())
         whole = [name for name in self._plan.current.get("epochs", ()) if name not in folded]
         thinned, left = self._epochs(folded), self._epochs(whole)
@@ -205,9 +205,9 @@ class Fold:
         return self._connection.sql(scanned).to_arrow_table().select(schema_of("epochs").names)
 
     def _stay(self, rows: pa.Table) -> Mask:
-        """Which rows of `epochs` stay: those that can be asked about.
+        """Which rows of `epochs` are kept: those of retained epochs.
 
-        The last epoch of each log stays too: it says up to which epoch offsets belong to that log.
+        The last epoch of each log is kept too, because it tells up to which epoch offsets belong to that log.
         """
         if not len(rows):
             return np.zeros(0, bool)
@@ -216,7 +216,7 @@ class Fold:
         return np.append((bucket[1:] != bucket[:-1]) | (log[1:] != log[:-1]), True)
 
     def _bucket(self, rows: pa.Table) -> Numbers:
-        """The same number for rows between whose epochs no listed one lies."""
+        """The same number for rows if no listed epoch lies between theirs."""
         return np.searchsorted(self._listed, numbers(rows, "epoch")).astype(np.int64)
 
     def _table(self, table: str, names: Sequence[str]) -> list[Segment]:
@@ -224,7 +224,7 @@ class Fold:
         unsplit = table not in CLASSED and table != "edges"
         together = UNZONED if unsplit or table == "zone_runs" else plan.group
         with Output(plan.directory, plan.store_id, plan.epoch, table, together=together) as output:
-            # Epochs are few, and are thinned in one piece.
+            # There are few epochs, and thinning needs all of them at once.
             rows_max = 2**62 if table == "epochs" else limits.FOLD_CHUNK_ROWS
             for rows in chunks(self._connection, table, self._paths(names), rows_max):
                 if table == "edges":
@@ -238,7 +238,7 @@ class Fold:
             return output.finish()
 
     def _classed(self, output: Output, table: str, rows: pa.Table) -> None:
-        """Add rows that say their class, by audience."""
+        """Add rows with a class of their own, split by audience."""
         if not len(rows):
             return
         number = self._numbered(*classes_of(rows, table))
@@ -248,12 +248,12 @@ class Fold:
             output.add(rows.filter(pa.array(some)), seen_by, np.unique(number[some]).tolist())
 
     def _numbered(self, classes: Sequence[tuple[Any, ...]], of: Numbers) -> Numbers:
-        """Number of the class of each row; `of` is its place in `classes`."""
+        """Number of each row's class; `of` is its index in `classes`."""
         known = {each: number for number, each in enumerate(self._plan.classes)}
         return np.array([known[each] for each in classes], np.int64)[of]
 
     def _thinned(self, rows: pa.Table) -> pa.Table:
-        """Rows of `epochs` without those that nobody can ask about; what they added, those after them did."""
+        """Kept rows of `epochs`; each takes over the row counts of the removed epochs before it."""
         last = np.flatnonzero(self._stay(rows))
         first = np.concatenate(([0], last[:-1] + 1))
         added = np.add.reduceat(numbers(rows, "rows"), first)
@@ -261,7 +261,7 @@ class Fold:
         return kept.set_column(kept.column_names.index("rows"), "rows", pa.array(added))
 
     def _edges(self, output: Output, rows: pa.Table) -> None:
-        """Add edges by who may see both of their sides, those that continue one another as one."""
+        """Add edges, split by who may see both of their sides; runs that continue one another are joined."""
         seen = self._sides(rows)
         relation = combinations(rows, _RELATION)[1]
         key = dense(relation, *(side.own for _, side in seen), self._bucket(rows))
@@ -280,7 +280,7 @@ class Fold:
             output.add(ordered(merged, "edges"), seen_by, classes)
 
     def _sides(self, rows: pa.Table) -> list[tuple[Zones, Coverage]]:
-        """What covers children and parents of edges."""
+        """Coverage of the children and of the parents of edges."""
         sides = []
         for role in ("child", "parent"):
             streams, of = combinations(rows, [f"{role}_{name}" for name in _STREAM])
@@ -298,7 +298,7 @@ class Fold:
         )
 
     def _runs_of(self, streams: Sequence[Stream], low: int, high: int, names: Sequence[str]) -> pa.Table:
-        """Rows of `zone_runs` about some streams and numbers, sorted by stream and low."""
+        """Rows of `zone_runs` for some streams and numbers, sorted by stream and low."""
         columns = ", ".join(types_of("zone_runs"))
         source, stream, revision = zip(*streams, strict=True)
         asked = pa.table({"source": source, "stream": stream, "revision": pa.array(revision, pa.int64())})
@@ -318,7 +318,7 @@ class Fold:
             self._connection.unregister("asked")
 
     def _zone_runs(self, rows: pa.Table, names: Sequence[str]) -> pa.Table:
-        """Zone runs, those that follow one another in one class as one."""
+        """Zone runs; those of one class that follow one another are joined."""
         streams, _ = combinations(rows, _STREAM)
         others = [name for name in self._plan.current.get("zone_runs", ()) if name not in set(names)]
         low, high = bounds(rows, "zone_runs")
@@ -333,7 +333,7 @@ class Fold:
         return ordered(merged, "zone_runs")
 
     def _index(self, made: Sequence[Segment]) -> Index:
-        """Make the index of the fresh files that were folded, and of older indexes."""
+        """Make an index from the folded fresh files and older indexes."""
         plan, target = self._plan, self._plan.directory / SEGMENTS / f"fold-index{TEMPORARY}"
         spans = [
             *plan.spans,
@@ -370,7 +370,7 @@ class Fold:
         return self._paths([name for name in self._plan.inputs.get(table, ()) if name in self._plan.fresh])
 
     def _runs_of_edges(self) -> Path:
-        """The fresh edges as walks ask for them: zones come from elsewhere, so runs go on across them."""
+        """Fresh edges for an index, joined across zones, because walks take zones from elsewhere."""
         parts = [schema_of("edges").empty_table()]
         if paths := self._fresh("edges"):
             for rows in chunks(self._connection, "edges", paths, limits.FOLD_CHUNK_ROWS):

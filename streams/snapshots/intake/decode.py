@@ -223,9 +223,9 @@ def _table(
 
 
 def _standing(once: Mask, counts: Numbers, places: Numbers, behind: int) -> pa.Array:
-    """Index of the value that stands in each row of a column, where some blocks give one value for all rows.
+    """Row by row, the index of its value, for a column where some blocks give one value for all rows.
 
-    Those stand at `places`, and `behind` them what each row says, in order.
+    These values are at `places`; from `behind` on are the values of all other rows, in order.
     """
     positions, own = np.repeat(places, counts), np.repeat(~once, counts)
     positions[own] = np.arange(behind, behind + np.count_nonzero(own))

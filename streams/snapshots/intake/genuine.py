@@ -53,10 +53,7 @@ _TRAININGS_SINKS = (TRAINING_RUN, MODELS, STORE)
 
 @lru_cache(maxsize=16)
 def _topics(kinds: Kinds) -> Mapping[str, str]:
-    """Topic that events of a kind are recorded with: those of a device, and what stages make of them.
-
-    What no stage of the topology names is made by an operator.
-    """
+    """Topic that events of each kind are recorded with; kinds that no stage names are made by operators."""
     return {
         **{kind.name: CAPTURED for kind in kinds.captured},
         **{kind.name: DERIVED for kind in kinds.derived},
@@ -90,7 +87,7 @@ def _runs(poll: Poll, table: str) -> None:
 
 
 def _sources(poll: Poll, table: str, name: str) -> None:
-    """Glasses speak for devices, training for itself."""
+    """Refuse sources that the agent does not write for: glasses writes for devices, training for itself."""
     reserved = poll.is_in(table, name, *RESERVED_SOURCES)
     own = poll.is_in(table, name, TRAINING_SOURCE)
     wrong = (poll.by(table, GLASSES) & reserved) | (poll.by(table, TRAINING) & ~own)
@@ -212,7 +209,7 @@ def _decisions(poll: Poll) -> None:
 
 def _rejected(poll: Poll) -> None:
     content = poll.tables["rejected"]
-    # What was refused of the policies stands on record once: partition 0 of the devices' topic says it.
+    # A refused policy is recorded once, by the agent glasses at partition 0.
     policies = (
         poll.by("rejected", GLASSES)
         & poll.is_in("rejected", "stage", POLICIES_READ)
@@ -299,7 +296,7 @@ def _policies(poll: Poll) -> None:
     poll.refuse("policies", wrong, FORGED, ".text: found one that is no policy, or not that of the version")
 
 
-#: What of a table the policy that its row names must have said; `next_` where the other policy did.
+#: Columns of a table whose values must be defined in the policy of the row.
 _TAGGED: Mapping[str, tuple[str, ...]] = {
     "events": ("policy_version", "zone", "label"),
     "decisions": ("policy_version", "zone", "label", "purpose", "verdict"),
@@ -342,7 +339,7 @@ def check_tags(poll: Poll, known: Lookup) -> None:
 
 
 def _can_say(policy: Policy | None, zone: str, label: str, purpose: str = "", verdict: str = "") -> bool:
-    """Whether a policy has a zone, a label and a purpose; of what it did not know it only says so."""
+    """Whether a policy has a zone, a label and a purpose; an unconfigured verdict may have any zone."""
     return (
         policy is not None
         and (zone in policy.zones_by_name or verdict == UNCONFIGURED)

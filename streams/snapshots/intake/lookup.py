@@ -1,4 +1,4 @@
-"""What the store holds already, as far as new rows are compared with it."""
+"""Queries for the stored rows that new rows are compared with."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from streams.snapshots.epochs.hot import Hot
 from streams.snapshots.rows.poll import Mask, Numbers
 
 Stream = tuple[str, str]
-#: Source, stream and revision: what the numbers of an event are counted in.
+#: Source, stream and revision, within which the numbers of events are unique.
 Numbered = tuple[str, str, int]
 _POLICIES_KEPT_MAX = 64
 _BATCH_ROWS = 100_000
-#: Of `vocabularies` in a catalog; what is not a list is a policy's version.
+#: Columns of `vocabularies` in a catalog: a policy version, and lists.
 _WORDS = pa.schema(
     [
         ("policy_version", pa.string()),
@@ -39,7 +39,7 @@ _EDGE = (
 
 
 class Lookup:
-    """Looks into what waits and into segments. What was looked up often is kept at hand, bounded."""
+    """Looks up waiting rows and segments; frequent results are cached, within bounds."""
 
     def __init__(self, hot: Hot) -> None:
         self._hot = hot
@@ -48,12 +48,12 @@ class Lookup:
         self._highest: dict[Stream, int] = {}
 
     def forget(self) -> None:
-        """Empty the memory of earlier lookups where it is too large; to be called between two polls."""
+        """Clear the cache if it is too large; to be called between two polls."""
         if len(self._highest) > limits.STREAMS_KNOWN_MAX:
             self._highest.clear()
 
     def policies(self, versions: Iterable[str], texts: Mapping[str, str]) -> dict[str, Policy]:
-        """Policies of those `versions` that `texts` or the store has a text for; the others are absent."""
+        """Policies of `versions` whose text is in `texts` or in the store; other versions are left out."""
         wanted = sorted(set(versions))
         if len(self._policies) + len(wanted) > _POLICIES_KEPT_MAX:
             self._policies.clear()
@@ -76,9 +76,9 @@ class Lookup:
         return {version: self._policies[version] for version in wanted if version in self._policies}
 
     def vocabularies(self) -> pa.Table:
-        """Words of each policy under which a class of rows was made, one row a version.
+        """Words of each policy that a class of rows belongs to, one row per version.
 
-        Of those that the store has no text of there is none.
+        Versions without a text in the store are left out.
         """
         lacking = {version for version, _, _ in self._hot.classes} - self._words.keys()
         for version, policy in (self.policies(lacking, {}) if lacking else {}).items():
@@ -94,9 +94,9 @@ class Lookup:
         return pa.Table.from_pylist([*self._words.values()], _WORDS)
 
     def highest(self, streams: Iterable[Stream]) -> dict[Stream, int]:
-        """Highest number of an event of each stream, of any revision.
+        """A number that no event of each stream exceeds, in any revision; -1 for a stream without events.
 
-        -1 where there is none, and at least that otherwise.
+        Cached results make it higher than the highest stored number at times, never lower.
         """
         wanted = set(streams)
         lacking = sorted(wanted - self._highest.keys())
@@ -115,15 +115,15 @@ class Lookup:
         return {stream: self._highest[stream] for stream in wanted}
 
     def reached(self, highest: Iterable[tuple[Stream, int]]) -> None:
-        """Note the highest numbers of rows that are about to be stored."""
+        """Note the highest numbers of rows that will be stored next."""
         for stream, last in highest:
             if last > self._highest.get(stream, last):
                 self._highest[stream] = last
 
     def taken(self, streams: Sequence[Numbered], of: Numbers, low: Numbers, high: Numbers) -> Mask:
-        """Which of some intervals hold a number of a stored event of the same revision.
+        """Which intervals contain the number of a stored event of the same revision.
 
-        `of` is the position of each one's stream in `streams`; intervals of one do not overlap.
+        `of` is the index of each interval's stream in `streams`; intervals of one stream must not overlap.
         """
         is_taken = np.zeros(len(of), bool)
         order = np.lexsort((low, of))
@@ -160,7 +160,7 @@ class Lookup:
         return result
 
     def written(self, children: pa.Table) -> Mask:
-        """Which children of edges are stored events, come by the same partition, that lack those parents.
+        """Which children of edges are stored events of the same partition that do not have those parents yet.
 
         `children` has child_source, child_stream, child_revision, number, partition, and their parents as
         parent_source, parent_stream, parent_revision, low and high.
@@ -192,7 +192,7 @@ class Lookup:
         return mask
 
     def kinds(self, streams: Iterable[Stream]) -> dict[Stream, str]:
-        """Kind of each stream that the store has a row about."""
+        """Kind of each stream that has a stored row."""
         sources, names = zip(*sorted(set(streams)), strict=True)
         with self._hot.incoming(pa.table({"source": sources, "stream": names})):
             rows = self._hot.connection.execute(
@@ -203,7 +203,7 @@ class Lookup:
         return {(source, stream): kind for source, stream, kind in rows}
 
     def versions(self, table: str) -> set[int]:
-        """Versions that rows of `models` or `training_runs` are about."""
+        """Versions of stored rows of `models` or `training_runs`."""
         return {
             version
             for (version,) in self._hot.connection.execute(
@@ -214,8 +214,8 @@ class Lookup:
     def _stored(self, table: str, columns: str, role: str = "") -> str:
         """SELECT of all stored rows of a table.
 
-        With `role`, of the segments only those in which `incoming` (source, stream, lowest, highest) may have
-        numbers.
+        With `role`, only segments that may have numbers in `incoming` (source, stream, lowest, highest) are
+        read.
         """
         of = (
             "spans SEMI JOIN incoming ON spans.source = incoming.source AND spans.stream = incoming.stream "

@@ -27,7 +27,7 @@ from streams.snapshots.rows.poll import (
 )
 from streams.topology import AGENTS, TRAINING_SOURCE
 
-#: What the numbers of an event are counted in.
+#: Columns within which the numbers of events are unique.
 _NUMBERED = ("source", "stream", "revision")
 
 
@@ -85,11 +85,11 @@ def _events(poll: Poll, known: Lookup) -> None:
 
 
 def _covered(of: Numbers, low: Numbers, high: Numbers) -> tuple[Numbers, Mask]:
-    """Order of intervals by group and number, and which of them in that order begin in an earlier one."""
+    """Sort intervals by group and number; the second result tells which begin within an earlier one."""
     order = _grouped(of)
     group, begin, end = of[order], low[order], high[order]
     if not ((group[1:] == group[:-1]) & (begin[1:] <= end[:-1])).any():
-        # They come one behind the other, as nearly always: then none begins in an earlier one.
+        # Nearly always intervals follow one another, and none begins within an earlier one.
         return order, np.zeros(len(of), bool)
     order = np.lexsort((low, of))
     ranks = np.unique(np.concatenate((low, high)), return_inverse=True)[1]
@@ -101,7 +101,7 @@ def _covered(of: Numbers, low: Numbers, high: Numbers) -> tuple[Numbers, Mask]:
 
 
 def _grouped(of: Numbers) -> Numbers:
-    """Order by group that leaves each group's order as it is; of few groups it need not be sorted for."""
+    """Stable order by group; as 16-bit integers if possible, which NumPy sorts without comparing."""
     few = len(of) > 0 and int(of.max()) < 2**15
     return np.argsort(of.astype(np.int16) if few else of, kind="stable")
 
@@ -112,7 +112,7 @@ def _clashing(of: Numbers, low: Numbers, high: Numbers) -> Mask:
     order, covered = _covered(of, low, high)
     if not covered.any():
         return clashing
-    # Only where some overlap is it looked at one by one, in the order in which they came.
+    # Only overlapping intervals are examined one by one, in order of arrival.
     clusters = np.cumsum(~covered)
     crowded = np.isin(clusters, clusters[covered])
     stand: dict[int, tuple[list[int], list[int]]] = {}
@@ -128,7 +128,7 @@ def _clashing(of: Numbers, low: Numbers, high: Numbers) -> Mask:
 
 
 def _edges(poll: Poll, known: Lookup) -> None:
-    """Leave out edges whose child came by no record of the same partition, or whose parents do not exist."""
+    """Leave out edges without a child in the same partition, and edges whose parents do not exist."""
     if not len(poll.tables["edges"]):
         return
     _unwritten(poll, known)
@@ -138,13 +138,13 @@ def _edges(poll: Poll, known: Lookup) -> None:
     reached = np.array([highest[stream] for stream in streams], np.int64)[of]
     last = numbers(content, "parent_first") + numbers(content, "parent_width") - 1
     last += numbers(content, "parent_step") * (numbers(content, "child_count") - 1)
-    # What training writes comes by another partition than what it is made of, before it or after it.
+    # Records of training come in another partition than their parents, before or after them.
     across = ~poll.by("edges", next(iter(AGENTS))) | poll.is_in("edges", "parent_source", TRAINING_SOURCE)
     poll.leave("edges", ~across & (last > reached), FORGED, ": found parents that no agent has written yet")
 
 
 class _Children(Struct, frozen=True):
-    """Children of edges, one by one, with the lowest and highest of their parents; `row` is the edge's."""
+    """Single children of edges, with the lowest and highest number of their parents; `row`: the edge."""
 
     row: Numbers
     number: Numbers
@@ -180,7 +180,7 @@ def _unwritten(poll: Poll, known: Lookup) -> None:
             part = np.arange(begin, min(begin + LINEAGE_CHILDREN_MAX, len(written)))
             written[part] = _written(poll, known, looked.part(part))
         absent = np.bincount(looked.row, ~written, len(edges)) > 0
-    # Of one child and one stream of parents, no parent stands twice.
+    # A child can have a parent of one stream only once.
     some = children.part(~absent[children.row])
     pair = poll.distinct("edges", *(f"{side}_{name}" for side in ("child", "parent") for name in _NUMBERED))[
         1
@@ -197,14 +197,14 @@ def _unwritten(poll: Poll, known: Lookup) -> None:
 
 
 def _keys(group: Numbers, number: Numbers) -> Numbers:
-    """The same small number for the same number of the same group."""
+    """A small number for each pair of group and number; equal pairs have the same number."""
     ranks = np.unique(number, return_inverse=True)[1]
     keys: Numbers = np.unique(group * np.int64(len(ranks) + 1) + ranks, return_inverse=True)[1]
     return keys
 
 
 def _brought(poll: Poll, children: _Children) -> Mask:
-    """Which children are events of the poll that came by the same partition."""
+    """Which children are events of this poll that came in the same partition."""
     if "events" not in poll.tables or not len(poll.tables["events"]):
         return np.zeros(len(children.row), bool)
     partitions = np.concatenate((poll.partition_of("edges"), poll.partition_of("events")))
@@ -225,7 +225,7 @@ def _brought(poll: Poll, children: _Children) -> Mask:
 
 
 def _written(poll: Poll, known: Lookup, children: _Children) -> Mask:
-    """Which children came in an earlier poll, by the same partition, and lack those parents."""
+    """Which children came in an earlier poll in the same partition and do not have those parents yet."""
     edges, at = poll.tables["edges"], pa.array(children.row)
     return known.written(
         pa.table(

@@ -49,9 +49,9 @@ _DECODER: msgspec.json.Decoder[Any] = msgspec.json.Decoder(_RECORD)
 
 
 class Shared(Struct, frozen=True):
-    """What all rows of some blocks say: its place among what others say, and how to find the other columns.
+    """Values that all rows of some blocks share: their index, and a function for the other columns.
 
-    `long` where it has a text that may not stand for many rows.
+    `long` if it has a text that must not be repeated for many rows.
     """
 
     place: int
@@ -60,9 +60,9 @@ class Shared(Struct, frozen=True):
     long: bool
 
 
-#: What blocks of a table say, as columns in order, UNSET where each row says its own.
+#: Shared values of a table's blocks, as columns in order; UNSET for a column with a value per row.
 Sayings: TypeAlias = dict[tuple[Any, ...], Shared]
-#: Rows of one block: how many, the place of what all of them say, and lists of what each says, by column.
+#: A block: its number of rows, the index of its shared values, and lists of the values per row, by column.
 Block: TypeAlias = tuple[int, int, tuple[Any, ...]]
 
 
@@ -99,7 +99,7 @@ def parse(value: bytes | None, sayings: Mapping[str, Sayings]) -> dict[str, list
 
 
 def _former(value: bytes | None) -> Any:
-    """Tables of a record of a former version; MalformedError if it is none either."""
+    """Tables of a record of an earlier version; MalformedError if it is none either."""
     try:
         content = orjson.loads(value or b"")
         if type(content["v"]) is int and content["v"] == former.VERSION:
@@ -116,7 +116,7 @@ def _shared(table: str, values: tuple[Any, ...], place: int) -> Shared:
         for name, value in zip(TABLES[table], values, strict=True)
         if name in MANY
     )
-    # With one column alone an itemgetter returns no tuple; with none there is nothing to count.
+    # With a single column an itemgetter returns no tuple; with none there is nothing to count.
     pick: Callable[[tuple[Any, ...]], tuple[Any, ...]]
     pick = itemgetter(*others) if len(others) > 1 else lambda each: tuple(each[at] for at in others)
     return Shared(place, pick, len(others), long)

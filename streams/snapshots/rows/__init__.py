@@ -1,1 +1,1 @@
-"""Rows of lineage tables as they come in: what a poll returned, and what each column may hold."""
+"""Incoming rows of lineage tables: the rows of a poll, and the values that each column may have."""

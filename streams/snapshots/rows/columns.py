@@ -1,4 +1,4 @@
-"""What each column of a lineage table may hold: its type, its range, its form or its closed list."""
+"""The values that each column of a lineage table may have: type, range, pattern or list."""
 
 from __future__ import annotations
 
@@ -59,37 +59,37 @@ class Between(Struct, frozen=True):
 
 
 class Form(Struct, frozen=True):
-    """A text that a regular expression describes whole."""
+    """A text that matches a regular expression completely."""
 
     pattern: str
 
 
 class OneOf(Struct, frozen=True):
-    """A text of a closed list."""
+    """One text of a list."""
 
     words: tuple[str, ...]
 
 
 class KindName(Struct, frozen=True):
-    """A kind that the poll is about; with `making`, one of those that are derived, or training."""
+    """A kind of the poll; with `making`, the maker of an event: a derived kind, or training."""
 
     making: bool = False
 
     def words(self, kinds: Kinds) -> OneOf:
-        """The closed list."""
+        """The names that are allowed."""
         return OneOf(
             (*(kind.name for kind in kinds.derived), TRAINING_SOURCE) if self.making else tuple(kinds)
         )
 
 
 class Text(Struct, frozen=True):
-    """Any text of at most so many bytes."""
+    """Any text of at most this many bytes in UTF-8."""
 
     bytes_max: int = LINEAGE_TEXT_BYTES_MAX
 
 
 class Checked(Struct, frozen=True):
-    """A text that a function accepts; few different ones are expected."""
+    """A text that a function accepts; few distinct texts are expected."""
 
     fits: Callable[[str], bool]
 
@@ -103,7 +103,7 @@ Rule: TypeAlias = Between | Form | OneOf | KindName | Text | Checked | Flag
 
 @lru_cache(maxsize=ATTRIBUTE_COMBINATIONS_MAX)
 def _attributes(text: str) -> bool:
-    """Whether a text is empty or names every attribute once, each with a value that it can have."""
+    """Whether a text is empty or has every attribute once, each with an allowed value."""
     if not text:
         return True
     try:
@@ -146,7 +146,7 @@ _RUN: Mapping[str, Rule] = {
 }
 _TAG: Mapping[str, Rule] = {"zone": _TEXT, "rule": _TEXT, "policy_version": _VERSION}
 
-#: Columns in which nearly every row has another text, or a long one.
+#: Columns in which texts are long or nearly all distinct.
 MANY = frozenset({"digest", "split_from", "manifest_digest", "value", "text"})
 RULES: Mapping[str, Mapping[str, Rule]] = {
     "streams": {"source": _SOURCE, "stream": _OF, "kind": KindName(), "captured": _FLAG},
@@ -305,7 +305,7 @@ _VALUES: Mapping[str, str] = {
 
 
 def unfit(poll: Poll, table: str, name: str) -> Mask | None:
-    """Rows of a column without missing values that hold what it cannot hold; None when there are none."""
+    """Rows whose value the column must not have; None if there are none. No value may be missing."""
     column, rule = poll.tables[table].column(name), RULES[table][name]
     match rule:
         case Between(low, high):
@@ -330,12 +330,12 @@ def unfit(poll: Poll, table: str, name: str) -> Mask | None:
 
 
 def is_kind(table: str, name: str) -> bool:
-    """Whether a column says of which kind something is, or what made it."""
+    """Whether a column names a kind, or what made an event."""
     return isinstance(RULES[table][name], KindName)
 
 
 def _fits(rule: Form | OneOf | Text | Checked) -> Callable[[str], bool]:
-    """A function that says whether a rule accepts a text."""
+    """A function that tells whether a rule accepts a text."""
     match rule:
         case Form(pattern):
             return partial(_matches, pattern)
@@ -353,7 +353,7 @@ def _matches(pattern: str, text: str) -> bool:
 
 
 def unfit_value(kind: str, value: str) -> bool:
-    """Whether a recorded input of a kind cannot have a value."""
+    """Whether a value is invalid for a kind of recorded input."""
     if kind == CONSENT_TAKEUP:
         try:
             return not isinstance(orjson.loads(value), list)

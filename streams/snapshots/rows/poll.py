@@ -23,12 +23,12 @@ from streams.topology import LINEAGE
 
 Numbers: TypeAlias = "NDArray[np.int64]"
 Mask: TypeAlias = "NDArray[np.bool_]"
-#: Rules of what is left out: what nobody could read, what no agent writes at that place, what is there twice,
-#: and what costs more than a record may.
+#: Rules for leaving out: unreadable, not written by an agent at that place, already stored, or beyond the
+#: limits of a record.
 MALFORMED, FORGED, DUPLICATE, LIMITS = "malformed", "forged", "duplicate", "limits"
-#: Said of a row about a kind that is none of the poll's: an extension may be missing here.
+#: Message about a row of a kind that the poll does not know; perhaps an extension is missing.
 NO_KIND = "found a kind that is not known here, expected one of ours or of a package that --extend names"
-#: Nobody knows whether what stands there twice is the same: it is refused, not a repeat.
+#: A duplicate is refused and does not count as a repeat, because its content may differ.
 _OUTCOMES: Mapping[str, RejectOutcome] = {
     MALFORMED: "malformed",
     FORGED: "refused",
@@ -38,7 +38,7 @@ _OUTCOMES: Mapping[str, RejectOutcome] = {
 
 
 class Place(Struct, frozen=True):
-    """A record with its partition, and the agent whose key it bears."""
+    """A record with its partition and the agent in its key."""
 
     partition: int
     record: Received
@@ -46,13 +46,13 @@ class Place(Struct, frozen=True):
 
 
 class Words(Struct, frozen=True):
-    """The different texts of a column, and which of them stands in each row."""
+    """Distinct texts of a column, and the index of each row's text."""
 
     values: list[Any]
     codes: Numbers
 
     def are(self, fits: Iterable[bool]) -> Mask:
-        """Rows whose text `fits`, which says it of the different ones in order."""
+        """Rows whose text fits; `fits` has one value for each distinct text, in order."""
         rows: Mask = np.fromiter(fits, bool, len(self.values))[self.codes]
         return rows
 
@@ -60,7 +60,7 @@ class Words(Struct, frozen=True):
 class Poll:
     """Rows of several records about events of `kinds`.
 
-    `owners` says of each row which of `places` it came in.
+    `owners` has for each row of a table the index of its record in `places`.
     """
 
     def __init__(
@@ -79,22 +79,22 @@ class Poll:
         self._words: dict[str, dict[str, Words]] = {}
 
     def by(self, table: str, agent: str) -> Mask:
-        """Rows of a table that came in records of an agent."""
+        """Rows of a table that are in records of an agent."""
         rows: Mask = (self._agents == agent)[self.owners[table]]
         return rows
 
     def partition_of(self, table: str) -> Numbers:
-        """Partition of `glasses.lineage` that each row of a table came by."""
+        """Partition of `glasses.lineage` of each row of a table."""
         return self.partitions[self.owners[table]]
 
     def words(self, table: str, name: str) -> Words:
-        """A column of texts, or of anything that has few different values; none is missing."""
+        """A column of texts, or of other values with few distinct ones; no value may be missing."""
         known = self._words.setdefault(table, {})
         if name not in known:
             column = self.tables[table].column(name).combine_chunks()
             encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
             codes = encoded.indices.to_numpy().astype(np.int64)
-            # Rows that were left out may have been the only ones with a text; nobody is asked about that.
+            # Texts that only rows which were left out had are dropped, so that no check sees them.
             used, codes = _ranks(codes, len(encoded.dictionary))
             known[name] = Words(encoded.dictionary.take(pa.array(used)).to_pylist(), codes)
         return known[name]
@@ -105,25 +105,25 @@ class Poll:
         return column.are(value in words for value in column.values)
 
     def distinct(self, table: str, *names: str) -> tuple[list[tuple[Any, ...]], Numbers]:
-        """The different combinations of some columns' values, and which of them stands in each row."""
+        """Distinct combinations of the values of some columns, and the index of each row's combination."""
         return distinct([self.words(table, name) for name in names])
 
     def refuse(self, table: str, wrong: Mask, rule: str, reason: str) -> None:
-        """Leave out the records that the rows in `wrong` came in; `drop` takes their rows away."""
+        """Refuse the records of the rows in `wrong`; `drop` removes their rows."""
         if wrong.any():
             for owner in np.unique(self.owners[table][wrong]).tolist():
                 self._refused.setdefault(owner, (rule, f"{table}{reason}"))
 
     def refuse_record(self, owner: int, rule: str, reason: str) -> None:
-        """Leave out one record."""
+        """Refuse one record."""
         self._refused.setdefault(owner, (rule, reason))
 
     def of_unknown_kinds(self) -> int:
-        """How many records were left out because they tell of a kind that is none of `kinds`."""
+        """Number of records that were refused for a kind that is not in `kinds`."""
         return sum(why.endswith(NO_KIND) for _, why in self._refused.values())
 
     def pass_over(self, offsets: Mapping[int, int]) -> None:
-        """Leave out records below these offsets by partition, without a rejection: the store has them."""
+        """Leave out records below these offsets by partition, unrejected, because the store has them."""
         below = {
             owner
             for owner, place in enumerate(self.places)
@@ -145,7 +145,7 @@ class Poll:
             self._keep(table, ~np.isin(owners, gone))
 
     def leave(self, table: str, wrong: Mask, rule: str, reason: str) -> None:
-        """Leave out rows of a table, and nothing else of their records."""
+        """Leave out rows of a table, but keep the other rows of their records."""
         if wrong.any():
             owners, counts = np.unique(self.owners[table][wrong], return_counts=True)
             for owner, count in zip(owners.tolist(), counts.tolist(), strict=True):
@@ -160,7 +160,7 @@ class Poll:
             self._words.pop(table, None)
 
     def rejected(self) -> Iterator[dict[str, Any]]:
-        """Rows of `rejected` about everything that was left out."""
+        """Yield a row of `rejected` for everything that was left out."""
         for owner, (rule, reason) in sorted(self._refused.items()):
             yield rejected(self.places[owner], rule, reason)
         for (owner, rule, reason), count in sorted(self._left.items()):
@@ -169,13 +169,13 @@ class Poll:
 
 
 def numbers(table: pa.Table, name: str) -> Numbers:
-    """A column of whole numbers."""
+    """A column of integers as an array."""
     values: Numbers = table.column(name).to_numpy()
     return values
 
 
 def joined(first: Words, second: Words) -> Words:
-    """Two columns as one, the rows of the second behind those of the first."""
+    """Two columns as one; the rows of the second follow those of the first."""
     places = {value: place for place, value in enumerate(dict.fromkeys((*first.values, *second.values)))}
     codes = [
         np.fromiter((places[value] for value in some.values), np.int64, len(some.values))[some.codes]
@@ -185,10 +185,10 @@ def joined(first: Words, second: Words) -> Words:
 
 
 def distinct(columns: Sequence[Words]) -> tuple[list[tuple[Any, ...]], Numbers]:
-    """The different combinations of some columns' values, and which of them stands in each row."""
+    """Distinct combinations of the values of some columns, and the index of each row's combination."""
     codes, different = np.zeros(len(columns[0].codes), np.int64), 1
     for column in columns:
-        # A product of more than two could overflow.
+        # Combined one column at a time, because a product of several sizes could overflow.
         codes = codes * max(len(column.values), 1) + column.codes
         used, codes = _ranks(codes, different * max(len(column.values), 1))
         different = len(used)
@@ -199,9 +199,9 @@ def distinct(columns: Sequence[Words]) -> tuple[list[tuple[Any, ...]], Numbers]:
 
 
 def _ranks(codes: Numbers, below: int) -> tuple[Numbers, Numbers]:
-    """The different ones of some codes from 0 to `below` (exclusive), in order, and the place of each there.
+    """Distinct codes from 0 to `below` (exclusive), sorted, and the index of each code among them.
 
-    Counted where that is less work than sorting.
+    Codes are counted if that takes less work than sorting.
     """
     if below > 4 * len(codes) + 1024:
         used, ranks = np.unique(codes, return_inverse=True)

@@ -1,1 +1,1 @@
-"""Upgrading a store of an earlier version to the present one."""
+"""Upgrading a store of an earlier version to the current one."""

@@ -27,9 +27,9 @@ log = logging.getLogger(__name__)
 
 
 def _consents(old: Old) -> None:
-    """Under which consent the numbers of a stream were captured, as their decisions say, in runs.
+    """Make a table of runs of numbers with the consent that they were captured under, from their decisions.
 
-    Between two decisions that name the same one, all did.
+    All numbers between two decisions with the same consent have that consent.
     """
     old.connection.execute(
         "CREATE TEMP TABLE consents (source VARCHAR, stream VARCHAR, low BIGINT, high BIGINT, consent BIGINT)"
@@ -69,7 +69,7 @@ MIGRATIONS = (
         _consents,
     ),
 )
-"""In the order in which they are done."""
+"""All migrations, in the order in which they are applied."""
 
 
 def take_over(path: Path, *, after_step: Callable[[int], None] = lambda _: None) -> bool:
@@ -84,7 +84,7 @@ def take_over(path: Path, *, after_step: Callable[[int], None] = lambda _: None)
     UnavailableError
         There is not enough disk space; the store is unchanged.
     """
-    # What a crash left of an attempt, or of one whose last step was done.
+    # Left by an attempt that crashed, or by one that crashed after its last step.
     shutil.rmtree(path / STAGE, ignore_errors=True)
     if not (path / directory.HOT).exists():
         return False
@@ -123,7 +123,7 @@ def take_over(path: Path, *, after_step: Callable[[int], None] = lambda _: None)
 def _asked(path: Path, statement: str) -> list[tuple[Any, ...]]:
     hot = path / directory.HOT
     try:
-        # Not read-only: what a killed writer left in the log beside the file belongs to it.
+        # Not read-only, because a killed writer may have left data in the write-ahead log beside the file.
         with duckdb.connect(str(hot)) as connection:
             return connection.execute(statement).fetchall()
     except duckdb.Error as error:

@@ -38,9 +38,9 @@ from streams.snapshots.rows.poll import MALFORMED, Place, numbers, rejected
 log = logging.getLogger(__name__)
 
 STEPS = range(1, 5)
-"""What a crash can fall between, for tests.
+"""Steps between which tests simulate a crash.
 
-1 a place for the new hot file made, 2 segments written, 3 hot file whole, 4 its name moved.
+1 directory for the new hot file made, 2 segments written, 3 hot file complete, 4 old one replaced.
 """
 #: Where the new hot file is made.
 STAGE = f"migrated{directory.TEMPORARY}"
@@ -76,10 +76,10 @@ class Old:
 
 
 class Migration(Struct, frozen=True):
-    """What makes rows of one version into rows of the next.
+    """Converts rows of one version to the next.
 
-    `version` is the one that it takes over. `tables` says of tables that change which SELECT of `{rows}`
-    makes theirs; it may read what `prepare` made before.
+    `version` is the one that it converts. `tables` has a SELECT over `{rows}` for each table that changes;
+    the SELECT may read what `prepare` made before.
     """
 
     name: str
@@ -132,7 +132,7 @@ class Takeover:
         directory.sync(stage / directory.HOT)
         self._after_step(3)
         if (self._path / f"{directory.HOT}.wal").exists():
-            # It would be taken for the new file's.
+            # DuckDB would apply the old log to the new file.
             raise FileExistsError(errno.EEXIST, "the old hot file's log was not folded into it")
         (stage / directory.HOT).replace(self._path / directory.HOT)
         directory.sync(self._path)
@@ -140,13 +140,13 @@ class Takeover:
         shutil.rmtree(stage)
 
     def _converted(self, table: str, rows: str) -> str:
-        """SELECT of today's rows of a table, of those that somebody can work with."""
+        """SELECT of a table's rows in the current version, without unusable rows."""
         for each in self._migrations:
             rows = each.tables.get(table, "{rows}").replace("{rows}", rows)
         return f"SELECT {', '.join(types_of(table))} FROM ({rows}) WHERE {READABLE[table]}"  # noqa: S608 - ours
 
     def _segments(self, hot: Hot, old: Old) -> Iterator[Segment]:
-        """Today's segments, with the rows of some old ones each."""
+        """Segments of the current version; each has the rows of some old ones."""
         done, every = 0, sum(rows for some in old.files.values() for _, rows in some)
         for table, old_files in old.files.items():
             for some, rows in _portions(old_files):
@@ -163,7 +163,7 @@ class Takeover:
                 done += rows
 
     def _zone_runs(self, hot: Hot, old: Old, made: Sequence[Segment]) -> Iterator[Segment]:
-        """Which numbers are of one class, out of all events: nothing of another class can lie in a hole."""
+        """Zone runs from all events, so that no event of another class can be in a gap of a run."""
         events = scan(segment.file for segment in made if segment.table == "events")
         if not any(segment.table == "events" for segment in made):
             return
@@ -181,7 +181,7 @@ class Takeover:
             yield from output.finish()
 
     def _epochs(self, hot: Hot, old: Old) -> None:
-        """Take the epochs over, with labels that a clock which was set back does not take back."""
+        """Copy the epochs; a label is at least that of the epoch before, even if the clock was set back."""
         hot.connection.execute(
             f"INSERT INTO epochs BY NAME SELECT epoch, '{RECORDED}' AS state, "  # noqa: S608 - ours
             "max(published_ns) OVER (ORDER BY epoch) AS published_ns, offsets, rows, '' AS cluster, '' AS "
@@ -189,7 +189,7 @@ class Takeover:
         )
 
     def _history(self, hot: Hot, old: Old) -> Iterator[Segment]:
-        """Keep the newest epochs at hand, as the writer does; those of before become a segment."""
+        """Keep the newest epochs in the hot file, as the writer does; older ones become a segment."""
         last = old.epoch - limits.EPOCHS_AT_HAND_MAX // 2
         columns = ", ".join(types_of("epochs"))
         with Output(
@@ -203,7 +203,7 @@ class Takeover:
         hot.connection.execute("DELETE FROM epochs WHERE epoch <= ?", [last])
 
     def _fill(self, hot: Hot, old: Old, made: Sequence[Segment]) -> None:
-        """Put into the new hot file what it says: offsets, rows not published yet, segments, the epoch."""
+        """Fill the new hot file: offsets, unpublished rows, segments and the next epoch."""
         number, connection = old.epoch + 1, hot.connection
         connection.execute("INSERT INTO offsets FROM old.offsets")
         lost = {
@@ -236,7 +236,7 @@ class Takeover:
             hot.enter(made)
 
     def _tell(self, hot: Hot, lost: Mapping[str, int], epoch: int) -> None:
-        """Say what was left out, in the log and in `rejected`."""
+        """Report rows that were left out, in the log and in `rejected`."""
         for table, count in lost.items():
             log.warning(
                 "%s: %d rows of %s that nobody could work with are left out", self._path, count, table
@@ -249,14 +249,14 @@ class Takeover:
             )
 
     def _say(self, step: str) -> None:
-        """Say how far it is, now and then."""
+        """Log the progress at intervals."""
         if clock.monotonic_s() - self._said_s >= limits.MIGRATION_SAID_S:
             self._said_s = clock.monotonic_s()
             log.warning("%s: taking over, %s", self._path, step)
 
 
 def _add(hot: Hot, output: Output, table: str, rows: pa.Table) -> None:
-    """Add rows of a table to a file of it."""
+    """Add rows of a table to an output."""
     if len(rows):
         rows = ordered(rows.cast(schema_of(table)), table)
         classes = hot.numbers_of(classes_of(rows, table)[0]) if table in CLASSED else None
@@ -264,7 +264,7 @@ def _add(hot: Hot, output: Output, table: str, rows: pa.Table) -> None:
 
 
 def _portions(every: Iterable[tuple[str, int]]) -> Iterator[tuple[list[str], int]]:
-    """Files that become one, and how many rows they have."""
+    """Groups of files that become one, with their number of rows."""
     some, total = list[str](), 0
     for file, rows in every:
         if some and total + rows > limits.MIGRATION_FILE_ROWS:
@@ -277,7 +277,7 @@ def _portions(every: Iterable[tuple[str, int]]) -> Iterator[tuple[list[str], int
 
 
 def _known(table: str, rows: str) -> str:
-    """FROM clause of the rows that name a stream, if the table has streams: nobody can work with others."""
+    """FROM clause without rows that lack a stream, if the table has streams; such rows are unusable."""
     if table not in NUMBERS:
         return rows
     source, stream, *_ = next(iter(NUMBERS[table].values()))
