@@ -7,7 +7,7 @@ STAMP := .venv/installed
 TEST_STAMP := .venv/installed-for-tests
 BENCH_BIN := .venv-bench/bin
 BENCH_STAMP := .venv-bench/installed
-COMPILE := uv pip compile pyproject.toml --extra worker --extra broker --extra build --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet
+COMPILE := uv pip compile pyproject.toml --extra worker --extra broker --extra page --extra build --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet
 
 .PHONY: demo test chromium test-slow matrix bench bench-full bench-memory bench-store bench-store-full chaos soak docs lock clean
 

@@ -195,9 +195,9 @@ class _Serving:
 
         try:
             answer = await anyio.to_thread.run_sync(body, limiter=self._threads)
-        except (SightlineError, *called_off()):
-            raise
-        except BaseException as error:  # noqa: BLE001 - whatever it is, the viewer gets a page
+        except BaseException as error:
+            if isinstance(error, (SightlineError, *called_off())):
+                raise
             # Foreign exceptions quote what they choke on, so neither log nor page repeats one. Starlette's
             # own handler would let it go on to the server, which logs all of it.
             log.error("a page failed: %s", type(error).__name__)  # noqa: TRY400
