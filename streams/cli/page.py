@@ -84,9 +84,13 @@ def command(
     from streams.page.access import LOOPBACK, TOKEN, Keys  # noqa: PLC0415
     from streams.page.app import application  # noqa: PLC0415
     from streams.page.serving import bound, serve  # noqa: PLC0415
+    from streams.page.viewing import looks_of  # noqa: PLC0415
 
     for role in roles:
-        open_store(store, role=role).close()
+        with open_store(store, role=role) as opened:
+            # Loads what would make the first viewer wait.
+            opened.moments()
+            looks_of(opened)
     if "/" in "".join(names) or "" in names:
         raise InputError("--allow-host: found no name of a host, expected one such as page.example")
     if host not in LOOPBACK:

@@ -53,7 +53,7 @@ def export(directory: Path, role: Role, out: Path, progress: Callable[[str], Non
         writing.write_next()
         progress(f"{writing.written:,} pages are written, {len(writing.waiting):,} wait")
     absent = RefusedError(404, "Not exported", "This page is not among those that were exported.")
-    writing.put(ABSENT, rendering.refusal(absent, as_json=False).decode())
+    writing.put(ABSENT, rendering.refusal(absent, exported=True).decode())
     files.make_directory(out / "static")
     with files.create(out / "static" / "page.css") as file:
         file.write(static("page.css"))
@@ -90,7 +90,7 @@ class _Export:
         try:
             page = prepared(self._directory, site, self._role, unquote(split.path), parts, query)
         except RefusedError as error:
-            text = rendering.refusal(error, as_json=False).decode()
+            text = rendering.refusal(error, exported=True).decode()
         else:
             self._hold(page)
             text = page.html(exported=True).decode()

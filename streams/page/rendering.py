@@ -83,12 +83,14 @@ def json(shown: Shown, bar: Bar) -> bytes:
     )
 
 
-def refusal(error: RefusedError, *, as_json: bool) -> bytes:
+def refusal(error: RefusedError, *, as_json: bool = False, exported: bool = False) -> bytes:
     """Return a page that says what is wrong."""
     if as_json:
         return orjson.dumps({"status": error.status, "error": str(error)}, option=orjson.OPT_APPEND_NEWLINE)
     page = _environment().get_template("refusal.html")
-    return page.render(status=error.status, heading=error.heading, words=str(error)).encode()
+    return page.render(
+        status=error.status, heading=error.heading, words=str(error), exported=exported
+    ).encode()
 
 
 def age(seconds: float) -> str:

@@ -69,10 +69,12 @@ def shown_event(asked: Asked, identity: str, title: str) -> Shown:
         ),
         links,
     )
+    more = (0 if before is None else before.ancestors.more, 0 if after is None else after.descendants.more)
+    missing = cut.left_out + sum(more)
     left_out = (
-        f"{cut.left_out:,} further boxes are not drawn: a drawing has {limits.PAGE_BOXES_MAX:,} at most. The "
-        "tables below count them."
-        if cut.left_out
+        f"This drawing is cut: at least {missing:,} boxes are left out, because it has "
+        f"{limits.PAGE_BOXES_MAX:,} at most, and a walk {limits.ANSWER_ROWS_MAX:,} rows."
+        if missing
         else ""
     )
     explained, explanations = refusals(store, why.decisions.rows)
@@ -82,21 +84,18 @@ def shown_event(asked: Asked, identity: str, title: str) -> Shown:
         *_facts(asked, why),
         *explained,
         _decisions(why.decisions.rows, why.decisions.more),
-        _walk(
-            asked, "made-of", "What it was made of", ancestors, 0 if before is None else before.ancestors.more
-        ),
+        _walk(asked, "made-of", "What it was made of", ancestors, more[0]),
         _walk(
             asked,
             "made-of-it",
             "What was made of it",
             [row for row in descendants if row.hop <= down],
-            0 if after is None else after.descendants.more,
+            more[1],
         ),
         *_models(asked, () if before is None else before.models),
         *(
-            Notice(sentence)
+            Notice(f"The walk to what was made of it ended {sentence}.")
             for sentence in (() if after is None else after.stopped)
-            if "depth" not in sentence
         ),
     ]
     return Shown(

@@ -78,6 +78,6 @@ def page(asked: Asked) -> Shown:
                 for turn in turns.turns
             ],
             "cut": turns.cut,
-            **creep.to_dict(),
+            "labels": creep.to_dict(),
         },
     )
