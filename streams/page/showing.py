@@ -18,12 +18,16 @@ T = TypeVar("T")
 
 
 class Cell(Struct, frozen=True):
-    """A value in a table or among facts: its text, where it leads, its class, and the zone of its mark."""
+    """A value in a table or among facts: its text, where it leads, its class, and the zone of its mark.
+
+    On a live page, a number with the name of a `plot` is also drawn over the time that the page is open.
+    """
 
     text: str
     href: str = ""
     css: str = ""
     zone: str = ""
+    plot: str = ""
 
 
 class Drawing(Struct, frozen=True, tag="drawing"):
@@ -135,7 +139,7 @@ def event(identity: str, links: Links) -> Cell:
 
 def moment(text: str | None) -> Cell:
     """A time in RFC 3339 to the second, as people read it."""
-    return Cell("" if not text else f"{text[:19].replace('T', ' ')}Z")
+    return Cell("" if not text else f"{text[:19].replace('T', ' ')}Z", css="moment")
 
 
 def table(

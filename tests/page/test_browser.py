@@ -214,6 +214,17 @@ def test_all_can_be_read_without_a_script(launched: Browser, served: dict[str, s
         assert state(visit)["epoch"]
 
 
+def test_the_live_page_is_live(launched: Browser, served: dict[str, str]) -> None:
+    link = served["privacy-officer"]
+    with visiting(launched, address_of(link)) as visit:
+        entered(visit, link, "/live")
+        before = visit.page.locator("#now-facts").text_content()
+        visit.wait(lambda: visit.page.locator("#now-facts").text_content() != before, "a later time")
+        visit.wait(lambda: visit.page.locator("[data-plots] canvas").count() == 1, "a plot of the rates")
+        assert (visit.page.locator("[data-live-state]").text_content() or "").startswith("live: ")
+        visit.check()
+
+
 def test_tab_reaches_what_the_page_is_about(launched: Browser, served: dict[str, str]) -> None:
     link = served["privacy-officer"]
     with visiting(launched, address_of(link)) as visit:

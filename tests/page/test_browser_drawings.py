@@ -27,7 +27,7 @@ _LIVE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Liv
 <script src="/static/page.js" defer></script></head>
 <body><main id="content"><h1>Live</h1><p data-live-state>not live yet</p>
 <div id="stages" data-live><a href="/loop" id="focused">loop</a>
-<p>lag <strong data-plot="lag" data-value="{turn}">{turn}</strong> records</p>{more}</div>
+<p>lag <strong data-plot="lag">{turn}</strong> records</p>{more}</div>
 <div data-plots></div></main></body></html>"""
 
 
@@ -190,7 +190,7 @@ def test_the_slider_goes_to_an_epoch_and_keeps_the_rest_of_the_address(
 def _asked(visit: Visit, turns: int) -> None:
     """Wait until the live page shows that it has asked so often."""
     visit.wait(
-        lambda: int(visit.page.locator("[data-plot]").get_attribute("data-value") or 0) >= turns,
+        lambda: int(visit.page.locator("[data-plot]").text_content() or 0) >= turns,
         f"{turns} answers on the live page",
     )
 
@@ -205,7 +205,7 @@ def test_the_live_page_renews_itself_keeps_the_focus_and_stops_when_hidden(
         _asked(visit, 3)
         assert visit.page.locator("text=a new line").count() == 1
         assert visit.page.evaluate("document.activeElement.id") == "focused"
-        assert visit.page.locator("[data-live-state]").text_content() == "live"
+        assert visit.page.locator("[data-live-state]").text_content() == "live: asked again every 2 s"
         assert visit.page.locator("[data-plots] canvas").count() == 1
         visit.page.evaluate(
             "Object.defineProperty(document, 'hidden', {value: true, configurable: true});"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from streams import clock
 from streams.errors import UnavailableError
 from streams.events.headers import rfc3339
@@ -54,7 +56,7 @@ def page(asked: Asked) -> Shown:
             lambda row: (
                 Cell(row["topic"]),
                 number(row["batches"]),
-                number(row["batches"] / _RATE_S),
+                replace(number(row["batches"] / _RATE_S), plot=f"{row['topic']}, batches/s"),
                 number(row["events"]),
                 moment(row["watermark"]),
             ),

@@ -53,14 +53,16 @@
     if (!window.uPlot || !names.length) return () => {};
     const columns = [[], ...names.map(() => [])];
     const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+    const colours = ["--link", "--deny", "--allow", "--loosened", "--muted"].map(colour);
     const axis = { stroke: colour("--muted"), grid: { stroke: colour("--line"), width: 1 } };
+    const clock = (_, times) => times.map((time) => new Date(time * 1000).toISOString().slice(11, 19));
     const dashes = [[], [6, 3], [2, 3], [10, 3, 2, 3]];
     const plot = new window.uPlot(
       {
         width: Math.max(place.clientWidth, 320), height: 200, legend: { live: false },
-        cursor: { show: false }, axes: [axis, axis],
+        cursor: { show: false }, axes: [{ ...axis, values: clock, space: 80, incrs: [1, 2, 5, 10, 30, 60, 120] }, axis],
         series: [{}, ...names.map((label, index) => ({
-          label, stroke: colour(index % 2 ? "--deny" : "--link"), width: 2, dash: dashes[index % dashes.length],
+          label, stroke: colours[index % colours.length], width: 2, dash: dashes[index % dashes.length],
         }))],
       },
       columns, place,
@@ -69,7 +71,7 @@
       columns[0].push(Date.now() / 1000);
       names.forEach((name, index) => {
         const element = document.querySelector(`[data-plot="${CSS.escape(name)}"]`);
-        const value = element ? Number.parseFloat(element.dataset.value) : Number.NaN;
+        const value = element ? Number.parseFloat(element.textContent.replaceAll(",", "")) : Number.NaN;
         columns[index + 1].push(Number.isFinite(value) ? value : null);
       });
       if (columns[0].length > POINTS_MAX) columns.forEach((column) => column.shift());
@@ -91,7 +93,7 @@
           const other = fresh.getElementById(part.id);
           if (other) renew(part, other);
         }
-        state.textContent = "live";
+        state.textContent = `live: asked again every ${EVERY_MS / 1000} s`;
         plot();
       } catch {
         state.textContent = "not live: the page's server does not answer; asking again";
