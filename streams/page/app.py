@@ -189,12 +189,19 @@ class _Serving:
         if len(query) != len(pairs):
             raise RefusedError(400, "Wrong address", "found one name twice in the address, expected it once")
 
+        began_s = clock.monotonic_s()
+
         def body() -> bytes:
             page = self._prepared(site, request.scope[_ROLE], own, request.path_params, query)
             return page.json() if as_json else page.html()
 
         try:
             answer = await anyio.to_thread.run_sync(body, limiter=self._threads)
+        except RefusedError as error:
+            if error.status == 404:
+                # What is hidden takes a little longer to be refused than what is not there at all.
+                await anyio.sleep(_rest_s(clock.monotonic_s() - began_s))
+            raise
         except BaseException as error:
             if isinstance(error, (SightlineError, *called_off())):
                 raise
@@ -225,6 +232,11 @@ class _Serving:
         if name not in STATIC:
             raise HTTPException(404)
         return Response(static(name), media_type=STATIC[name])
+
+
+def _rest_s(elapsed_s: float) -> float:
+    """Seconds until the next multiple of PAGE_ABSENT_STEP_S."""
+    return limits.PAGE_ABSENT_STEP_S - elapsed_s % limits.PAGE_ABSENT_STEP_S
 
 
 def static(name: str) -> bytes:

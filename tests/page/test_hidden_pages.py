@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from streams import clock, limits
 from streams.page.app import SITES
 from tests.page.asking import Visitor
 from tests.queries.pair import OFFER, pair_of
@@ -98,6 +99,24 @@ def test_hidden_and_absent_are_the_same_404(
             bodies.add(told(visitor, asked, role, identity))
     ((status, _),) = bodies
     assert status == 404
+
+
+def test_the_time_of_a_404_does_not_say_which_it_is(
+    visitors: tuple[Visitor, Visitor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes after a multiple of half a second, however long it took to find out."""
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    times = iter((10.0, 10.125, 20.0, 20.375, 30.0, 31.25))
+    monkeypatch.setattr(limits, "PAGE_ABSENT_STEP_S", 0.5)
+    monkeypatch.setattr("anyio.sleep", sleep)
+    monkeypatch.setattr(clock, "monotonic_s", lambda: next(times))
+    for address in ("/event/g1/imu/120", "/event/g9/imu/1.json", "/wearer/w2"):
+        assert visitors[0].get(address, "analyst").status == 404
+    assert slept == [0.375, 0.125, 0.25]
 
 
 def test_every_page_with_something_in_its_path_is_tried() -> None:

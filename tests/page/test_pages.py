@@ -182,6 +182,11 @@ def test_an_export_is_whole_in_itself_and_shows_no_more_than_the_role(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = pair_of(tmp_path)[0]
+    officer = export(path, Role.of(OFFICER), tmp_path / "officer", silent)
+    assert officer.pages > 20
+    for file in (tmp_path / "officer").glob("*.html"):
+        # She is shown health, which may not leave the store.
+        assert "/imu/100" not in file.read_text(encoding="utf-8")
     exported = export(path, Role.of("analyst"), tmp_path / "out", silent)
     files = {file.name: file.read_text(encoding="utf-8") for file in (tmp_path / "out").glob("*.html")}
     assert exported.pages == len(files) - 1
