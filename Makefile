@@ -7,19 +7,29 @@ STAMP := .venv/installed
 TEST_STAMP := .venv/installed-for-tests
 BENCH_BIN := .venv-bench/bin
 BENCH_STAMP := .venv-bench/installed
-COMPILE := uv pip compile pyproject.toml --extra worker --extra broker --extra build --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet
+COMPILE := uv pip compile pyproject.toml --extra worker --extra broker --extra page --extra build --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet
 
-.PHONY: demo test test-slow matrix bench bench-full bench-memory bench-store bench-store-full chaos soak docs lock clean
+.PHONY: demo test chromium test-slow matrix bench bench-full bench-memory bench-store bench-store-full chaos soak docs lock clean
 
 demo: $(STAMP)
 	$(BIN)/sightline demo
 
 # Four test files run at the same time, those with a broker first (`tests/conftest.py`), because they wait more than they compute.
-test: $(TEST_STAMP)
+test: $(TEST_STAMP) chromium
 	$(BIN)/ruff format --check --quiet
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
+
+# A real browser for the tests of the page: Debian's, if make runs as root and there is none. Without one those tests are skipped, or
+# fail where CI=true.
+chromium:
+	@for name in chromium chromium-browser google-chrome; do command -v $$name > /dev/null && exit 0; done; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
+		apt-get update --quiet --quiet && apt-get install --yes --quiet --quiet --no-install-recommends chromium fonts-dejavu-core; \
+	else \
+		echo "found no Chromium: tests in a browser are skipped (README.md, Two commands)"; \
+	fi
 
 # Tests that take minutes: a store that grows to 3 million rows with little memory, three nodes, tokens valid for a minute, earlier versions.
 test-slow: $(TEST_STAMP)

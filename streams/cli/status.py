@@ -115,7 +115,7 @@ class _StoreState(Struct, frozen=True, kw_only=True):
     age_s: float | UnsetType = UNSET
 
 
-class _LagRow(Struct, frozen=True):
+class LagRow(Struct, frozen=True):
     """Lag of a reader of a partition, in records, and the age of the first unread record in seconds."""
 
     agent: str
@@ -148,7 +148,7 @@ class _Live(Struct, frozen=True, kw_only=True):
     """Data from the broker; `policies` has name and version of the current and the next policy."""
 
     broker: _BrokerState
-    lag: tuple[_LagRow, ...] = ()
+    lag: tuple[LagRow, ...] = ()
     members: tuple[_MemberRow, ...] = ()
     policies: Mapping[str, str] = {}
 
@@ -172,7 +172,7 @@ class _Standing(Answer, frozen=True, kw_only=True):
     """The complete status."""
 
     broker: _BrokerState
-    lag: tuple[_LagRow, ...]
+    lag: tuple[LagRow, ...]
     members: tuple[_MemberRow, ...]
     policies: Mapping[str, str]
     store: _StoreState
@@ -222,34 +222,37 @@ async def _live(broker: Broker, stored: Mapping[int, int] | None, share: frozens
     from streams.kafka.lag import members  # noqa: PLC0415
 
     groups = {_group(broker, agent): agent for agent in AGENTS}
-    behind = [_behind(broker, agent, topic, None) for agent, topic in AGENTS.items()]
-    if stored is not None:
-        behind.insert(0, _behind(broker, _WRITER, LINEAGE, stored))
     try:
         policies, reading, lag = await asyncio.gather(
             _policies(broker),
             members(broker, groups, wait_s=limits.STATUS_WAIT_S),
-            asyncio.gather(*behind),
+            lag_of(broker, stored),
         )
     except UnavailableError as error:
         return _Live(broker=_BrokerState(present=False, address=str(broker), says=str(error)))
     return _Live(
         broker=_BrokerState(present=True, address=str(broker)),
-        lag=tuple(
-            row
-            for rows in lag
-            for row in rows
-            # Other partitions are read by the writers of other stores.
-            if row.agent != _WRITER or not share or row.partition in share
-        ),
+        # Other partitions are read by the writers of other stores.
+        lag=tuple(row for row in lag if row.agent != _WRITER or not share or row.partition in share),
         members=tuple(_MemberRow(groups[each.group], each.client, each.host) for each in reading),
         policies=policies,
     )
 
 
+async def lag_of(broker: Broker, stored: Mapping[int, int] | None) -> tuple[LagRow, ...]:
+    """Lag of the agents; and of the store, if its next offsets of glasses.lineage are given, by partition.
+
+    UnavailableError if the broker does not answer in time.
+    """
+    behind = [_behind(broker, agent, topic, None) for agent, topic in AGENTS.items()]
+    if stored is not None:
+        behind.insert(0, _behind(broker, _WRITER, LINEAGE, stored))
+    return tuple(row for rows in await asyncio.gather(*behind) for row in rows)
+
+
 async def _behind(
     broker: Broker, reader: str, topic: str, next_offsets: Mapping[int, int] | None
-) -> list[_LagRow]:
+) -> list[LagRow]:
     """Lag of a reader by partition; without `next_offsets`, from the commits of its group."""
     from streams.kafka.lag import lags  # noqa: PLC0415 - as above
     from streams.kafka.reader import committed_offsets  # noqa: PLC0415
@@ -260,7 +263,7 @@ async def _behind(
         next_offsets = {partition: offset for (_, partition), offset in committed.items()}
     now_ms = clock.now_ns() / 1e6
     return [
-        _LagRow(
+        LagRow(
             reader,
             topic,
             lag.partition,

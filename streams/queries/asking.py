@@ -39,7 +39,8 @@ from streams.queries.generations import generations as generations_of
 from streams.queries.loop import loop as carried_by_loop
 from streams.queries.missing import Missing
 from streams.queries.missing import missing as missing_in
-from streams.queries.moments import look_back, moments_at
+from streams.queries.moments import Moment, look_back, moments_at
+from streams.queries.moments import moments as moments_of
 from streams.queries.parts import directories_of
 from streams.queries.reach import Reach
 from streams.queries.reach import reach as reach_of
@@ -104,6 +105,10 @@ class OpenStore:
     def role(self) -> str:
         """The role, such as `analyst` or `wearer:w1`; empty if the store is read unfiltered."""
         return "" if self._role is None else str(self._role)
+
+    def moments(self) -> list[list[Moment]]:
+        """Epochs of each store up to the open one that `as_of` may name, oldest first."""
+        return moments_of(self._store)
 
     @property
     def hidden(self) -> dict[str, str]:
@@ -389,8 +394,6 @@ def unfiltered(path: Path | str | Sequence[Path | str]) -> OpenStore:
     `path` as in `open_store`.
 
     For programs that check the store (such as a ledger or a replay). Answers to people must be given under a
-    role instead.
-
-    UnavailableError, InputError and DamagedError as in `open_store`.
+    role instead. Errors as in `open_store`.
     """
     return OpenStore(Store.open(directories_of(path)), None)

@@ -240,7 +240,7 @@ def test_memory_of_a_child_is_what_it_has_for_itself() -> None:
     )
 
     def children_mb() -> float:
-        return rss_mb(os.getpid()) - psutil.Process().memory_info().rss / 1e6
+        return float(rss_mb(os.getpid()) - psutil.Process().memory_info().rss / 1e6)
 
     # Other tests of this process may have left a helper, which ends with the process.
     before_mb = children_mb()

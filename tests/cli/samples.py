@@ -30,6 +30,12 @@ ALONE: tuple[Sample, ...] = (
     ),
     Sample("sightline settings"),
     Sample("sightline settings --json"),
+    Sample("sightline page --store {store} --role analyst --export {tmp}/exported"),
+    Sample("sightline page --store {store} --role analyst --role nobody", code=2),
+    Sample(
+        "sightline page --broker 127.0.0.1:9 --topic-prefix '' --store {store} --role privacy-officer"
+        " --port 0 --host localhost --allow-host page.example --log text --ready-fd {fd} --ready-file {ready}"
+    ),
     Sample(f"sightline ask ancestors g1/answer/1 --through-models {_THEN}"),
     Sample(f"sightline ask ancestors g1/answer/1 --through-models --all {_AS} --json"),
     Sample(f"sightline ask ancestors g1/answer/1 --format dot {_AS}"),

@@ -1,0 +1,83 @@
+"""The loop of the whole store, a row for each generation."""
+
+from __future__ import annotations
+
+from streams.page.drawing.loop import drawn_loop
+from streams.page.drawing.series import drawn_series
+from streams.page.pictures.turns import accuracy_series, loop_turns
+from streams.page.showing import Block, Cell, Drawing, Notice, Shown, event, number, table, zone
+from streams.page.viewing import Asked
+
+
+def page(asked: Asked) -> Shown:
+    """Show what each model learned from, what it answered, its accuracy, and how labels change meanwhile."""
+    links = asked.links
+    turns = loop_turns(asked.store, links)
+    creep = asked.store.creep()
+    fed = [(turn.title, each) for turn in turns.turns for each in turn.fed]
+    blocks: list[Block] = [
+        *([Notice(turns.cut)] if turns.cut else []),
+        Drawing("loop", "By generation", drawn_loop(turns, asked.looks)),
+        table(
+            "generations",
+            "Generations",
+            ("model", "zone", "examples added", "answers", "accuracy", "purposes permitted"),
+            turns.turns,
+            lambda turn: (
+                Cell(turn.title, turn.href, "id"),
+                zone(turn.zone),
+                number(turn.examples, turn.examples_href),
+                number(turn.answers, turn.answers_href),
+                number(turn.accuracy),
+                number(turn.purposes),
+            ),
+            none="There is no model that this role is shown.",
+        ),
+        table(
+            "fed",
+            "What each learned from",
+            ("model", "examples", "made on the answers of"),
+            fed,
+            lambda row: (
+                event(row[0], links),
+                number(row[1].examples, row[1].href),
+                event(row[1].of, links) if row[1].of else Cell("nobody: the seed, or not shown"),
+            ),
+        ),
+        Drawing("accuracy", "Accuracy", drawn_series(accuracy_series(turns, links))),
+        table(
+            "creep",
+            "How labels change round the loop",
+            ("generation", "kind", "events", "different labels", "purposes on average", "purposes at least"),
+            creep.creep.rows,
+            lambda row: (
+                number(row.generation),
+                Cell(row.hop),
+                number(row.events),
+                number(row.distinct_labels),
+                number(row.mean_purposes),
+                number(row.fewest_purposes),
+            ),
+            more=creep.creep.more,
+        ),
+    ]
+    return Shown(
+        title="The loop",
+        blocks=tuple(blocks),
+        plain={
+            "generations": [
+                {
+                    "model": turn.title,
+                    "zone": turn.zone,
+                    "examples_added": turn.examples,
+                    "learned_from": [{"of": each.of, "examples": each.examples} for each in turn.fed],
+                    "answers": turn.answers,
+                    "accuracy": turn.accuracy,
+                    "purposes_permitted": turn.purposes,
+                }
+                for turn in turns.turns
+            ],
+            "cut": turns.cut,
+            "labels": creep.to_dict(),
+        },
+    )

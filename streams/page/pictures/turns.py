@@ -1,0 +1,97 @@
+"""The loop of a whole store, by generation: what each model learned from, and what it answered."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from streams import limits
+from streams.page.drawing.loop import Fed, Turn, Turns, counted
+from streams.page.drawing.series import Point, Series
+from streams.page.pictures.links import Links
+from streams.page.pictures.statements import statement
+from streams.queries.asking import OpenStore
+
+
+def loop_turns(store: OpenStore, links: Links) -> Turns:
+    """Return the loop of a store, as its role sees it, oldest generation first.
+
+    An example counts for the first generation that learned from it. At most PAGE_GENERATIONS_MAX generations
+    are drawn, the oldest; `cut` then says so. Of examples whose answer the role is not shown, only their
+    number is.
+    """
+    models = store.sql(statement("models")).to_dicts()
+    cut = len(models) > limits.PAGE_GENERATIONS_MAX
+    models = models[: limits.PAGE_GENERATIONS_MAX]
+    fed: dict[str, list[Fed]] = {}
+    for row in store.sql(statement("fed")).to_dicts():
+        stream = f"{row['source']}/{row['stream']}"
+        of = "" if row["of"] is None else f"{stream}/{row['of']}"
+        learned = f"{stream}/{row['version']}"
+        href = links.event(f"{learned}/records", way="up", hop=1, of=of)
+        fed.setdefault(learned, []).append(Fed(of=of, examples=row["examples"], href=href))
+    creep = store.creep()
+    answers: Counter[int] = Counter()
+    purposes: dict[int, float] = {}
+    for cell in creep.creep:
+        if cell.hop == "answer":
+            answers[cell.generation] += cell.events
+            purposes[cell.generation] = cell.mean_purposes
+    return Turns(
+        title="The loop, by generation",
+        description=(
+            f"{counted(len(models), 'generation')}, a row each: the examples that it added, its model, its "
+            "answers. Lines on the left lead from the answers of a generation to the examples that later "
+            "generations learned from. The table below says the same."
+        ),
+        turns=tuple(
+            _turn(row, tuple(fed.get(row["id"], ())), answers[row["version"]], purposes, links)
+            for row in models
+        ),
+        purposes_max=max((round(cell.mean_purposes) for cell in creep.creep), default=0),
+        cut=f"cut after {limits.PAGE_GENERATIONS_MAX:,} generations: later ones are not drawn" if cut else "",
+    )
+
+
+def accuracy_series(turns: Turns, links: Links) -> Series:
+    """Return the accuracy of each generation of a loop."""
+    return Series(
+        title="Accuracy by generation",
+        description="How many utterances that were set aside each model version understood, as a share of 1.",
+        measure="accuracy by generation",
+        points=tuple(
+            Point(
+                word=turn.title.rpartition("/")[2],
+                value=turn.accuracy,
+                tip=f"{turn.title}: {turn.accuracy:.4f}",
+                href=links.event(turn.title),
+            )
+            for turn in turns.turns
+            if turn.accuracy is not None
+        ),
+        low=0,
+        high=1,
+    )
+
+
+def _turn(
+    row: dict[str, Any], fed: tuple[Fed, ...], answers: int, purposes: dict[int, float], links: Links
+) -> Turn:
+    """A generation of the loop, from a row of `models`."""
+    return Turn(
+        key=row["id"],
+        title=row["id"],
+        href=links.event(row["id"]),
+        zone=row["zone"],
+        lines=(
+            f"{row['examples']:,} in all, of {counted(row['wearers'], 'wearer')}",
+            row["trained"],
+        ),
+        fed=fed,
+        examples=sum(each.examples for each in fed),
+        examples_href=links.event(f"{row['id']}/records", way="up", hop=1),
+        answers=answers,
+        answers_href=links.event(f"{row['id']}/records", way="down", hop=1),
+        accuracy=row["accuracy"],
+        purposes=purposes.get(row["version"]),
+    )

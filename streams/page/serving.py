@@ -1,0 +1,78 @@
+"""The page as a process: a socket, the server on it, and its end."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+from collections.abc import Callable, Iterator, Sequence
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from streams import limits
+from streams.errors import UnavailableError, reason
+
+
+def bound(host: str, port: int) -> socket.socket:
+    """Bind a socket to listen on; port 0 is any that is free. UnavailableError if that fails."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listening = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise UnavailableError(f"{host}:{port}: cannot be listened on ({reason(error)})") from None
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        listening.listen()
+    except OSError as error:
+        listening.close()
+        raise UnavailableError(
+            f"{host}:{port}: cannot be listened on ({reason(error)}); name another --port, or 0 for any"
+        ) from None
+    return listening
+
+
+class _Server(uvicorn.Server):
+    """Says when it answers, and ends at a signal without raising it once more."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to answer."""
+        await super().startup(sockets)
+        self._ready()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """End the server at SIGINT and SIGTERM, for as long as the block runs."""
+        before = {
+            number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def serve(application: ASGIApp, sockets: Sequence[socket.socket], ready: Callable[[], None]) -> None:
+    """Serve until SIGINT or SIGTERM; `ready` is called once requests are answered.
+
+    Nothing is logged of requests: their addresses name events and wearers.
+    """
+    config = uvicorn.Config(
+        application,
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        proxy_headers=False,
+        lifespan="off",
+        ws="none",
+        limit_concurrency=limits.PAGE_REQUESTS_MAX,
+    )
+    _Server(config, ready).run(sockets=list(sockets))
