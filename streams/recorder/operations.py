@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from streams.recorder.operation import Asset, Counted, Operation
+from streams.recorder.answering import READERS, TOPIC_READER
+from streams.recorder.operation import Counted, Operation
 from streams.topology import (
     ANSWERS,
     CAPTURED,
@@ -19,15 +20,7 @@ from streams.topology import (
 )
 
 _TRANSACTION = "streams/kafka/transaction.py:_sent:send_batch"
-_READER = "streams/kafka/reader.py:_getmany:getmany"
 _FETCHED = "streams/kafka/transport.py:_fetched:fetched_records"
-_AUDIT_LOG = "reads.jsonl"
-_PRINTED = (
-    "streams/printing.py:say:echo",
-    "streams/printing.py:say_exactly:echo",
-    "streams/printing.py:say_json:echo",
-    "streams/printing.py:say_tree:print",
-)
 #: How the writer's DuckDB reads segments for folds, lookups and indexes.
 _SEGMENTS_READ = (
     "streams/snapshots/files/chunks.py:scan:SQL read_parquet",
@@ -41,7 +34,7 @@ _CAPTURED_READ, _STATE_READ = "agent reads captured batches", "agents read state
 _CONSENTS_READ, _MODELS_READ = "workers read consents", "workers read models"
 _EXAMPLES_READ, _MODEL_CALLED = "training reads examples", "assistant calls its model"
 _UNDERSTOOD, _LINEAGE_READ = "feedback calls the model", "writer reads lineage"
-_JOURNALS_READ, _STORE_READ = "replay reads journals", "questions read the store"
+_JOURNALS_READ = "replay reads journals"
 _FOLDED = "writer reads segments"
 #: What the stages of the agent `glasses` work on: its fetch, or the journal that a replay reads instead.
 _FETCH = (_CAPTURED_READ, _JOURNALS_READ, _STATE_READ, _CONSENTS_READ)
@@ -97,10 +90,10 @@ def _read(name: str, step: str, *sites: str, counted: Counted = "", key: str = "
 
 _AGENTS_READ = (
     _read(_CAPTURED_READ, "zones", _FETCHED, counted="events", key=CAPTURED),
-    _read(_STATE_READ, "agents", _READER),
-    _read(_CONSENTS_READ, "agents", _READER, counted="inputs", key="consent-takeup"),
-    _read(_MODELS_READ, "agents", _READER, counted="inputs", key="model-takeup"),
-    _read(_EXAMPLES_READ, "training", _FETCHED, _READER, counted="inputs", key="example-order"),
+    _read(_STATE_READ, "agents", TOPIC_READER),
+    _read(_CONSENTS_READ, "agents", TOPIC_READER, counted="inputs", key="consent-takeup"),
+    _read(_MODELS_READ, "agents", TOPIC_READER, counted="inputs", key="model-takeup"),
+    _read(_EXAMPLES_READ, "training", _FETCHED, TOPIC_READER, counted="inputs", key="example-order"),
     Operation(
         name=_MODEL_CALLED,
         direction="read",
@@ -247,7 +240,7 @@ def _of_writer(
 
 
 _WRITER = (
-    _read(_LINEAGE_READ, "snapshots", _READER, counted="epochs"),
+    _read(_LINEAGE_READ, "snapshots", TOPIC_READER, counted="epochs"),
     Operation(name=_FOLDED, direction="read", asset="store", step="snapshots", sites=_SEGMENTS_READ),
     Operation(
         name="writer writes segments",
@@ -315,86 +308,5 @@ _WRITER = (
 )
 
 
-def _leaves(name: str, asset: Asset, step: str, sites: tuple[str, ...]) -> Operation:
-    """Data that leaves the store: who asked what of which epoch stands in the audit log."""
-    return Operation(
-        name=name,
-        direction="write",
-        asset=asset,
-        step=step,
-        reads=(_STORE_READ,),
-        recorded_in=(_AUDIT_LOG,),
-        sites=sites,
-    )
-
-
-_READERS = (
-    Operation(
-        name=_STORE_READ,
-        direction="read",
-        asset="store",
-        step="questions",
-        sites=(
-            "streams/queries/boundary.py:Boundary._rows_of:SQL read_parquet",
-            "streams/queries/boundary.py:Boundary._selected:SQL read_parquet",
-            "streams/queries/boundary.py:Boundary._load:SQL read_parquet",
-            "streams/queries/boundary.py:Boundary._load:SQL read_parquet 2",
-            "streams/queries/instance.py:make:duckdb.connect",
-            "streams/queries/lookup.py:Lookup._attached:SQL ATTACH",
-            "streams/queries/lookup.py:Lookup._parquet:SQL read_parquet",
-            "streams/queries/extent.py:<module>:SQL read_parquet",
-            "streams/queries/joined.py:join:SQL ATTACH",
-            "streams/queries/joined.py:_files:SQL read_parquet",
-            "streams/queries/parts.py:_attach:SQL ATTACH",
-            "streams/queries/store.py:Store.open:duckdb.connect",
-        ),
-    ),
-    _leaves(
-        "exports for DuckDB",
-        "export",
-        "sightline snapshots export",
-        (
-            "streams/queries/export.py:Exporting.write:files.deliver",
-            "streams/queries/export.py:Exporting._fill:duckdb.connect",
-            "streams/queries/export.py:Exporting._fill:SQL ATTACH",
-        ),
-    ),
-    _leaves(
-        "exports in standards",
-        "export",
-        "sightline export",
-        ("streams/queries/standards/writing.py:write_standard:files.added",),
-    ),
-    _leaves(
-        "exports of statements",
-        "export",
-        "sightline sql --out",
-        ("streams/cli/sql.py:_written:files.written",),
-    ),
-    _leaves("answers about restricted zones", "answer", "sightline ask, sql", _PRINTED),
-    Operation(
-        name="answers about other zones",
-        direction="write",
-        asset="answer",
-        step="sightline ask, sql",
-        reads=(_STORE_READ,),
-        reason="the audit log has reads of the zones that the policy restricts, and no others",
-        sites=_PRINTED,
-    ),
-    Operation(
-        name="ledger reads topics, journals and the store",
-        direction="read",
-        asset="journal",
-        step="sightline ledger",
-        reason="it prints counts and the ids of what is missing, and nobody records that it was run",
-        sites=(
-            _READER,
-            "streams/ledger/journal.py:_read_file:open",
-            "streams/ledger/sources.py:StoreReader.__init__:duckdb.connect",
-            "streams/ledger/sources.py:StoreReader.__init__:SQL ATTACH",
-        ),
-    ),
-)
-
-OPERATIONS: tuple[Operation, ...] = (*_DEVICES, *_AGENTS_READ, *_AGENTS_WRITE, *_REPLAY, *_WRITER, *_READERS)
+OPERATIONS: tuple[Operation, ...] = (*_DEVICES, *_AGENTS_READ, *_AGENTS_WRITE, *_REPLAY, *_WRITER, *READERS)
 """All of them. Each has a name of its own."""

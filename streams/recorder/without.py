@@ -90,6 +90,7 @@ WITHOUT_EVENTS: Mapping[str, tuple[str, ...]] = {
         "streams/events/schema.py:texts:read_text",
         "streams/policy/source.py:read:read_text",
         "streams/queries/grants.py:_granted:files.read_guarded",
+        "streams/page/pictures/statements.py:statement:read_text",
         "streams/queries/store.py:_statement:read_text",
         "streams/settings/file.py:SettingsFile.read:read_bytes",
     ),
@@ -97,6 +98,11 @@ WITHOUT_EVENTS: Mapping[str, tuple[str, ...]] = {
         "streams/cli/topics.py:_describe:files.written",
         "streams/cli/worker.py:command:files.written",
         "streams/metrics.py:write:files.written",
+    ),
+    "the look of pages, and the socket on which they are asked for": (
+        "streams/page/app.py:static:read_bytes",
+        "streams/page/exporting.py:export:files.create",
+        "streams/page/serving.py:bound:socket.socket",
     ),
     "locks, links to files, digests, and templates without rows": (
         "streams/queries/intact.py:digest_of:os.open",

@@ -1,0 +1,104 @@
+"""The operations of whoever asks: reads of the store, and what leaves it as an answer or as an export."""
+
+from __future__ import annotations
+
+from streams.recorder.operation import Asset, Operation
+
+TOPIC_READER = "streams/kafka/reader.py:_getmany:getmany"
+_STORE_READ = "questions read the store"
+_AUDIT_LOG = "reads.jsonl"
+_ANSWERED = (
+    "streams/printing.py:say:echo",
+    "streams/printing.py:say_exactly:echo",
+    "streams/printing.py:say_json:echo",
+    "streams/printing.py:say_tree:print",
+    "streams/page/app.py:_Gate.__call__.guarded:send",
+)
+
+
+def _leaves(name: str, asset: Asset, step: str, sites: tuple[str, ...]) -> Operation:
+    """Data that leaves the store: who asked what of which epoch stands in the audit log."""
+    return Operation(
+        name=name,
+        direction="write",
+        asset=asset,
+        step=step,
+        reads=(_STORE_READ,),
+        recorded_in=(_AUDIT_LOG,),
+        sites=sites,
+    )
+
+
+READERS: tuple[Operation, ...] = (
+    Operation(
+        name=_STORE_READ,
+        direction="read",
+        asset="store",
+        step="questions",
+        sites=(
+            "streams/queries/boundary.py:Boundary._rows_of:SQL read_parquet",
+            "streams/queries/boundary.py:Boundary._selected:SQL read_parquet",
+            "streams/queries/boundary.py:Boundary._load:SQL read_parquet",
+            "streams/queries/boundary.py:Boundary._load:SQL read_parquet 2",
+            "streams/queries/instance.py:make:duckdb.connect",
+            "streams/queries/lookup.py:Lookup._attached:SQL ATTACH",
+            "streams/queries/lookup.py:Lookup._parquet:SQL read_parquet",
+            "streams/queries/extent.py:<module>:SQL read_parquet",
+            "streams/queries/joined.py:join:SQL ATTACH",
+            "streams/queries/joined.py:_files:SQL read_parquet",
+            "streams/queries/parts.py:_attach:SQL ATTACH",
+            "streams/queries/store.py:Store.open:duckdb.connect",
+        ),
+    ),
+    _leaves(
+        "exports for DuckDB",
+        "export",
+        "sightline snapshots export",
+        (
+            "streams/queries/export.py:Exporting.write:files.deliver",
+            "streams/queries/export.py:Exporting._fill:duckdb.connect",
+            "streams/queries/export.py:Exporting._fill:SQL ATTACH",
+        ),
+    ),
+    _leaves(
+        "exports in standards",
+        "export",
+        "sightline export",
+        ("streams/queries/standards/writing.py:write_standard:files.added",),
+    ),
+    _leaves(
+        "exports of statements",
+        "export",
+        "sightline sql --out",
+        ("streams/cli/sql.py:_written:files.written",),
+    ),
+    _leaves(
+        "exports of pages",
+        "export",
+        "sightline page --export",
+        ("streams/page/exporting.py:_Export.put:files.create",),
+    ),
+    _leaves("answers about restricted zones", "answer", "sightline ask, sql, page", _ANSWERED),
+    Operation(
+        name="answers about other zones",
+        direction="write",
+        asset="answer",
+        step="sightline ask, sql, page",
+        reads=(_STORE_READ,),
+        reason="the audit log has reads of the zones that the policy restricts, and no others",
+        sites=_ANSWERED,
+    ),
+    Operation(
+        name="ledger reads topics, journals and the store",
+        direction="read",
+        asset="journal",
+        step="sightline ledger",
+        reason="it prints counts and the ids of what is missing, and nobody records that it was run",
+        sites=(
+            TOPIC_READER,
+            "streams/ledger/journal.py:_read_file:open",
+            "streams/ledger/sources.py:StoreReader.__init__:duckdb.connect",
+            "streams/ledger/sources.py:StoreReader.__init__:SQL ATTACH",
+        ),
+    ),
+)
