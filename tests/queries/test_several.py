@@ -145,6 +145,8 @@ def test_epochs_are_stated_for_each_store_and_joins_by_epoch_stay_right(
         assert several.epochs == dict.fromkeys(map(str, parts), 3)
         assert several.epoch == several.completeness().epoch == 0
         assert several.sql(joined).to_dicts() == one.sql(joined).to_dicts()
+        # Whoever joins by epoch meets the epoch of the row's own store.
+        assert several.sql("SELECT count(DISTINCT epoch) AS n FROM events").to_dicts() == [{"n": 6}]
         # The answer says in which epoch of its store an event came.
         assert several.why("g2/imu/200").to_dict()["published_in_epoch"] == 2
 
@@ -256,6 +258,18 @@ def test_a_read_is_in_the_log_of_each_store_and_counts_once(tmp_path: Path) -> N
         lines = {(path / AUDIT_LOG).read_bytes() for path in parts}
         assert len(lines) == 1
         assert several.reads().reads == 1
+
+
+def test_classes_of_a_second_store_are_its_own(tmp_path: Path) -> None:
+    """The first class of each store: one that an analyst is shown, and one that she is not."""
+    shown = {"policies": [POLICY], "events": [event("g1", "imu", 0, **tagged("imu", "public"))]}
+    health = tagged("imu", "health", wearer="w2")
+    hidden = {"policies": [POLICY], "events": [event("g2", "imu", 0, **health)]}
+    parts = [part(tmp_path / "a", (0, 1), shown), part(tmp_path / "b", (2, 3), hidden)]
+    for stores in (parts, parts[::-1]):
+        with open_store(stores, role="analyst") as several:
+            assert several.sql("SELECT source FROM events").to_dicts() == [{"source": "g1"}]
+            assert several.hidden == {"events": "1-9"}
 
 
 def test_a_role_must_be_granted_in_every_store(tmp_path: Path) -> None:
