@@ -19,6 +19,7 @@ from streams.cli.main import main as sightline
 from streams.errors import InputError
 from streams.kafka import broker
 from streams.queries import audit
+from streams.queries.role import Role, RoleFilter
 from streams.replay.derived import DerivedLines
 from streams.snapshots.writer import Writer
 from tests.snapshots import build
@@ -39,7 +40,8 @@ def store(path: Path) -> None:
     """A store with an epoch, made as by a command."""
     with files.owner_only():
         build.store(path, {"events": [build.event("g1", "imu-right", 0, 20)]})
-    audit.record(path, "privacy-officer", "why", ["home"])
+    officer = RoleFilter(Role("privacy-officer"), {}, restricted={"home"})
+    audit.record({str(path): 1}, officer, "why")
 
 
 def broker_directory(path: Path) -> None:

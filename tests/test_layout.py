@@ -36,6 +36,7 @@ LEAVES = {
     "quoting",
     "extras",
     "locking",
+    "recorder",
 }
 #: Lines as formatted: a call with many arguments takes one line for each, and tests list what they expect.
 FUNCTION_LINES_MAX, TEST_LINES_MAX, MODULE_LINES_MAX = 100, 120, 400

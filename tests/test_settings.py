@@ -65,21 +65,24 @@ def _told(directory: Path, variables: Mapping[str, str]) -> dict[str, tuple[obje
 
 
 def test_a_command_takes_what_the_file_says_of_it_unless_an_option_does() -> None:
-    taken: list[int] = []
+    taken: list[tuple[int, tuple[str, ...]]] = []
 
     @click.group()
     @click.pass_context
     def program(context: click.Context) -> None:
-        options_of(SettingsFile(Path("f"), {"sightline": {"run": {"wait-s": 3}}}), context, "sightline", [])
+        of_run = {"wait-s": 3, "store": "kept"}
+        options_of(SettingsFile(Path("f"), {"sightline": {"run": of_run}}), context, "sightline", [])
 
     @program.command()
     @click.option("--wait-s", "seconds", default=1)
-    def run(seconds: int) -> None:
-        taken.append(seconds)
+    @click.option("--store", "stores", multiple=True)
+    def run(seconds: int, stores: tuple[str, ...]) -> None:
+        taken.append((seconds, stores))
 
-    for arguments in (["run"], ["run", "--wait-s", "5"]):
+    for arguments in (["run"], ["run", "--wait-s", "5", "--store", "a", "--store", "b"]):
         assert CliRunner().invoke(program, arguments).exit_code == 0
-    assert taken == [3, 5]
+    # One text for an option that can be given several times is one value, not a value for each letter.
+    assert taken == [(3, ("kept",)), (5, ("a", "b"))]
 
 
 @pytest.mark.parametrize(

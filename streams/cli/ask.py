@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from streams.cli import graph
 from streams.cli.asking import MODELS, Drawn, Form, Questions, asked, asking, say_answer
 from streams.cli.looking import LOOKING
+from streams.cli.output import Stores
 from streams.cli.reaching import REACHING
 from streams.queries import questions
 from streams.queries.creep import creep as creep_in
@@ -34,14 +33,14 @@ def command() -> None:
 @click.option("--all", "every", is_flag=True, help="With --through-models: every event, not a line each.")
 @asking(drawn=True)
 def ancestors(
-    identity: str, store: Path, role: Role, form: Drawn, *, through_models: bool, every: bool
+    identity: str, stores: Stores, role: Role, form: Drawn, *, through_models: bool, every: bool
 ) -> None:
     """Say everything that event ID (such as g1/answer/17) was made of, hop by hop."""
     if every and not through_models:
         raise click.UsageError("--all says more of --through-models: name that as well")
     if through_models and not every:
         say_answer(
-            asked(store, role, lambda opened: generations(opened, identity)),
+            asked(stores, role, lambda opened: generations(opened, identity)),
             form,
             {"generations": ("id", "hop", *MODELS[1:], "answers")},
             graph.of_generations,
@@ -49,7 +48,7 @@ def ancestors(
         return
     say_answer(
         asked(
-            store,
+            stores,
             role,
             lambda opened: questions.ancestors(opened, identity, through_models=through_models),
         ),
@@ -66,13 +65,13 @@ def ancestors(
 @command.command()
 @click.argument("identity", metavar="ID")
 @asking(drawn=True)
-def why(identity: str, store: Path, role: Role, form: Drawn) -> None:
+def why(identity: str, stores: Stores, role: Role, form: Drawn) -> None:
     """Say why event ID is in its zone, what was decided about it, and what it was made of.
 
     Of one that was refused: by which rule, why, where and when.
     """
     say_answer(
-        asked(store, role, lambda opened: questions.why(opened, identity)),
+        asked(stores, role, lambda opened: questions.why(opened, identity)),
         form,
         {
             "rejected": ("stage", "outcome", "rule", "reason", "zone", "t"),
@@ -89,13 +88,15 @@ def why(identity: str, store: Path, role: Role, form: Drawn) -> None:
 @click.argument("digest")
 @asking()
 @click.pass_context
-def genuine(context: click.Context, identity: str, digest: str, store: Path, role: Role, form: Form) -> None:
+def genuine(
+    context: click.Context, identity: str, digest: str, stores: Stores, role: Role, form: Form
+) -> None:
     """Say whether an agent wrote a record: ID is its ce_id, DIGEST the XXH3-128 of its value in hexadecimal.
 
     Exits with 1 if none did, with 2 if the role is not shown enough to be told. docs/topics.md says how to
     make the digest.
     """
-    answer = asked(store, role, lambda opened: questions.genuine(opened, identity, digest))
+    answer = asked(stores, role, lambda opened: questions.genuine(opened, identity, digest))
     say_answer(answer, form, {})
     context.exit(0 if answer.answer.genuine else 1)
 
@@ -103,10 +104,10 @@ def genuine(context: click.Context, identity: str, digest: str, store: Path, rol
 @command.command()
 @click.argument("identity", metavar="ID")
 @asking(drawn=True)
-def loop(identity: str, store: Path, role: Role, form: Drawn) -> None:
+def loop(identity: str, stores: Stores, role: Role, form: Drawn) -> None:
     """Say where the loop carried event ID: feedback, examples, models, and the answers that those gave."""
     say_answer(
-        asked(store, role, lambda opened: carried_by_loop(opened, identity)),
+        asked(stores, role, lambda opened: carried_by_loop(opened, identity)),
         form,
         {
             "generations": (
@@ -127,13 +128,13 @@ def loop(identity: str, store: Path, role: Role, form: Drawn) -> None:
 
 @command.command()
 @asking()
-def missing(store: Path, role: Role, form: Form) -> None:
+def missing(stores: Stores, role: Role, form: Form) -> None:
     """Say which numbers of captured streams are missing, and which data, as others have their numbers.
 
     Of missing numbers, how many came in a batch that nobody could read: `ask why` says what was wrong.
     """
     say_answer(
-        asked(store, role, missing_in),
+        asked(stores, role, missing_in),
         form,
         {
             "missing": ("source", "stream", "first", "count", "malformed"),
@@ -147,13 +148,13 @@ def missing(store: Path, role: Role, form: Form) -> None:
 
 @command.command()
 @asking()
-def creep(store: Path, role: Role, form: Form) -> None:
+def creep(stores: Stores, role: Role, form: Form) -> None:
     """Say how labels change round the loop.
 
     It shows the distinct ones and the purposes they permit, by generation and hop.
     """
     say_answer(
-        asked(store, role, creep_in),
+        asked(stores, role, creep_in),
         form,
         {"creep": ("generation", "hop", "events", "distinct_labels", "mean_purposes", "fewest_purposes")},
     )
@@ -162,10 +163,10 @@ def creep(store: Path, role: Role, form: Form) -> None:
 @command.command()
 @click.argument("name", metavar="WEARER")
 @asking()
-def wearer(name: str, store: Path, role: Role, form: Form) -> None:
+def wearer(name: str, stores: Stores, role: Role, form: Form) -> None:
     """Say what is held of WEARER (such as w1): streams, zones, sinks, answers, models, what was refused."""
     say_answer(
-        asked(store, role, lambda opened: held_of(opened, name)),
+        asked(stores, role, lambda opened: held_of(opened, name)),
         form,
         {
             "streams": ("source", "stream", "kind", "events", "since", "until"),

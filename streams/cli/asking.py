@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
-from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar, get_args
 
 import click
@@ -14,6 +13,7 @@ from msgspec import Struct
 from streams import limits
 from streams.cli import graph
 from streams.cli.output import (
+    Stores,
     emit_facts,
     emit_hidden,
     emit_json,
@@ -21,11 +21,12 @@ from streams.cli.output import (
     emit_table,
     json_option,
     role_option,
-    store_option,
+    stating,
+    stores_option,
 )
 from streams.printing import say, say_tree
 from streams.queries.answers import Answer, Bounded, ReachedRow
-from streams.queries.asking import asked_as
+from streams.queries.audit import asked_as
 from streams.queries.moments import look_back
 from streams.queries.role import Role
 from streams.queries.store import Store
@@ -35,7 +36,7 @@ Form = Literal["table", "json"]
 Drawn = Literal["table", "json", "dot", "mermaid"]
 MODELS = ("id", "examples", "wearers", "whose", "accuracy", "zone", "trained")
 #: Options of all questions that do not belong to the question itself.
-_HOW = frozenset({"store", "role", "form", "as_json"})
+_HOW = frozenset({"stores", "role", "form", "as_json"})
 #: One line for every question, grouped by topic.
 GROUPS: Mapping[str, Mapping[str, str]] = {
     "One event": {
@@ -57,6 +58,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
         "crossings": "what went from which zone into which sink, over time",
         "changes": "what came between two times",
         "completeness": "of which share of outputs every parent is stored",
+        "coverage": "of which share of reads and writes of data lineage is recorded",
         "missing": "which numbers of captured streams never came",
         "creep": "how labels change round the loop",
         "reads": "who read what of which restricted zone",
@@ -75,7 +77,7 @@ class Questions(click.Group):
 
 
 def asking(*, drawn: bool = False) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Add the options of every question, which receives store, role and form; `drawn`: it can be drawn."""
+    """Add the options of every question, which receives stores, role and form; `drawn`: it can be drawn."""
     pictures = "; dot and mermaid are text that Graphviz and Markdown draw" if drawn else ""
     form_option = click.option(
         "--format",
@@ -98,32 +100,36 @@ def asking(*, drawn: bool = False) -> Callable[[Callable[..., None]], Callable[.
         def answered(*about: Any, as_json: bool, as_of: str, form: Drawn, **given: Any) -> None:  # noqa: ARG001 - `asked` takes it from the context
             question(*about, form="json" if as_json else form, **given)
 
-        return store_option(role_option(past_option(form_option(json_option(answered)))))
+        return stores_option(role_option(past_option(form_option(json_option(answered)))))
 
     return options
 
 
 class Shown(Struct, Generic[AnswerT], frozen=True):
-    """An answer, the role that it is for, and how much is hidden from that role, in bands."""
+    """An answer, the role that it is for, how much is hidden from that role (in bands), and the epochs.
+
+    These are the open epochs by directory of the store.
+    """
 
     answer: AnswerT
     role: str
     hidden: Mapping[str, str]
+    epochs: Mapping[str, int]
 
 
 def asked(
-    store: Path, role: Role, question: Callable[[Store], AnswerT], *, group: str = "ask "
+    stores: Stores, role: Role, question: Callable[[Store], AnswerT], *, group: str = "ask "
 ) -> Shown[AnswerT]:
     """Answer a question under a role; `group` stands before the question's name on the command line.
 
     Reads of restricted zones are recorded before anything is printed.
     """
-    with Store.open(store, role) as opened:
+    with Store.open(stores, role) as opened:
         look_back(opened, click.get_current_context().params.get("as_of", ""), "--as-of")
         answer = question(opened)
         emit_left_out(opened.left_out)
         opened.record(group + _question())
-        return Shown(answer, str(role), opened.hidden)
+        return Shown(answer, str(role), opened.hidden, opened.epochs)
 
 
 def _question() -> str:
@@ -151,7 +157,7 @@ def say_answer(
     `tables` has the columns of each table; `draw` makes a graph of the answer. The list `walk` is shown as a
     tree at a terminal, and as a table elsewhere.
     """
-    plain = shown.answer.to_dict()
+    plain = stating(shown.answer.to_dict(), shown.epochs)
     if form == "json":
         emit_json({**plain, "role": shown.role, "hidden": shown.hidden})
         return
@@ -162,7 +168,11 @@ def say_answer(
     facts = {
         name: value for name, value in plain.items() if name not in tables and not name.endswith("_more")
     }
-    groups = {name: value for name, value in facts.items() if isinstance(value, dict) and name != "offsets"}
+    groups = {
+        name: value
+        for name, value in facts.items()
+        if isinstance(value, dict) and name not in ("offsets", "epochs")
+    }
     emit_facts({name: value for name, value in facts.items() if name not in groups})
     for name, group in groups.items():
         if group:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from streams.cli.extending import kinds_option
-from streams.cli.output import emit_json, json_option, store_option
+from streams.cli.output import Stores, emit_json, json_option, stores_option
 from streams.connection.address import broker_option
 from streams.connection.settings import Broker
 from streams.events.kinds import Kinds
@@ -18,12 +18,18 @@ from streams.printing import say
 @click.command("ledger")
 @click.argument("journal", type=click.Path(exists=True, path_type=Path))
 @broker_option("Kafka whose topics are compared too.  [default: the store alone]", default=None)
-@store_option
+@stores_option
 @kinds_option
 @json_option
 @click.pass_context
 def command(
-    context: click.Context, journal: Path, broker: Broker | None, store: Path, kinds: Kinds, *, as_json: bool
+    context: click.Context,
+    journal: Path,
+    broker: Broker | None,
+    stores: Stores,
+    kinds: Kinds,
+    *,
+    as_json: bool,
 ) -> None:
     """Count what is missing, twice or out of order, from JOURNAL to the topics and the store.
 
@@ -31,7 +37,7 @@ def command(
     its way is missing. Exits with 1 unless all is clean. Kinds of the store that are not known here are
     counted like any other, and named.
     """
-    result = run_ledger(journal, broker, store)
+    result = run_ledger(journal, broker, stores)
     unknown = sorted(set(result["kinds"]) - kinds.keys())
     if as_json:
         emit_json({**result, "kinds_unknown": unknown})

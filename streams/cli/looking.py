@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import click
 
 from streams.cli.asking import Form, asked, asking, say_answer
+from streams.cli.output import Stores
 from streams.queries.changes import changes as changes_between
 from streams.queries.completeness import completeness as completeness_of
+from streams.queries.coverage import coverage as coverage_of
 from streams.queries.crossings import SPANS_NS
 from streams.queries.crossings import crossings as crossed
 from streams.queries.decided import decided
 from streams.queries.find import Wanted
 from streams.queries.find import find as find_in
-from streams.queries.moments import moment_at
+from streams.queries.moments import moments_at
 from streams.queries.reads import reads as reads_of
 from streams.queries.role import Role
 from streams.queries.spread import Window, time_ns
@@ -30,10 +31,10 @@ def _window_options(question: Callable[..., None]) -> Callable[..., None]:
 @click.command()
 @click.argument("identity", metavar="ID")
 @asking()
-def decisions(identity: str, store: Path, role: Role, form: Form) -> None:
+def decisions(identity: str, stores: Stores, role: Role, form: Form) -> None:
     """Say what was decided about event ID at each sink, by which rule of which policy then in force."""
     say_answer(
-        asked(store, role, lambda opened: decided(opened, identity)),
+        asked(stores, role, lambda opened: decided(opened, identity)),
         form,
         {
             "decisions": (
@@ -65,7 +66,7 @@ def find(
     subject: str,
     since: str,
     until: str,
-    store: Path,
+    stores: Stores,
     role: Role,
     form: Form,
 ) -> None:
@@ -75,7 +76,7 @@ def find(
     """
     wanted = Wanted(wearer, zone, kind, subject, Window.of(since, until, "--"))
     say_answer(
-        asked(store, role, lambda opened: find_in(opened, wanted)),
+        asked(stores, role, lambda opened: find_in(opened, wanted)),
         form,
         {"runs": ("id", "events", "kind", "zone", "wearer", "since", "until")},
     )
@@ -94,7 +95,7 @@ def crossings(
     every: str,
     since: str,
     until: str,
-    store: Path,
+    stores: Stores,
     role: Role,
     form: Form,
     *,
@@ -107,7 +108,7 @@ def crossings(
     window = Window.of(since, until, "--")
     say_answer(
         asked(
-            store,
+            stores,
             role,
             lambda opened: crossed(
                 opened, zone=zone, sink=sink, window=window, every_ns=SPANS_NS[every], refused=refused
@@ -122,14 +123,14 @@ def crossings(
 @click.argument("after", metavar="FROM")
 @click.argument("upto", metavar="TO")
 @asking()
-def changes(after: str, upto: str, store: Path, role: Role, form: Form) -> None:
+def changes(after: str, upto: str, stores: Stores, role: Role, form: Form) -> None:
     """Say what came into the store between two times, or epochs by their numbers."""
     say_answer(
         asked(
-            store,
+            stores,
             role,
             lambda opened: changes_between(
-                opened, moment_at(opened, after, "FROM"), moment_at(opened, upto, "TO")
+                opened, moments_at(opened, after, "FROM"), moments_at(opened, upto, "TO")
             ),
         ),
         form,
@@ -146,12 +147,23 @@ def changes(after: str, upto: str, store: Path, role: Role, form: Form) -> None:
 
 @click.command()
 @asking()
-def completeness(store: Path, role: Role, form: Form) -> None:
+def completeness(stores: Stores, role: Role, form: Form) -> None:
     """Say of which share of outputs every parent is stored, and name those of which one is not."""
     say_answer(
-        asked(store, role, completeness_of),
+        asked(stores, role, completeness_of),
         form,
         {"streams": ("source", "stream", "kind", "outputs", "resolved", "first_unresolved")},
+    )
+
+
+@click.command()
+@asking()
+def coverage(stores: Stores, role: Role, form: Form) -> None:
+    """Say of which share of operations on data of events lineage is recorded, and of which it is not."""
+    say_answer(
+        asked(stores, role, coverage_of),
+        form,
+        {"operations": ("operation", "linked", "recorded_in", "sites", "observed", "reason")},
     )
 
 
@@ -160,7 +172,7 @@ def completeness(store: Path, role: Role, form: Form) -> None:
 @click.option("--user", default="", help="Reads by this user alone.")
 @click.option("--since", default="", metavar="TIME", help="From this time on (RFC 3339).")
 @asking()
-def reads(zone: str, user: str, since: str, store: Path, role: Role, form: Form) -> None:
+def reads(zone: str, user: str, since: str, stores: Stores, role: Role, form: Form) -> None:
     """Say who read what of which restricted zone, and who exported data; for the privacy officer.
 
     A question is listed with every zone that its statement could read. Who read topics, or files of the store
@@ -168,7 +180,7 @@ def reads(zone: str, user: str, since: str, store: Path, role: Role, form: Form)
     """
     since_ns = time_ns(since, "--since") if since else 0
     say_answer(
-        asked(store, role, lambda opened: reads_of(opened, zone=zone, user=user, since_ns=since_ns)),
+        asked(stores, role, lambda opened: reads_of(opened, zone=zone, user=user, since_ns=since_ns)),
         form,
         {
             "by_zone": ("zone", "role", "user", "reads", "since", "until"),
@@ -177,4 +189,4 @@ def reads(zone: str, user: str, since: str, store: Path, role: Role, form: Form)
     )
 
 
-LOOKING = (decisions, find, crossings, changes, completeness, reads)
+LOOKING = (decisions, find, crossings, changes, completeness, coverage, reads)

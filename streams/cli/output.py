@@ -31,6 +31,17 @@ store_option = click.option(
     show_default=True,
     help="Directory of the published store.",
 )
+#: Directories of the stores that a command reads as one.
+Stores = tuple[Path, ...]
+stores_option = click.option(
+    "--store",
+    "stores",
+    type=click.Path(path_type=Path, file_okay=False),
+    multiple=True,
+    default=(settings.STORE,),
+    show_default=True,
+    help="Directory of the published store; several, if each holds some partitions, are read as one.",
+)
 
 
 def _role(_context: click.Context, _parameter: click.Parameter, text: str) -> Role:
@@ -58,6 +69,16 @@ def emit_left_out(sentences: Iterable[str]) -> None:
     """Print on standard error which rows nobody may see, and why."""
     for sentence in sentences:
         say(f"left out: {sentence}", err=True)
+
+
+def stating(plain: Mapping[str, object], epochs: Mapping[str, int]) -> dict[str, object]:
+    """An answer as plain values; if it is of several stores, with the epoch of each in place of `epoch`."""
+    if len(epochs) == 1:
+        return dict(plain)
+    several: dict[str, object] = {}
+    for name, value in plain.items():
+        several |= {"epochs": epochs} if name == "epoch" else {name: value}
+    return several
 
 
 def emit_json(answer: object) -> None:

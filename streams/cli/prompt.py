@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import get_args
 
 from prompt_toolkit import PromptSession
@@ -13,6 +12,7 @@ from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
 from streams import files, settings
+from streams.cli.output import Stores
 from streams.cli.statements import ORDERS, Mode, Session, finished, split
 from streams.errors import InputError, SightlineError
 from streams.printing import say
@@ -52,19 +52,19 @@ class Names(Completer):
         )
 
 
-def names(store: Path, role: Role) -> dict[str, str]:
+def names(stores: Stores, role: Role) -> dict[str, str]:
     """Views, tables and columns of the newest epoch with their comments, in the order of the alphabet."""
-    with Store.open(store, role) as opened:
+    with Store.open(stores, role) as opened:
         rows = opened.sql(_NAMES).rows
     return {name: comment or "" for name, comment in sorted(rows)}
 
 
-def converse(session: Session, store: Path, role: Role) -> None:
+def converse(session: Session, stores: Stores, role: Role) -> None:
     """Ask for statements and run them until the end of the input; errors are printed."""
     asking: PromptSession[str] = PromptSession(
         "sightline> ",
         history=_history(),
-        completer=Names(names(store, role)),
+        completer=Names(names(stores, role)),
         complete_while_typing=False,
         multiline=True,
         prompt_continuation="      ...> ",

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from streams import limits
 from streams.cli import graph
 from streams.cli.asking import MODELS, Drawn, Form, asked, asking, say_answer
+from streams.cli.output import Stores
 from streams.queries.between import between
 from streams.queries.descendants import descendants as made_of
 from streams.queries.reach import reach as reach_of
@@ -35,12 +34,12 @@ _LEARNED = ("id", "learned_from", "examples", "wearers", "whose", "accuracy", "a
 )
 @asking(drawn=True)
 def descendants(
-    identity: str, depth: int, until: str, store: Path, role: Role, form: Drawn, *, through_models: bool
+    identity: str, depth: int, until: str, stores: Stores, role: Role, form: Drawn, *, through_models: bool
 ) -> None:
     """Say everything that was made of event ID, hop by hop, up to the models that learned from it."""
     bounds = Bounds(depth, time_ns(until, "--until") if until else 0)
     say_answer(
-        asked(store, role, lambda opened: made_of(opened, identity, bounds, through_models=through_models)),
+        asked(stores, role, lambda opened: made_of(opened, identity, bounds, through_models=through_models)),
         form,
         {
             "descendants": ("hop", "id", "events", "zones", "of", "operator", "declassifier"),
@@ -57,12 +56,12 @@ def descendants(
 @click.argument("to", metavar="TO")
 @asking()
 @click.pass_context
-def reached(context: click.Context, identity: str, to: str, store: Path, role: Role, form: Form) -> None:
+def reached(context: click.Context, identity: str, to: str, stores: Stores, role: Role, form: Form) -> None:
     """Say whether event ID reached event TO, and on which way.
 
     Exits with 1 if it did not, or if the walk was stopped before that was known.
     """
-    answer = asked(store, role, lambda opened: between(opened, identity, to))
+    answer = asked(stores, role, lambda opened: between(opened, identity, to))
     say_answer(answer, form, {"way": ("id", "operator", "declassifier", "zones")})
     context.exit(0 if answer.answer.reached else 1)
 
@@ -70,14 +69,14 @@ def reached(context: click.Context, identity: str, to: str, store: Path, role: R
 @click.command()
 @click.argument("name", metavar="ABOUT")
 @asking()
-def reach(name: str, store: Path, role: Role, form: Form) -> None:
+def reach(name: str, stores: Stores, role: Role, form: Form) -> None:
     """Say how far data of a wearer (w1) or a model version (training/intent-model/3) reached.
 
     What was made of it, models that learned from it and their answers; apart from that the second order:
     examples of others made on those answers, and models that learned from them.
     """
     say_answer(
-        asked(store, role, lambda opened: reach_of(opened, name)),
+        asked(stores, role, lambda opened: reach_of(opened, name)),
         form,
         {"models": _LEARNED, "second_models": _LEARNED},
     )
@@ -88,7 +87,7 @@ def reach(name: str, store: Path, role: Role, form: Form) -> None:
 @click.option("--what-if", is_flag=True, required=True, help="Only say what would come of it.")
 @click.option("--purpose", default="", help="For this purpose alone, such as ai:ModelTraining.")
 @asking()
-def withdraw(name: str, purpose: str, store: Path, role: Role, form: Form, *, what_if: bool) -> None:
+def withdraw(name: str, purpose: str, stores: Stores, role: Role, form: Form, *, what_if: bool) -> None:
     """Say what would stop if WEARER withdrew her consent; `sightline consent withdraw` does it.
 
     The decisions so far that depended on her consent are repeated without it: *stopped* are the events that
@@ -97,7 +96,7 @@ def withdraw(name: str, purpose: str, store: Path, role: Role, form: Form, *, wh
     if not what_if:
         raise click.UsageError("only --what-if is answered here; `sightline consent withdraw` withdraws")
     say_answer(
-        asked(store, role, lambda opened: withdrawal(opened, name, purpose)),
+        asked(stores, role, lambda opened: withdrawal(opened, name, purpose)),
         form,
         {"sinks": ("sink", "purpose", "stopped", "passed"), "models": _LEARNED},
     )

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from streams.cli.asking import Form, asked, asking, say_answer
+from streams.cli.output import Stores
 from streams.policy.load import load
 from streams.queries.requirement import requirement
 from streams.queries.role import Role
@@ -23,11 +22,11 @@ policy_option = click.option(
 @click.argument("name")
 @policy_option
 @asking()
-def command(name: str, policy: str, store: Path, role: Role, form: Form) -> None:
+def command(name: str, policy: str, stores: Stores, role: Role, form: Form) -> None:
     """Say what requirement NAME concerns, where it is enforced, what breaks it, what enforcing would stop."""
     draft = load(policy) if policy else None
     say_answer(
-        asked(store, role, lambda opened: requirement(opened, name, draft), group=""),
+        asked(stores, role, lambda opened: requirement(opened, name, draft), group=""),
         form,
         {
             "streams": ("stream", "sources", "events"),

@@ -24,9 +24,10 @@ from streams.connection.settings import Broker
 from streams.cycles import collect_cycles
 from streams.errors import InputError
 from streams.events.kinds import Kinds
+from streams.events.partitions import parse
 from streams.events.record import LogId, Received
 from streams.kafka.log_ids import log_ids
-from streams.kafka.reader import Follower
+from streams.kafka.reader import Follower, end_offsets
 from streams.printing import say
 from streams.queries.status import Status
 from streams.readiness import Ready
@@ -64,6 +65,15 @@ def told(status: Status) -> str | None:
 @broker_option("Kafka to read from.")
 @store_option
 @click.option(
+    "--partitions",
+    metavar="0-1,3",
+    default=None,
+    help=(
+        "Take in only these partitions of glasses.lineage: this is one of several stores, which are read "
+        "together. A store keeps its partitions for life; all if left out."
+    ),
+)
+@click.option(
     "--adopt",
     is_flag=True,
     help="Go on with another log of glasses.lineage than that of the store, from its beginning.",
@@ -79,6 +89,7 @@ def command(
     context: click.Context,
     broker: Broker,
     store: Path,
+    partitions: str | None,
     adopt: bool,
     migrate: bool,
     kinds: Kinds,
@@ -92,7 +103,10 @@ def command(
     """
     if context.invoked_subcommand is not None:
         return
+    wanted = None if partitions is None else parse(partitions)
     if migrate:
+        if wanted is not None:
+            raise click.UsageError("--migrate reads nothing of a topic: leave --partitions out")
         _migrate(store)
         return
     stop = threading.Event()
@@ -103,11 +117,13 @@ def command(
     try:
         with Ready(ready_fd, ready_file) as ready:
             log_id = asyncio.run(log_ids(broker, [LINEAGE]))[LINEAGE]
+            count = 0 if wanted is None else len(asyncio.run(end_offsets(broker, [LINEAGE])))
+            share = writer.hold(wanted, count)
             if adopt and writer.adopt(log_id, clock.now_ns()):
                 log.warning("%s: goes on with %s, from its beginning", store, log_id)
             elif changed := writer.follow(log_id):
                 log.warning(changed)
-            following = _Following(retrying, broker, log_id, kinds, status, until_end)
+            following = _Following(retrying, broker, log_id, share, kinds, status, until_end)
             epoch, rows = asyncio.run(_follow(following, writer.offsets(), stop, ready))
     finally:
         writer.close()
@@ -132,11 +148,12 @@ command.add_command(snapshots_export.command)
 
 @dataclass(frozen=True, slots=True)
 class _Following:
-    """The writer, its log and its kinds; `until_end`: stop at the end of the log."""
+    """The writer, its log, its partitions (None: all) and kinds; `until_end`: stop at the end of the log."""
 
     writer: RetryingWriter
     broker: Broker
     log_id: LogId
+    share: tuple[int, ...] | None
     kinds: Kinds
     status: Status | None
     until_end: bool
@@ -157,7 +174,9 @@ async def _follow(
     try:
         async with (
             contextlib.AsyncExitStack() as waits,
-            Follower(following.broker, LINEAGE, offsets, log_id=following.log_id) as follower,
+            Follower(
+                following.broker, LINEAGE, offsets, partitions=following.share, log_id=following.log_id
+            ) as follower,
         ):
             end = await follower.end_offsets() if following.until_end else {}
             known, unknown = offsets, 0

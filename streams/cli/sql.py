@@ -14,6 +14,7 @@ import click
 
 from streams import files, limits
 from streams.cli.output import (
+    Stores,
     emit_csv,
     emit_hidden,
     emit_json,
@@ -22,7 +23,8 @@ from streams.cli.output import (
     emit_table,
     json_option,
     role_option,
-    store_option,
+    stating,
+    stores_option,
 )
 from streams.cli.statements import Mode, Session, split
 from streams.errors import InputError
@@ -33,7 +35,7 @@ from streams.queries.store import Store
 
 @click.command("sql")
 @click.argument("statement", required=False)
-@store_option
+@stores_option
 @role_option
 @json_option
 @click.option(
@@ -61,7 +63,7 @@ from streams.queries.store import Store
     help="Rows to show at most.",
 )
 def command(
-    statement: str | None, store: Path, role: Role, as_json: bool, form: Mode, rows: int, out: Path | None
+    statement: str | None, stores: Stores, role: Role, as_json: bool, form: Mode, rows: int, out: Path | None
 ) -> None:
     """Run one SELECT on the newest epoch; `sightline sql "SHOW TABLES"` lists what there is.
 
@@ -69,7 +71,9 @@ def command(
     stdin.
     """
     asking = replace(role, exporting=out is not None)
-    session = Session("json" if as_json else form, lambda text, mode: answer(store, asking, text, mode, rows))
+    session = Session(
+        "json" if as_json else form, lambda text, mode: answer(stores, asking, text, mode, rows)
+    )
     if out is not None:
         with _written(out):
             session.run(statement) if statement is not None else _from_stdin(session)
@@ -78,7 +82,7 @@ def command(
     elif sys.stdin.isatty():
         from streams.cli.prompt import converse  # noqa: PLC0415 - only the prompt needs it
 
-        converse(session, store, role)
+        converse(session, stores, role)
     else:
         _from_stdin(session)
 
@@ -118,26 +122,25 @@ def _from_stdin(session: Session) -> None:
         )
 
 
-def answer(store: Path, role: Role, text: str, mode: Mode, rows: int) -> None:
+def answer(stores: Stores, role: Role, text: str, mode: Mode, rows: int) -> None:
     """Run one statement and print its result.
 
     Each statement opens the newest epoch, because the files of old epochs are deleted.
     """
-    with Store.open(store, role) as opened:
+    with Store.open(stores, role) as opened:
         answered = opened.sql(text, rows)
-        epoch, hidden, left_out = opened.epoch, opened.hidden, opened.left_out
+        epochs, hidden, left_out = opened.epochs, opened.hidden, opened.left_out
     emit_left_out(left_out)
     if mode == "json":
-        emit_json(
-            {
-                "epoch": epoch,
-                "columns": answered.columns,
-                "rows": answered.rows,
-                "more": answered.more,
-                "role": str(role),
-                "hidden": hidden,
-            }
-        )
+        plain = {
+            "epoch": next(iter(epochs.values())),
+            "columns": answered.columns,
+            "rows": answered.rows,
+            "more": answered.more,
+            "role": str(role),
+            "hidden": hidden,
+        }
+        emit_json(stating(plain, epochs))
         return
     emit_hidden(str(role), hidden)
     {"csv": emit_csv, "markdown": emit_markdown, "table": emit_table}[mode](answered.columns, answered.rows)

@@ -12,6 +12,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from streams import clock, limits, settings
 from streams.cli.output import (
+    Stores,
     emit_facts,
     emit_hidden,
     emit_json,
@@ -19,7 +20,7 @@ from streams.cli.output import (
     emit_table,
     json_option,
     role_option,
-    store_option,
+    stores_option,
 )
 from streams.connection.address import broker_option
 from streams.connection.settings import Broker, KafkaSettings
@@ -53,18 +54,18 @@ _TABLES: Mapping[str, Sequence[str]] = {
 
 @click.command("status")
 @broker_option()
-@store_option
+@stores_option
 @role_option
 @json_option
 @click.pass_context
-def command(context: click.Context, broker: Broker, store: Path, role: Role, *, as_json: bool) -> None:
+def command(context: click.Context, broker: Broker, stores: Stores, role: Role, *, as_json: bool) -> None:
     """Say how broker, agents and store stand: who lags by how much, what is in force, what was refused.
 
     Where the broker or the store is away it says so, tells what it can, and ends with exit code 3; 0 where
     both are there. What stands in the store is told as far as the role is shown it.
     """
-    held = _held(store, role)
-    live = asyncio.run(_live(broker, None if held.offsets is UNSET else held.offsets))
+    held = _held(stores, role)
+    live = asyncio.run(_live(broker, None if held.offsets is UNSET else held.offsets, held.share))
     policies = live.policies
     if not policies and held.policy is not None:
         # The topic has the policy in force now; without a broker, show the one in the store.
@@ -80,7 +81,7 @@ def command(context: click.Context, broker: Broker, store: Path, role: Role, *, 
         policy=held.policy,
         rejected=held.rejected,
         hidden=held.hidden,
-        roles=_roles(store),
+        roles=_roles(stores),
         processes=tuple(_processes()),
         role=str(role),
     )
@@ -100,12 +101,16 @@ class _BrokerState(Struct, frozen=True):
 
 
 class _StoreState(Struct, frozen=True, kw_only=True):
-    """Whether the store is available, and the age of its newest epoch; if not, `says` explains why."""
+    """Whether the store is available, and the age of its newest epoch; if not, `says` explains why.
+
+    Several stores are read as one: `epochs` has the epoch of each, and the age is that of the oldest.
+    """
 
     present: bool
     directory: str
     says: str | UnsetType = UNSET
     epoch: int | UnsetType = UNSET
+    epochs: Mapping[str, int] | UnsetType = UNSET
     published: str | UnsetType = UNSET
     age_s: float | UnsetType = UNSET
 
@@ -149,10 +154,14 @@ class _Live(Struct, frozen=True, kw_only=True):
 
 
 class _Held(Struct, frozen=True, kw_only=True):
-    """Data from the newest epoch, as far as the role may see it; `offsets` are UNSET if there is none."""
+    """Data from the newest epoch, as far as the role may see it; `offsets` are UNSET if there is none.
+
+    `share`: the partitions that the open stores hold; empty if they hold all.
+    """
 
     store: _StoreState
     offsets: Mapping[int, int] | UnsetType = UNSET
+    share: frozenset[int] = frozenset()
     model: ModelVersion | None = None
     policy: PolicyName | None = None
     rejected: tuple[RuleRefusals, ...] = ()
@@ -177,25 +186,29 @@ class _Standing(Answer, frozen=True, kw_only=True):
     role: str
 
 
-def _held(directory: Path, role: Role) -> _Held:
+def _held(stores: Stores, role: Role) -> _Held:
     """Read the newest epoch; InputError if the role is not granted."""
+    directory = ", ".join(map(str, stores))
     try:
-        with Store.open(directory, role) as opened:
+        with Store.open(stores, role) as opened:
             seen = overview(opened)
             emit_left_out(opened.left_out)
             opened.record("status")
-            hidden = opened.hidden
+            hidden, epochs = opened.hidden, opened.epochs
+            held = frozenset[int]().union(*(part.partitions or () for part in opened.parts))
     except (UnavailableError, DamagedError) as error:
-        return _Held(store=_StoreState(present=False, directory=str(directory), says=str(error)))
+        return _Held(store=_StoreState(present=False, directory=directory, says=str(error)))
     return _Held(
         store=_StoreState(
             present=True,
-            directory=str(directory),
-            epoch=seen.epoch,
+            directory=directory,
+            epoch=UNSET if len(epochs) > 1 else seen.epoch,
+            epochs=epochs if len(epochs) > 1 else UNSET,
             published=seen.published,
             age_s=round((clock.now_ns() - seen.published_ns) / 1e9, 3),
         ),
         offsets=seen.offsets,
+        share=held,
         model=seen.model,
         policy=seen.policy,
         rejected=seen.rejected,
@@ -203,7 +216,7 @@ def _held(directory: Path, role: Role) -> _Held:
     )
 
 
-async def _live(broker: Broker, stored: Mapping[int, int] | None) -> _Live:
+async def _live(broker: Broker, stored: Mapping[int, int] | None, share: frozenset[int]) -> _Live:
     """Ask the broker for the lag of agents and store, the members of groups, and the policies."""
     # Imported here, because only this command needs Kafka's client.
     from streams.kafka.lag import members  # noqa: PLC0415
@@ -219,7 +232,12 @@ async def _live(broker: Broker, stored: Mapping[int, int] | None) -> _Live:
         return _Live(broker=_BrokerState(present=False, address=str(broker), says=str(error)))
     return _Live(
         broker=_BrokerState(present=True, address=str(broker)),
-        lag=lag,
+        lag=tuple(
+            row
+            for row in lag
+            # Other partitions are read by the writers of other stores.
+            if row.agent != _WRITER or not share or row.partition in share
+        ),
         members=tuple(_MemberRow(groups[each.group], each.client, each.host) for each in reading),
         policies=policies,
     )
@@ -288,8 +306,9 @@ def _named(policy: PolicyName) -> str:
     return f"{policy.name} {policy.version}"
 
 
-def _roles(store: Path) -> str:
-    return grants.described(store.resolve()) if store.is_dir() else "no store, so none"
+def _roles(stores: Stores) -> str:
+    described = (grants.described(store.resolve()) for store in stores if store.is_dir())
+    return "; ".join(dict.fromkeys(described)) or "no store, so none"
 
 
 def _processes() -> Iterator[_ProcessRow]:
@@ -325,6 +344,12 @@ def _command_of(arguments: Sequence[str]) -> str:
     return ""
 
 
+def _epochs(store: _StoreState) -> str:
+    if isinstance(store.epochs, Mapping):
+        return " and ".join(f"{epoch} of {directory}" for directory, epoch in store.epochs.items())
+    return str(store.epoch)
+
+
 def _say(answer: _Standing) -> None:
     emit_hidden(answer.role, answer.hidden)
     broker, store, model = answer.broker, answer.store, answer.model
@@ -332,7 +357,7 @@ def _say(answer: _Standing) -> None:
         {
             "broker": broker.address if broker.present else broker.says,
             "store": store.directory if store.present else store.says,
-            "epoch": f"{store.epoch}, published {store.age_s:,.1f} s ago" if store.present else "",
+            "epoch": f"{_epochs(store)}, published {store.age_s:,.1f} s ago" if store.present else "",
             "roles": answer.roles,
             **{f"policy {name}": named for name, named in answer.policies.items()},
             "newest model": ""

@@ -6,7 +6,7 @@ the catalog. Numbers are counted in runs (NumPy arrays), without one object per 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,9 @@ from streams.ledger.topics import read_topics
 from streams.quoting import quoted
 
 
-def run_ledger(journal_dir: Path, broker: Broker | None, store_dir: Path, since_ns: int = 0) -> Ledger:
+def run_ledger(
+    journal_dir: Path, broker: Broker | None, stores: Path | Sequence[Path], since_ns: int = 0
+) -> Ledger:
     """Compare journals, topics and store.
 
     Return the counts, `findings` (sentences) and `clean` (whether there are none).
@@ -38,19 +40,21 @@ def run_ledger(journal_dir: Path, broker: Broker | None, store_dir: Path, since_
         Journals of all devices that ever wrote to this store; a directory or one file.
     broker
         `HOST:PORT`; None skips the topics (for a replay).
+    stores
+        Directory of the store, or those of several stores that hold some partitions each.
     since_ns
         Only batches sent from this time on (ns since the epoch) count for `sent_to_visible_ms`.
 
     Raises
     ------
     InputError
-        There is no journal, or one cannot be read.
+        There is no journal, one cannot be read, or a partition is in two stores.
     UnavailableError
         The broker is absent, or the store has no epoch.
     """
     journal = read_journals(journal_dir)
     topics = read_topics(broker) if broker is not None else None
-    store = StoreReader(store_dir)
+    store = StoreReader(*([stores] if isinstance(stores, Path) else stores))
     try:
         findings: list[str] = []
         stored = store.spread(RUNS)

@@ -164,11 +164,9 @@ def _rejected(topics: Topics, store: StoreReader, findings: list[str]) -> None:
 
 def _lineage(topics: Topics, store: StoreReader, findings: list[str]) -> None:
     """Check that the newest epoch includes glasses.lineage up to its end."""
-    newest = store.rows("SELECT offsets FROM epochs ORDER BY epoch DESC LIMIT 1")
-    offsets: dict[int, int] = dict(newest[0][0]) if newest else {}
     for partition, end in sorted(topics.lineage_ends.items()):
-        if offsets.get(partition, 0) < end:
+        if store.reached.get(partition, 0) < end:
             findings.append(
-                f"the newest epoch ends at offset {offsets.get(partition, 0):,} of glasses.lineage partition "
-                f"{partition}, which goes on to {end:,}"
+                f"the newest epoch ends at offset {store.reached.get(partition, 0):,} of glasses.lineage "
+                f"partition {partition}, which goes on to {end:,}"
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import duckdb
 import numpy as np
 
-from streams.errors import DamagedError, UnavailableError
+from streams.errors import DamagedError, InputError, UnavailableError
 from streams.ledger.runs import NONE, ByStream, Data, Ints, intervals, spread
 from streams.quoting import quoted
 
@@ -19,6 +19,9 @@ HALVES = ", ".join(
     f"coalesce(TRY_CAST('0x' || {{0}}[{first}:{first + 15}] AS UBIGINT), 0)" for first in (1, 17)
 )
 
+#: More epochs than a store has.
+_APART = 10**12
+
 
 def numbered(side: str = "") -> str:
     """SQL for `source/stream[.revision]`; `side` is the prefix of the columns (none, `child_`, `parent_`)."""
@@ -26,21 +29,82 @@ def numbered(side: str = "") -> str:
     return f"{side}source || '/' || {side}stream || {revision}"
 
 
-class StoreReader:
-    """The published store, opened as docs/sql.md says: ATTACH, USE, SET file_search_path."""
+def _union(connection: duckdb.DuckDBPyConnection, names: Sequence[str]) -> str:
+    """Statements that make the views of several stores as one, in memory.
 
-    def __init__(self, directory: Path) -> None:
-        directory = directory.resolve()
-        catalog = (directory / "catalog.duckdb").resolve()
-        if not catalog.exists():
-            raise UnavailableError(
-                f"{directory}: no epoch has been published; run `sightline snapshots` first"
+    A store's epochs are counted apart from those of the one before it, and a stream of two stores is one.
+    """
+    views = connection.execute(
+        "SELECT view_name FROM duckdb_views() "
+        "WHERE database_name = ? AND schema_name = 'main' AND NOT internal",
+        [names[0]],
+    ).fetchall()
+    made = []
+    for (view,) in views:
+        columns = {name for name, *_ in connection.execute(f"DESCRIBE {names[0]}.{view}").fetchall()}
+        rows = " UNION ALL ".join(
+            f"SELECT * {f'REPLACE (epoch + {place * _APART} AS epoch)' if 'epoch' in columns else ''} "  # noqa: S608 - ours
+            f"FROM {name}.{view}"
+            for place, name in enumerate(names)
+        )
+        if view == "streams":
+            rows = (
+                "SELECT source, stream, any_value(kind) AS kind, bool_or(captured) AS captured, "  # noqa: S608
+                f"min(epoch) AS epoch FROM ({rows}) GROUP BY source, stream"
             )
-        self._connection, self._directory = duckdb.connect(), directory
+        made.append(f"CREATE VIEW memory.main.{view} AS {rows}")
+    return "; ".join(made)
+
+
+class StoreReader:
+    """The published store, opened as docs/sql.md says: ATTACH, USE, SET file_search_path.
+
+    Several stores, each with some partitions, are read as one: each of its views holds the rows of all.
+    `reached` are the offsets of `glasses.lineage` by partition below which their newest epochs hold
+    everything.
+    """
+
+    def __init__(self, *directories: Path) -> None:
+        resolved = [directory.resolve() for directory in directories]
+        catalogs = [(directory / "catalog.duckdb").resolve() for directory in resolved]
+        for directory, catalog in zip(resolved, catalogs, strict=True):
+            if not catalog.exists():
+                raise UnavailableError(
+                    f"{directory}: no epoch has been published; run `sightline snapshots` first"
+                )
+        self._connection, self._named = duckdb.connect(), " and ".join(map(str, resolved))
+        names = ["store", *(f"store_{place}" for place in range(1, len(resolved)))]
         with self._reading():
-            self._connection.execute(f"ATTACH {quoted(str(catalog))} AS store (READ_ONLY)")
-            self._connection.execute("USE store")
-            self._connection.execute(f"SET file_search_path = {quoted(str(directory))}")
+            # The names of a store's files have its id, so each is in one of the directories.
+            self._connection.execute(f"SET file_search_path = {quoted(','.join(map(str, resolved)))}")
+            for name, catalog in zip(names, catalogs, strict=True):
+                self._connection.execute(f"ATTACH {quoted(str(catalog))} AS {name} (READ_ONLY)")
+        self._refuse_overlap(dict(zip(names, resolved, strict=True)))
+        self.reached: dict[int, int] = {}
+        for name in names:
+            newest = self.rows(f"SELECT offsets FROM {name}.epochs ORDER BY epoch DESC LIMIT 1")  # noqa: S608
+            self.reached |= dict(newest[0][0]) if newest else {}
+        with self._reading():
+            self._connection.execute("USE store" if len(names) == 1 else _union(self._connection, names))
+
+    def _refuse_overlap(self, directories: Mapping[str, Path]) -> None:
+        """Raise InputError if a partition is in two of several stores, because its rows would count twice."""
+        holder: dict[int, Path] = {}
+        for name, directory in directories.items() if len(directories) > 1 else ():
+            told = "partitions" in self.names(f"{name}.store")
+            partitions = self.scalar(f"SELECT partitions FROM {name}.store") if told else None  # noqa: S608
+            if partitions is None:
+                raise InputError(
+                    f"{directory}: found a store of every partition beside others, expected stores that hold "
+                    "some each"
+                )
+            for partition in partitions:
+                if partition in holder:
+                    raise InputError(
+                        f"{holder[partition]} and {directory}: found partition {partition} in both, expected "
+                        "each partition in one store"
+                    )
+                holder[partition] = directory
 
     def close(self) -> None:
         """Close the store."""
@@ -53,7 +117,7 @@ class StoreReader:
             yield
         except duckdb.Error as error:
             raise DamagedError(
-                f"{self._directory}: found a store whose files DuckDB cannot read ({type(error).__name__}); "
+                f"{self._named}: found a store whose files DuckDB cannot read ({type(error).__name__}); "
                 "bring it back from a copy, or make it again from glasses.lineage"
             ) from None
 

@@ -15,8 +15,8 @@ from streams.events.identity import EventId, format_id
 from streams.policy.stored import read_stored
 from streams.queries.answers import ReachedRow, ToldDecision, ToldRejection
 from streams.queries.relation import Interval, Stream
-from streams.queries.rows import EventRow, StreamClass
-from streams.queries.store import Rows, Store
+from streams.queries.rows import EventRow, Rows, StreamClass
+from streams.queries.store import Store
 from streams.queries.walk import Reached, Step, size, walk
 
 StructT = TypeVar("StructT", bound=Struct)
@@ -68,10 +68,7 @@ def unwritten(store: Store, event: EventId) -> str:
 def _held(store: Store) -> str:
     offsets = store.newest.offsets
     below = ", ".join(f"{offset} of partition {partition}" for partition, offset in offsets.items())
-    return (
-        f"epoch {store.epoch} of {store.directory}, which holds what was written below offset {below or 0} "
-        "of glasses.lineage,"
-    )
+    return f"{store.named}, which holds what was written below offset {below or 0} of glasses.lineage,"
 
 
 def streams_seen(store: Store) -> dict[tuple[str, str], bool]:

@@ -5,7 +5,7 @@ If a question shows data of restricted zones, this is recorded before its answer
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -17,11 +17,14 @@ from streams.moving import nothing
 from streams.policy.load import load
 from streams.queries import questions
 from streams.queries.answers import Ancestors, Generations, Genuine, Loop, Why
+from streams.queries.audit import asked_as
 from streams.queries.between import Between, between
 from streams.queries.changes import Changes
 from streams.queries.changes import changes as changes_between
 from streams.queries.completeness import Completeness
 from streams.queries.completeness import completeness as completeness_of
+from streams.queries.coverage import Coverage
+from streams.queries.coverage import coverage as coverage_of
 from streams.queries.creep import Creep
 from streams.queries.creep import creep as creep_in
 from streams.queries.crossings import SPANS_NS, Crossings
@@ -36,8 +39,8 @@ from streams.queries.generations import generations as generations_of
 from streams.queries.loop import loop as carried_by_loop
 from streams.queries.missing import Missing
 from streams.queries.missing import missing as missing_in
-from streams.queries.moments import Moment, look_back, moment_at
-from streams.queries.moments import moments as moments_of
+from streams.queries.moments import Moment, look_back, moments, moments_at
+from streams.queries.parts import directories_of
 from streams.queries.reach import Reach
 from streams.queries.reach import reach as reach_of
 from streams.queries.reads import Reads
@@ -89,8 +92,13 @@ class OpenStore:
 
     @property
     def epoch(self) -> int:
-        """Number of the open epoch."""
+        """Number of the open epoch; 0 if several stores are open (`epochs`)."""
         return self._store.epoch
+
+    @property
+    def epochs(self) -> dict[str, int]:
+        """Number of the open epoch of each store, by its directory."""
+        return dict(self._store.epochs)
 
     @property
     def role(self) -> str:
@@ -98,8 +106,8 @@ class OpenStore:
         return "" if self._role is None else str(self._role)
 
     def moments(self) -> list[Moment]:
-        """Epochs up to the open one that `as_of` may name, oldest first, with their times of publication."""
-        return moments_of(self._store)
+        """Epochs of the first store that `as_of` may name, oldest first, with their times of publication."""
+        return moments(self._store)[0]
 
     @property
     def hidden(self) -> dict[str, str]:
@@ -108,7 +116,7 @@ class OpenStore:
 
     @property
     def left_out(self) -> list[str]:
-        """Sentences about data that no answer includes because its policy is unknown; usually none."""
+        """Sentences about data that no answer includes: its store is not open, or its policy is unknown."""
         return self._store.left_out
 
     def ancestors(self, identity: str, *, through_models: bool = False) -> Ancestors:
@@ -254,13 +262,17 @@ class OpenStore:
         return self._asked(
             f"changes {after} {upto}",
             lambda store: changes_between(
-                store, moment_at(store, after, "after"), moment_at(store, upto, "upto")
+                store, moments_at(store, after, "after"), moments_at(store, upto, "upto")
             ),
         )
 
     def completeness(self) -> Completeness:
         """Which share of outputs has every parent in the store."""
         return self._asked("completeness", completeness_of)
+
+    def coverage(self) -> Coverage:
+        """Of which share of the operations on data of events lineage is recorded."""
+        return self._asked("coverage", coverage_of)
 
     def reads(self, *, zone: str = "", user: str = "", since: str = "") -> Reads:
         """Who read what of which restricted zone."""
@@ -315,9 +327,9 @@ class OpenStore:
         from streams.queries.standards.writing import write_standard  # noqa: PLC0415
 
         role = None if self._role is None else replace(self._role, exporting=True)
-        with Store.open(self._store.directory, role) as leaving:
+        with Store.open([part.directory for part in self._store.parts], role) as leaving:
             if self._store.is_past:
-                leaving.look_back(self._store.epoch)
+                leaving.look_back(*self._store.epochs.values())
             question = asked_as(f"export {standard} {file}", {"--as-of": self._as_of})
             return write_standard(leaving, standard, Path(file), question, nothing)
 
@@ -332,35 +344,28 @@ class OpenStore:
         return answered
 
 
-def asked_as(question: str, options: Mapping[str, object]) -> str:
-    """Return a question for the audit log, in the syntax of the command, with each option that is set."""
-    words = [question]
-    for option, value in options.items():
-        if value is True:
-            words.append(option)
-        elif value is not False and value != "":
-            words.append(f"{option} {value}")
-    return " ".join(words)
-
-
-def open_store(path: Path | str, *, role: Role | str = "", as_of: str = "") -> OpenStore:
+def open_store(
+    path: Path | str | Sequence[Path | str], *, role: Role | str = "", as_of: str = ""
+) -> OpenStore:
     """Open the newest epoch of the store in a directory, or an earlier one, for a role.
 
     Parameters
     ----------
     path
-        Directory of the store, such as `lineage-store`.
+        Directory of the store, such as `lineage-store`, or those of several stores that hold some partitions
+        each (`sightline snapshots --partitions`) and are read as one.
     role
         `analyst`, `privacy-officer` or `wearer:ID`; required, because the policies decide by role what to
         show. The file `roles.toml` of the store says which users may take which roles.
     as_of
         A time in RFC 3339 or the number of a kept epoch; questions are then answered as of that moment, under
-        today's roles. Empty: the newest epoch.
+        today's roles. Empty: the newest epoch. For several stores only a time.
 
     Raises
     ------
     InputError
-        The role is missing, unknown, or not granted to the current user; or the store has another version.
+        The role is missing, unknown, or not granted to the current user; the store has another version; or
+        two stores hold the same partition.
     UnavailableError
         There is no store, or no epoch yet.
     DamagedError
@@ -373,7 +378,7 @@ def open_store(path: Path | str, *, role: Role | str = "", as_of: str = "") -> O
             "shown. A program that judges the store itself calls unfiltered(path)"
         )
     asking = Role.of(role) if isinstance(role, str) else role
-    store = Store.open(Path(path), asking)
+    store = Store.open(directories_of(path), asking)
     try:
         look_back(store, as_of, "as_of")
     except BaseException:
@@ -382,12 +387,14 @@ def open_store(path: Path | str, *, role: Role | str = "", as_of: str = "") -> O
     return OpenStore(store, asking, as_of)
 
 
-def unfiltered(path: Path | str) -> OpenStore:
+def unfiltered(path: Path | str | Sequence[Path | str]) -> OpenStore:
     """Open the newest epoch of a store without a role: everything is visible, and no read is recorded.
+
+    `path` as in `open_store`.
 
     For programs that check the store (such as a ledger or a replay). Answers to people must be given under a
     role instead.
 
     UnavailableError, InputError and DamagedError as in `open_store`.
     """
-    return OpenStore(Store.open(Path(path)), None)
+    return OpenStore(Store.open(directories_of(path)), None)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pwd
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import orjson
@@ -17,6 +17,7 @@ import orjson
 from streams import clock, files
 from streams.errors import InputError, UnavailableError, reason
 from streams.events.headers import rfc3339
+from streams.queries.role import RoleFilter
 
 AUDIT_LOG = "reads.jsonl"
 
@@ -30,44 +31,60 @@ def who_asks() -> str:
         return f"uid {number}"
 
 
-def record(
-    directory: Path, role: str, question: str, zones: Iterable[str], *, exported: bool = False
-) -> None:
-    """Append one read of restricted zones, or one export, in one write, and sync it.
+def asked_as(question: str, options: Mapping[str, object]) -> str:
+    """Return a question for the audit log, in the syntax of the command, with each option that is set."""
+    words = [question]
+    for option, value in options.items():
+        if value is True:
+            words.append(option)
+        elif value is not False and value != "":
+            words.append(f"{option} {value}")
+    return " ".join(words)
 
-    A read that shows nothing of restricted zones is not recorded; an export always is. The line has the
-    role, the operating system's user, and the whole question (at most STATEMENT_BYTES_MAX
-    bytes) with its length and SHA-256.
+
+def record(epochs: Mapping[str, int], role_filter: RoleFilter, question: str, *, wrote: str = "") -> None:
+    """Append one read of restricted zones, or one export, in one write to each log, and sync it.
+
+    `epochs` has the epoch that was read of each store, by directory; if several stores are read as one, the
+    log of each gets a line with its own epoch. A read that shows nothing of restricted zones is not recorded;
+    an export always is. The line has the role, the operating system's user, and the whole question (at most
+    STATEMENT_BYTES_MAX bytes) with its length and SHA-256. It links what was written to what was read:
+    `wrote` is the digest (XXH3-128, in hexadecimal) of an exported file, if it is known before the answer is
+    given.
 
     Raises
     ------
     UnavailableError
         The log cannot be written; the caller must then neither show nor export the data.
     """
-    named = sorted(zones)
+    named, exported = sorted(role_filter.restricted), role_filter.role.exporting
     if not named and not exported:
         return
     text = question.encode("utf-8", "backslashreplace")
-    line = orjson.dumps(
-        {
-            "t": rfc3339(clock.now_ns()),
-            "role": role,
-            "user": who_asks(),
-            "question": text.decode(),
-            "bytes": len(text),
-            "sha256": hashlib.sha256(text).hexdigest(),
-            "zones": named,
-            "exported": exported,
-        },
-        option=orjson.OPT_APPEND_NEWLINE,
-    )
+    told = {
+        "t": rfc3339(clock.now_ns()),
+        "role": str(role_filter.role),
+        "user": who_asks(),
+        "question": text.decode(),
+        "bytes": len(text),
+        "sha256": hashlib.sha256(text).hexdigest(),
+        "zones": named,
+        "exported": exported,
+        **({"wrote": wrote} if wrote else {}),
+    }
+    for directory, epoch in epochs.items():
+        line = orjson.dumps({**told, "epoch": epoch}, option=orjson.OPT_APPEND_NEWLINE)
+        _append(Path(directory) / AUDIT_LOG, line, named)
+
+
+def _append(path: Path, line: bytes, named: Sequence[str]) -> None:
     try:
-        with files.append(directory / AUDIT_LOG) as file:
+        with files.append(path) as file:
             file.write(line)
             os.fsync(file.fileno())
     except (OSError, InputError) as error:
         read = f"the read of restricted zones ({', '.join(named)})" if named else "the export"
         raise UnavailableError(
-            f"{directory / AUDIT_LOG}: {read} cannot be recorded, and what is not recorded is not shown. "
-            f"Make it writable for who asks ({reason(error)})"
+            f"{path}: {read} cannot be recorded, and what is not recorded is not shown. Make it writable for "
+            f"who asks ({reason(error)})"
         ) from None

@@ -22,6 +22,7 @@ import duckdb
 from streams import limits
 from streams.errors import InputError
 from streams.queries import instance
+from streams.queries.extent import Extent
 from streams.queries.layout import Base, Class, Layout
 from streams.queries.role import SHOWN_TO, RoleFilter
 from streams.queries.statement import Statement
@@ -37,7 +38,7 @@ _ZONED: Mapping[str, str] = {
     "shadow": "''",
 }
 #: Tables without personal data.
-_FOR_ALL = frozenset({"policies", "vocabularies", "store", "epochs", "epoch_rows"})
+_FOR_ALL = frozenset({"policies", "vocabularies", "store", "epochs", "epoch_rows", "io_coverage"})
 #: Columns with the zones of rows, which are needed to note the zones that a statement may show.
 _NOTED = frozenset({"policy_version", "zone"})
 _NOBODYS = ", ''"
@@ -54,8 +55,8 @@ class Boundary:
         Directory of the store.
     check
         Raises if files (names with digests) are not as the writer wrote them.
-    upto_epoch
-        Newest epoch to include; None for the whole store.
+    extent
+        Which rows of the segments to include.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class Boundary:
         directory: Path,
         role_filter: RoleFilter,
         check: Callable[[Mapping[str, str]], None],
-        upto_epoch: int | None = None,
+        extent: Extent,
     ) -> None:
         self._trusted, self._directory, self._role_filter, self._check = (
             trusted,
@@ -72,7 +73,7 @@ class Boundary:
             role_filter,
             check,
         )
-        self._upto_epoch = upto_epoch
+        self._extent = extent
         self._own: duckdb.DuckDBPyConnection | None = None
         self._permitted: set[Class] = set()
         #: Tables that were loaded, and the columns that were left out of each.
@@ -226,7 +227,9 @@ class Boundary:
         """Statement, for the trusted connection, that selects the visible rows outside of `whole` files."""
         base = self._layout.bases[table]
         origin = (
-            f"read_parquet({self._listed(base.mixed)})" if base.schema == "files" else f"store.main.{table}"
+            self._extent.counted(f"read_parquet({self._listed(base.mixed)})")
+            if base.schema == "files"
+            else f"store.main.{table}"
         )
         if table != "edges":
             return f"SELECT {', '.join(columns)} FROM {origin} WHERE {self._shown(table)}"  # noqa: S608 - names of ours
@@ -261,7 +264,7 @@ class Boundary:
             # A view may offer the column `t_ns` as `t`.
             and not {name, name.removesuffix("_ns")} & words
             and not (table in _ZONED and name in _NOTED)
-            and not (name == "epoch" and self._upto_epoch is not None)
+            and not (name == "epoch" and self._extent.is_past)
         )
         known = self._loaded.get(table)
         if known is not None and known <= spared:
@@ -284,11 +287,11 @@ class Boundary:
         listed = ", ".join(f'"{column}"' for column in base.columns)
         sources = [f"kept_{table}"] if kept else []
         if base.whole:
-            sources.append(f"read_parquet({self._listed(base.whole)})")
+            sources.append(self._extent.counted(f"read_parquet({self._listed(base.whole)})"))
         if sources:
-            until = "" if self._upto_epoch is None else f" WHERE epoch <= {self._upto_epoch}"
             # Rows of tables without an epoch apply to all epochs.
-            until = until if "epoch" in base.columns else ""
+            is_cut = self._extent.is_past and "epoch" in base.columns
+            until = f" WHERE {self._extent.condition}" if is_cut else ""
             body = " UNION ALL ".join(f"SELECT {listed} FROM {source}{until}" for source in sources)  # noqa: S608 - names of ours
             connection.execute(f"CREATE OR REPLACE VIEW {base.schema}.{table} AS {body}")
         self._loaded[table] = spared

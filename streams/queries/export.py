@@ -17,7 +17,8 @@ from streams import files, limits
 from streams.errors import UnavailableError
 from streams.queries.boundary import Boundary
 from streams.queries.instance import ROWS_AT_ONCE
-from streams.queries.layout import listed
+from streams.queries.intact import digest_of
+from streams.queries.layout import commenting, listed
 from streams.quoting import quoted
 
 #: Readers of this version and later can open it.
@@ -32,13 +33,14 @@ EXPORTED = "lineage.duckdb"
 class Exporting(Boundary):
     """A role's instance that is written to a file, once, instead of being queried."""
 
-    def write(self, path: Path, record: Callable[[], None]) -> None:
+    def write(self, path: Path, record: Callable[[str], None]) -> None:
         """Write everything that the role may see to `path`.
 
         The file is made in the system's directory for temporary files and moved to `path` when it is complete
         and on disk. It replaces a file that is there; a program that has that one open continues to read it.
         Only its owner can read the file, and its group if the directory is shared with the group (`chmod
-        g+s`). `record` is called when the restricted zones in it are known, before anyone can read it.
+        g+s`). `record` is called with its digest when the restricted zones in it are known, before anyone can
+        read it.
 
         Raises
         ------
@@ -57,7 +59,7 @@ class Exporting(Boundary):
                     f"where temporary files are made ({directory.parent}), and is the store whole? One that "
                     f"takes longer than {limits.SUPERSEDED_GRACE_S:.0f} s can lose the files that it reads"
                 ) from None
-            record()
+            record(digest_of(made))
             files.deliver(made, path)
 
     def _fill(self, made: Path, spill: Path) -> None:
@@ -87,15 +89,7 @@ class Exporting(Boundary):
         for table, base in self._layout.bases.items():
             yield f"CREATE TABLE {base.schema}.{table} ({listed(base)})"
         yield from filter(None, self._layout.views.values())
-        ours = "WHERE database_name = 'store' AND schema_name = 'main' AND NOT internal"
-        for target, comment in self._trusted.execute(
-            f"SELECT 'VIEW ' || view_name, comment FROM duckdb_views() {ours} UNION ALL "  # noqa: S608 - a constant
-            f"SELECT 'TABLE ' || table_name, comment FROM duckdb_tables() {ours} UNION ALL "
-            "SELECT 'COLUMN ' || table_name || '.\"' || column_name || '\"', comment "
-            f"FROM duckdb_columns() {ours}"
-        ).fetchall():
-            if comment:
-                yield f"COMMENT ON {target} IS {quoted(comment)}"
+        yield from commenting(self._trusted, "store")
 
     def _everything(self) -> Iterator[tuple[str, pyarrow.RecordBatchReader]]:
         """Each table's name and the rows that the role may see, which must be read before the next table."""

@@ -48,7 +48,7 @@ def check(directory: Path, digests: Mapping[str, str]) -> None:
                 raise damaged(path, "found a link or a directory, expected a plain file")
             if _known.get((str(path), digest)) == now:
                 continue
-            actual = _digest(path)
+            actual = digest_of(path)
         except OSError as error:
             raise damaged(path, f"found no file that can be read ({reason(error)})") from None
         if actual != digest:
@@ -56,7 +56,7 @@ def check(directory: Path, digests: Mapping[str, str]) -> None:
         _known[str(path), digest] = now
 
 
-def damaged(path: Path, fault: str) -> DamagedError:
+def damaged(path: Path | str, fault: str) -> DamagedError:
     """Error about a file of a store that is not as its writer left it."""
     return DamagedError(f"{path}: {fault}; the store is damaged. To go on, {REMEDY}")
 
@@ -69,7 +69,8 @@ def _state(path: Path) -> tuple[int, int, int, int] | None:
     return state.st_dev, state.st_ino, state.st_ctime_ns, state.st_size
 
 
-def _digest(path: Path) -> str:
+def digest_of(path: Path) -> str:
+    """XXH3-128 of a file in hexadecimal, as segments have it; OSError if it cannot be read or is a link."""
     state = xxhash.xxh3_128()
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb", buffering=0) as file:

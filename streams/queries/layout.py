@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 
 import duckdb
 
 from streams.queries import instance
+from streams.quoting import quoted
 
 #: Policy version, zone and label.
 Class = tuple[str, str, str]
@@ -37,6 +38,10 @@ _COMPUTED = frozenset(
         "text",
         "epoch",
         "appended_ns",
+        "sink",
+        "passed",
+        "operator",
+        "topic",
     }
 )
 #: DuckDB's tables that list views and columns, with those of their columns that would reveal more.
@@ -166,6 +171,19 @@ class Layout:
             )
             instance.keep(connection, f"kept_{name}", rows)
             connection.execute(f"CREATE OR REPLACE MACRO main.{name}() AS TABLE FROM kept_{name}")
+
+
+def commenting(connection: duckdb.DuckDBPyConnection, database: str) -> Iterator[str]:
+    """Statements that give views, tables and columns the comments that they have in a catalog."""
+    ours = f"WHERE database_name = {quoted(database)} AND schema_name = 'main' AND NOT internal"
+    for target, comment in connection.execute(
+        f"SELECT 'VIEW ' || view_name, comment FROM duckdb_views() {ours} UNION ALL "  # noqa: S608 - quoted
+        f"SELECT 'TABLE ' || table_name, comment FROM duckdb_tables() {ours} UNION ALL "
+        "SELECT 'COLUMN ' || table_name || '.\"' || column_name || '\"', comment "
+        f"FROM duckdb_columns() {ours}"
+    ).fetchall():
+        if comment:
+            yield f"COMMENT ON {target} IS {quoted(comment)}"
 
 
 def listed(base: Base) -> str:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from functools import cached_property, lru_cache
 from itertools import accumulate
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import duckdb
@@ -21,6 +20,9 @@ from streams import limits
 from streams.errors import DamagedError, UnavailableError
 from streams.events.runs import EdgeRun, Run
 from streams.queries import intact
+from streams.queries.extent import Extent
+from streams.queries.newest import CATALOG, SEGMENTS
+from streams.queries.parts import Part, listed
 from streams.queries.relation import Edge, How, Interval, Relation, Side, Stream, edges_in
 from streams.queries.role import RowClass
 from streams.quoting import quoted
@@ -35,8 +37,6 @@ _NAMES = (
 )
 #: Tables whose content is in the index files.
 _INDEXED = frozenset({"edges", "zone_runs"})
-#: Name of the link to the catalog of the newest epoch.
-CATALOG = "catalog.duckdb"
 #: Runs of zones are loaded completely, and kept, if a hop reaches at most this many sources.
 _SOURCES_AT_ONCE = 4
 _ZONE_RUN = "source, stream, revision, low, high, policy_version, zone, label, wearer"
@@ -80,28 +80,25 @@ class Lookup:
         From every method: the epoch was replaced so long ago that its files were deleted.
     """
 
-    def __init__(
-        self, connection: duckdb.DuckDBPyConnection, directory: Path, catalog: Path, version: int
-    ) -> None:
-        self._connection, self.directory, self._catalog, self._version = (
-            connection,
-            directory,
-            catalog,
-            version,
-        )
-        self._upto_epoch: int | None = None
+    def __init__(self, connection: duckdb.DuckDBPyConnection, parts: Sequence[Part]) -> None:
+        self._connection, self._parts = connection, parts
+        #: Names of files are relative to it; where several stores are open, they are absolute.
+        self.directory = parts[0].directory
+        self._named = listed(part.directory for part in parts)
+        self._version = min(part.version for part in parts)
+        self._extent = Extent(parts)
         kept = lru_cache(limits.SOURCES_KEPT)
         self._relations: Callable[[Side, str], dict[Stream, list[Relation]]] = kept(self._load_relations)
         self._zones: Callable[[str], dict[Stream, _Zones] | None] = kept(self._load_zones)
         self._listed: Callable[[str], _Spans] = kept(self._load_listed)
         self._unlisted: Callable[[str], _Spans] = kept(self._load_unlisted)
 
-    def look_back(self, epoch: int) -> None:
-        """Find only rows up to an epoch; must be called before anything is looked up.
+    def look_back(self, extent: Extent) -> None:
+        """Find only rows of a past extent; must be called before anything is looked up.
 
         Index files do not have the epochs of their rows, so segments are read instead.
         """
-        self._upto_epoch = epoch
+        self._extent = extent
 
     @cached_property
     def segments(self) -> dict[str, tuple[str, str]]:
@@ -117,12 +114,17 @@ class Lookup:
         return dict(self.rows("SELECT file, digest FROM store.main.indexes ORDER BY first_epoch"))
 
     @cached_property
-    def _attached(self) -> list[str]:
-        """Attach the index files, and return the names under which they are attached."""
+    def _attached(self) -> dict[str, str]:
+        """Attach the index files; return by their names what to put before the names of files in them.
+
+        This is empty for a single store. An index names files relative to its own store.
+        """
         self.check(self.indexes)
         for number, file in enumerate(self.indexes):
             self.rows(f"ATTACH {quoted(str(self.directory / file))} AS index_{number} (READ_ONLY)")
-        return [f"index_{number}" for number in range(len(self.indexes))]
+        return {
+            f"index_{number}": file.rpartition(f"{SEGMENTS}/")[0] for number, file in enumerate(self.indexes)
+        }
 
     def rows(self, statement: str, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
         """All rows of a trusted statement."""
@@ -136,12 +138,12 @@ class Lookup:
             yield
         except duckdb.OutOfMemoryException:
             raise UnavailableError(
-                f"{self.directory}: the question needs more than {limits.READER_MEMORY_MB} MB of memory; ask "
+                f"{self._named}: the question needs more than {limits.READER_MEMORY_MB} MB of memory; ask "
                 "for less of the store"
             ) from None
         except duckdb.Error as error:
             raise intact.damaged(
-                self.directory, f"found files that DuckDB cannot read ({type(error).__name__})"
+                self._named, f"found files that DuckDB cannot read ({type(error).__name__})"
             ) from None
 
     def paths(self, files: Iterable[str]) -> list[str]:
@@ -157,10 +159,12 @@ class Lookup:
             intact.check(self.directory, digests)
         except DamagedError:
             gone = any(not (self.directory / file).exists() for file in digests)
-            newest = (self.directory / CATALOG).resolve()
-            if gone and not (self._catalog.exists() and newest == self._catalog):
+            for part in self._parts if gone else ():
+                newest = (part.directory / CATALOG).resolve()
+                if part.catalog.exists() and newest == part.catalog:
+                    continue
                 raise UnavailableError(
-                    f"{self.directory}: the epoch that was opened ({self._catalog.stem}) was replaced more "
+                    f"{part.directory}: the epoch that was opened ({part.catalog.stem}) was replaced more "
                     f"than {limits.SUPERSEDED_GRACE_S:.0f} s ago and files of it are gone; ask again, of the "
                     "newest"
                 ) from None
@@ -200,7 +204,7 @@ class Lookup:
         """Edges that may lead from the numbers `wanted`; the caller must check each edge exactly."""
         side = _FROM[direction]
         bounds = {stream: (numbers[0][0], numbers[-1][1]) for stream, numbers in wanted.items()}
-        if self._upto_epoch is not None:
+        if self._extent.is_past:
             return list(self._edges_of(self._segments_of("edges"), side, bounds))
         files = {
             file
@@ -216,7 +220,8 @@ class Lookup:
     def _parquet(self) -> str:
         """FROM clause for the rows of the segments `$files`."""
         rows = "read_parquet($files)"
-        return rows if self._upto_epoch is None else f"(FROM {rows} WHERE epoch <= {self._upto_epoch})"
+        # Nobody asks for the epoch of an edge or a zone.
+        return self._extent.rows(rows) if self._extent.is_past else rows
 
     def _indexed(self, side: Side, bounds: Mapping[Stream, Interval]) -> Iterator[Edge]:
         asked: dict[tuple[str, int], tuple[Relation, Interval]] = {}
@@ -292,7 +297,7 @@ class Lookup:
     ) -> list[tuple[Stream, ZoneRun]]:
         """Runs of zones in the indexes and in the segments `files`."""
         origins: list[str] = []
-        if self._upto_epoch is None:
+        if not self._extent.is_past:
             origins += (f"{index}.zone_runs" for index in self._attached)
             fresh = self._segments_of("zone_runs") & set(files)
         else:
@@ -317,8 +322,8 @@ class Lookup:
     def _load_listed(self, source: str) -> _Spans:
         """Spans of numbers of a source in segments that an index covers."""
         return self._spans_in(
-            f"SELECT {_SPAN} FROM {index}.spans WHERE source = {quoted(source)}"  # noqa: S608 - names of ours
-            for index in self._attached
+            f"SELECT {quoted(before)} || {_SPAN} FROM {index}.spans WHERE source = {quoted(source)}"  # noqa: S608 - names of ours
+            for index, before in self._attached.items()
         )
 
     def _load_unlisted(self, source: str) -> _Spans:

@@ -6,7 +6,11 @@ from pathlib import Path
 
 from streams.errors import UnavailableError
 from streams.queries import intact
-from streams.queries.lookup import CATALOG
+
+#: Name of the link to the catalog of the newest epoch.
+CATALOG = "catalog.duckdb"
+#: Name of the directory of segments and indexes.
+SEGMENTS = "segments"
 
 
 def catalog_name(epoch: int) -> str:

@@ -35,6 +35,7 @@ from streams.queries.answers import (
     WhyRejected,
     WhyStored,
 )
+from streams.queries.extent import own
 from streams.queries.models import models_met
 from streams.queries.rows import EventRow
 from streams.queries.store import Store
@@ -137,7 +138,7 @@ def _why_stored(store: Store, event: EventId, row: EventRow, rejections: list[To
         label_says=described(store, row.policy_version, row.label),
         t_first=rfc3339(row.t_first_ns),
         t_last=rfc3339(row.t_last_ns),
-        published_in_epoch=row.epoch,
+        published_in_epoch=own(row.epoch),
         decisions=Bounded.of(decisions),
         parents=Bounded.of([parent for step in steps for parent in step_rows(step)]),
     )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from streams import limits
 from streams.errors import InputError, UnavailableError, reason
@@ -19,7 +20,9 @@ from streams.queries.store import Store
 class Read(Struct, frozen=True):
     """One line of the audit log: time, role, user, question, and the restricted zones that it could read.
 
-    `exported`: the answer was written to a file outside the store; such a line may have no zones.
+    `exported`: the answer was written to a file outside the store; such a line may have no zones. `epoch` is
+    the state of the store that was read, and `wrote` the digest of the file that was written; UNSET where
+    the line does not say.
     """
 
     t: str
@@ -28,6 +31,8 @@ class Read(Struct, frozen=True):
     question: str
     zones: tuple[str, ...]
     exported: bool = False
+    epoch: int | UnsetType = UNSET
+    wrote: str | UnsetType = UNSET
 
 
 class ReadZone(Struct, frozen=True):
@@ -115,8 +120,14 @@ def reads(store: Store, *, zone: str = "", user: str = "", since_ns: int = 0) ->
     )
 
 
-def _lines(store: Store) -> Iterator[bytes]:
-    path = store.directory / AUDIT_LOG
+def _lines(store: Store) -> Iterable[bytes]:
+    """Lines of the audit log; a read of several stores is in the log of each, and counts once."""
+    if len(store.parts) == 1:
+        return _lines_in(store.parts[0].directory / AUDIT_LOG)
+    return dict.fromkeys(line for part in store.parts for line in _lines_in(part.directory / AUDIT_LOG))
+
+
+def _lines_in(path: Path) -> Iterator[bytes]:
     try:
         with path.open("rb") as file:
             yield from file

@@ -185,7 +185,7 @@ class _Asked:
         rows = self.store.shown("newest_policy").rows
         if not rows:
             raise InputError(
-                f"{self.store.directory}: found no policy that decided about what the role is shown, "
+                f"{self.store.named}: found no policy that decided about what the role is shown, "
                 "expected one; ask as another role (--role), or about a policy file (--policy)"
             )
         return self.policies.version(rows[0][0])

@@ -1,12 +1,33 @@
-"""Types for rows of the statements in `sql/`; fields have the names of the columns."""
+"""Rows of answers, and types for rows of the statements in `sql/`: fields are named like the columns."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from msgspec import Struct
 
 from streams.queries.role import RowClass
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows of an answer, at most ANSWER_ROWS_MAX; `more` is the number of further rows."""
+
+    columns: tuple[str, ...]
+    rows: list[tuple[Any, ...]]
+    more: int
+
+    def dicts(self) -> list[dict[str, Any]]:
+        """Rows by column name."""
+        return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+
+    def of(self, kind: Callable[..., T]) -> list[T]:
+        """Rows as objects of a type whose fields are the columns."""
+        return [kind(**row) for row in self.dicts()]
 
 
 class ClassedRow(Struct, frozen=True, kw_only=True):
@@ -104,3 +125,16 @@ class EpochRow(Struct, frozen=True, kw_only=True):
     cluster: str
     topic: str
     since_epoch: int
+
+
+def together(newest: Sequence[EpochRow]) -> EpochRow:
+    """What the newest epochs of several stores hold together; `published_ns` is that of the oldest."""
+    return EpochRow(
+        epoch=0,
+        published_ns=min(row.published_ns for row in newest),
+        offsets={partition: offset for row in newest for partition, offset in row.offsets.items()},
+        rows=sum(row.rows for row in newest),
+        cluster=max(row.cluster for row in newest),
+        topic=max(row.topic for row in newest),
+        since_epoch=max(row.since_epoch for row in newest),
+    )

@@ -1,112 +1,93 @@
-"""One published epoch, opened read-only for questions."""
+"""One published epoch, or one of each of several stores, opened read-only for questions."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 
 from streams import limits
 from streams.errors import InputError
-from streams.queries import audit, grants, intact
-from streams.queries.lookup import CATALOG, Lookup
-from streams.queries.newest import catalog_name, newest_catalog
-from streams.queries.past import as_of
+from streams.events.partitions import spelled
+from streams.queries import audit, grants
+from streams.queries.extent import APART, Extent, Span
+from streams.queries.lookup import Lookup
+from streams.queries.newest import SEGMENTS, newest_catalog
+from streams.queries.parts import Part, not_opened, opened
 from streams.queries.role import ClassedT, Role, RoleFilter
-from streams.queries.rows import EpochRow, ModelRow
+from streams.queries.rows import EpochRow, ModelRow, Rows, together
 from streams.queries.statement import OUTSIDE, Statement, first_line, read, unsaid
-from streams.queries.version import refuse_version
 from streams.quoting import quoted
+from streams.topology import LINEAGE
 
 if TYPE_CHECKING:
     from streams.queries.boundary import Boundary
     from streams.queries.table import Table
 
-_OPENED = "SELECT version, (SELECT max(epoch) FROM store.main.epoch_rows) FROM store.main.store"
 _SQL = Path(__file__).with_name("sql")
 #: Errors that DuckDB raises before it runs a statement. Messages of other errors may quote stored values.
-_ABOUT_THE_TEXT = (
-    duckdb.ParserException,
-    duckdb.BinderException,
-    duckdb.CatalogException,
-)
+_ABOUT_THE_TEXT = (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException)
 _WORD = re.compile(r"\w+")
 #: Tables of views that are not made from the table of the same name.
-_TABLE_OF = {"event_records": "events", "edge_records": "edges"}
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """Rows of an answer, at most ANSWER_ROWS_MAX; `more` is the number of further rows."""
-
-    columns: tuple[str, ...]
-    rows: list[tuple[Any, ...]]
-    more: int
-
-    def dicts(self) -> list[dict[str, Any]]:
-        """Rows by column name."""
-        return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
-
-    def of(self, kind: Callable[..., T]) -> list[T]:
-        """Rows as objects of a type whose fields are the columns."""
-        return [kind(**row) for row in self.dicts()]
+_TABLES_OF: Mapping[str, tuple[str, ...]] = {
+    "event_records": ("events",),
+    "edge_records": ("edges",),
+    "labels": ("zone_runs", "decisions"),
+    "io_counts": ("decisions", "events", "edges", "rejected", "inputs", "epochs"),
+}
 
 
 class Store:
     """An open epoch, for one thread at a time; use it in `with`. The writer does not affect it.
+
+    Several stores, each with its share of the partitions, are read as one; an epoch of each is open then, and
+    `epochs` has their numbers by directory.
 
     The segments of an epoch are kept for SUPERSEDED_GRACE_S seconds after a newer epoch replaced them; a
     reader that needs longer must open the store again.
     """
 
     def __init__(
-        self,
-        connection: duckdb.DuckDBPyConnection,
-        directory: Path,
-        catalog: Path,
-        epoch: int,
-        version: int,
-        role: Role | None,
+        self, connection: duckdb.DuckDBPyConnection, parts: Sequence[Part], role: Role | None
     ) -> None:
-        self._connection, self._role = connection, role
-        self.directory, self.catalog, self.epoch, self.version = directory, catalog, epoch, version
-        self.lookup = Lookup(connection, directory, catalog, version)
+        self._connection, self.parts, self._role = connection, tuple(parts), role
+        self.extent = Extent(self.parts)
+        self.epochs = {str(part.directory): part.epoch for part in self.parts}
+        self.lookup = Lookup(connection, self.parts)
         self._bounded: Boundary | None = None
-        self.is_past = False
 
     @classmethod
-    def open(cls, directory: Path, role: Role | None = None, *, older: bool = False) -> Store:
-        """Open the newest epoch of the store in `directory`, for a role.
+    def open(
+        cls, directory: Path | Sequence[Path], role: Role | None = None, *, older: bool = False
+    ) -> Store:
+        """Open the newest epoch of the store in `directory`, or of several stores as one, for a role.
 
         Without a role everything is visible. This is for programs that check the store (ledger, replay,
-        recheck); people must ask under a role.
-
-        The catalog is opened by the name with its epoch, not by the link: for a link that has moved, DuckDB
-        would return the older epoch that it has open in this process. Files outside the directory cannot be
-        read, and settings cannot be changed.
+        recheck); people must ask under a role. Files outside the directories cannot be read, and settings
+        cannot be changed.
 
         Raises
         ------
         UnavailableError
             There is no store, or no epoch yet.
         InputError
-            The store has another version (`older` permits this, for callers that only read what all versions
-            have), or the role is not granted to the current user (`grants`).
+            A store has another version (`older` permits this, for callers that only read what all versions
+            have), the role is not granted to the current user in every store (`grants`), or the stores cannot
+            be read as one (`parts.refuse_overlap`).
         DamagedError
-            The catalog is missing, lies elsewhere, or is not as the writer wrote it.
+            A catalog is missing, lies elsewhere, or is not as the writer wrote it.
         """
-        directory = directory.resolve()
-        catalog = newest_catalog(directory)
-        if role is not None:
-            grants.require(directory, role)
+        directories = [path.resolve() for path in ([directory] if isinstance(directory, Path) else directory)]
+        for path in directories:
+            newest_catalog(path)
+            if role is not None:
+                grants.require(path, role)
         connection = duckdb.connect(
             config={
                 "autoinstall_known_extensions": "false",
@@ -115,45 +96,47 @@ class Store:
             }
         )
         try:
-            connection.execute(f"ATTACH {quoted(str(catalog))} AS store (READ_ONLY)")
-            version, epoch = connection.execute(_OPENED).fetchone() or (0, 0)
-            if not older:
-                refuse_version(directory, version)
-            store = cls(connection, directory, catalog, epoch or 0, version, role)
+            store = cls(connection, opened(connection, directories, older=older), role)
             store._fence()
-        except duckdb.Error as error:
-            connection.close()
-            raise intact.damaged(
-                catalog,
-                f"found a file that cannot be read as a store's catalog ({type(error).__name__}), expected a "
-                "whole one, and DuckDB 1.5 or later",
-            ) from None
         except BaseException:
             connection.close()
             raise
         return store
 
-    def look_back(self, epoch: int) -> None:
-        """Answer as of an epoch that is kept (`streams.queries.moments`); must be called before any question.
+    @property
+    def epoch(self) -> int:
+        """Number of the open epoch; 0 if several stores are open, because each has its own."""
+        return next(iter(self.epochs.values())) if len(self.parts) == 1 else 0
+
+    @property
+    def named(self) -> str:
+        """The open epochs as text for a message."""
+        return " and ".join(f"epoch {epoch} of {directory}" for directory, epoch in self.epochs.items())
+
+    @property
+    def is_past(self) -> bool:
+        """Whether it answers as of a moment before the opened epoch."""
+        return self.extent.is_past
+
+    def look_back(self, *epochs: int) -> None:
+        """Answer as of a kept epoch of each store (`streams.queries.moments`); call it before any question.
 
         Questions are answered under today's roles and policies. Under a role, users' statements (`sql`) see
         the past too, because they run on the role's own views.
         """
-        self.epoch, self.is_past = epoch, True
-        self.lookup.look_back(epoch)
+        self.extent = Extent(self.parts, epochs)
+        self.epochs = {str(part.directory): epoch for part, epoch in zip(self.parts, epochs, strict=True)}
+        self.lookup.look_back(self.extent)
 
     def _fence(self) -> None:
-        """Restrict the connection to reading files in the directory of segments, and lock its settings."""
-        if self.version == limits.STORE_VERSION and self.catalog.name not in (
-            CATALOG,
-            catalog_name(self.epoch),
-        ):
-            raise intact.damaged(self.catalog, f"found the catalog of epoch {self.epoch}")
-        # Views name segments by relative paths, questions by absolute ones.
-        within = f"'segments', {quoted(str(self.directory / 'segments'))}"
+        """Restrict the connection to reading segments of the opened stores, and lock its settings."""
+        # Views of a single store name segments by relative paths, questions by absolute ones.
+        within = ", ".join(
+            [quoted(SEGMENTS), *(quoted(str(part.directory / SEGMENTS)) for part in self.parts)]
+        )
         self._connection.execute(
-            f"SET file_search_path = {quoted(str(self.directory))}; SET TimeZone = 'UTC'; USE store; "
-            f"SET parquet_metadata_cache = true; SET allowed_directories = [{within}]; "
+            f"SET file_search_path = {quoted(str(self.parts[0].directory))}; SET TimeZone = 'UTC'; "
+            f"USE store; SET parquet_metadata_cache = true; SET allowed_directories = [{within}]; "
             "SET enable_external_access = false; SET lock_configuration = true"
         )
 
@@ -172,10 +155,10 @@ class Store:
             # On a cursor of its own, so that it does not disturb results of questions.
             self._bounded = Boundary(
                 self._connection.cursor(),
-                self.directory,
+                self.lookup.directory,
                 self.role_filter,
                 self.lookup.check,
-                self.epoch if self.is_past else None,
+                self.extent,
             )
         return self._bounded
 
@@ -232,11 +215,15 @@ class Store:
         except duckdb.Error as error:
             raise unsaid(error) from None
 
-    def shown(self, name: str, parameters: Mapping[str, Any] | None = None) -> Rows:
-        """Run the statement in `sql/<name>.sql` on what the role may see; return all rows."""
+    def shown(self, name: str, parameters: Mapping[str, Any] | None = None, span: Span | None = None) -> Rows:
+        """Run the statement in `sql/<name>.sql` on what the role may see; return all rows.
+
+        `span`: the epochs that it reads, if it reads those between two moments.
+        """
+        text = _statement(name) if span is None else span.within(_statement(name))
         if self._boundary is None:
-            return self.query(name, parameters)
-        statement = read(self._connection, _statement(name))
+            return self._queried(text, parameters)
+        statement = read(self._connection, text)
         with self.lookup.reading():
             self._boundary.admit(statement)
         return self._run(statement, limits.NUMBER_MAX, parameters)
@@ -256,9 +243,15 @@ class Store:
         from streams.queries.export import Exporting  # noqa: PLC0415 - few export
 
         with closing(
-            Exporting(self._connection.cursor(), self.directory, self.role_filter, self.lookup.check)
+            Exporting(
+                self._connection.cursor(),
+                self.lookup.directory,
+                self.role_filter,
+                self.lookup.check,
+                self.extent,
+            )
         ) as whole:
-            whole.write(path, lambda: self.record(f"snapshots export --out {path}"))
+            whole.write(path, lambda digest: self.record(f"snapshots export --out {path}", digest))
 
     def arrays(self, text: str) -> dict[str, Any]:
         """Run one SELECT like `sql`; return all rows, as one NumPy array per column. No value may be NULL.
@@ -327,17 +320,21 @@ class Store:
 
         `files` are the segments that it reads as `$files`, if it does not read whole tables.
         """
-        statement = _statement(name)
+        return self._queried(
+            _statement(name),
+            {**(parameters or {}), **({"files": self.lookup.paths(files)} if files else {})},
+        )
+
+    def _queried(self, statement: str, parameters: Mapping[str, Any] | None) -> Rows:
         self.check(statement)
-        if self.is_past:
-            statement = as_of(statement, self.epoch)
-        given = {**(parameters or {}), **({"files": self.lookup.paths(files)} if files else {})}
-        rows = self.lookup.rows(statement, given)
+        rows = self.lookup.rows(self.extent.within(statement), parameters)
         return Rows(tuple(column[0] for column in self._connection.description or ()), rows, 0)
 
     def check(self, statement: str) -> None:
         """Check the digests of all segments that a statement may read; DamagedError if one is wrong."""
-        words = {_TABLE_OF.get(word, word) for word in _WORD.findall(statement.lower())}
+        words = {
+            table for word in _WORD.findall(statement.lower()) for table in _TABLES_OF.get(word, (word,))
+        }
         self.lookup.paths(file for file, (table, _) in self.lookup.segments.items() if table in words)
 
     @cached_property
@@ -350,8 +347,10 @@ class Store:
 
     @cached_property
     def newest(self) -> EpochRow:
-        """Row of the open epoch."""
-        return self.query("newest_epoch").of(EpochRow)[0]
+        """Row of the open epoch; of several stores what they hold together, as old as the oldest."""
+        if len(self.parts) == 1:
+            return self.query("newest_epoch").of(EpochRow)[0]
+        return together(self.query("newest_epochs", {"apart": APART}).of(EpochRow))
 
     @cached_property
     def kinds(self) -> dict[tuple[str, str], str]:
@@ -364,32 +363,31 @@ class Store:
 
     @property
     def left_out(self) -> list[str]:
-        """Sentences about rows that no answer includes because their policy is unknown; usually none."""
-        unknown = 0 if self.role_filter is None else len(self.role_filter.unknown)
-        if not unknown:
-            return []
-        return [
-            f"what {unknown:,} policies decided cannot be judged and is not shown: the store has no text "
-            "that is theirs; find out who wrote to glasses.lineage"
+        """Sentences about rows that no answer includes: their store or their policy is missing."""
+        absent, unknown = not_opened(self.parts), set[str]()
+        if self.role_filter is not None:
+            unknown = self.role_filter.unknown
+        sentences = [
+            f"what is in partitions {spelled(absent)} of {LINEAGE}, because no opened store holds it: "
+            "counts lack it, and walks end where they lead there; name the stores that hold it as well",
+            f"what {len(unknown):,} policies decided cannot be judged and is not shown: the store has no "
+            "text that is theirs; find out who wrote to glasses.lineage",
         ]
+        return [sentence for sentence, cause in zip(sentences, (absent, unknown), strict=True) if cause]
 
     @property
     def hidden(self) -> dict[str, str]:
         """How much was hidden from the role so far, as bands by table or kind; empty without a role."""
         return {} if self.role_filter is None else self.role_filter.bands
 
-    def record(self, question: str) -> None:
+    def record(self, question: str, wrote: str = "") -> None:
         """Record in the audit log that `question` shows the role the restricted zones noted so far.
 
-        A question of a role that exports is recorded whatever it shows.
-
-        UnavailableError if that fails.
+        A question of a role that exports is recorded whatever it shows; `wrote` is the digest of the file
+        that was written, if it is known. UnavailableError if that fails.
         """
         if self.role_filter is not None:
-            role = self.role_filter.role
-            audit.record(
-                self.directory, str(role), question, self.role_filter.restricted, exported=role.exporting
-            )
+            audit.record(self.epochs, self.role_filter, question, wrote=wrote)
 
 
 @cache

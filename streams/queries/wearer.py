@@ -8,7 +8,8 @@ from streams.errors import InputError
 from streams.events.identity import NAME_PATTERN
 from streams.queries.about import told
 from streams.queries.answers import Answer, Bounded
-from streams.queries.store import Rows, Store
+from streams.queries.rows import Rows
+from streams.queries.store import Store
 
 
 class WearerStream(Struct, frozen=True):
@@ -132,6 +133,6 @@ def nothing_of(store: Store, name: str) -> InputError:
     """Error for a wearer of whom the role may see nothing; the same whether or not the wearer exists."""
     shown = "" if store.role_filter is None else f" that the role {store.role_filter.role} is shown"
     return InputError(
-        f"{name}: epoch {store.epoch} of {store.directory} has nothing of such a wearer{shown}; "
+        f"{name}: {store.named} has nothing of such a wearer{shown}; "
         "`sightline sql` can list those who are: column wearer of view events"
     )

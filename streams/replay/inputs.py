@@ -111,8 +111,8 @@ def read_inputs(directory: Path) -> RecordedInputs:
         There is no store, or no epoch.
     """
     with Store.open(directory, older=True) as store:
-        paired = store.version >= _PAIRED_SINCE
-        if store.version >= _LOGS_SINCE:
+        paired = store.parts[0].version >= _PAIRED_SINCE
+        if store.parts[0].version >= _LOGS_SINCE:
             _refuse_several_brokers(directory, store)
         policies = store.sql("SELECT version, text, published_ns FROM policies", NUMBER_MAX).rows
         rows = store.sql(

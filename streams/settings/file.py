@@ -111,7 +111,7 @@ def _defaults(
 
 def _of_command(place: str, command: click.Command, values: Mapping[str, Any]) -> dict[str, Any]:
     parameters = {
-        option.removeprefix("--").replace("-", "_"): parameter.name
+        option.removeprefix("--").replace("-", "_"): parameter
         for parameter in command.params
         if isinstance(parameter, click.Option)
         for option in parameter.opts
@@ -123,4 +123,7 @@ def _of_command(place: str, command: click.Command, values: Mapping[str, Any]) -
             raise InputError(f"{place}: {unknown(name, parameters)}")
         if isinstance(value, Mapping):
             raise InputError(f"{place}: {name}: found a table, expected the value of an option")
-    return {parameters[name] or name: value for name, value in named.items()}
+        if parameters[name].multiple and isinstance(value, str):
+            # An option that can be given several times; click would take each letter for a value.
+            named[name] = [value]
+    return {parameters[name].name or name: value for name, value in named.items()}

@@ -19,7 +19,7 @@ from streams import clock, limits
 from streams.errors import InputError, MalformedError
 from streams.events.record import LogId, Received
 from streams.lineage.tables import TABLES
-from streams.snapshots.epochs import catalog, fresh
+from streams.snapshots.epochs import catalog, fresh, share
 from streams.snapshots.epochs.hot import PUBLISHED, RECORDED, Hot
 from streams.snapshots.epochs.plan import plan
 from streams.snapshots.files import directory
@@ -145,6 +145,13 @@ class Writer:
     def offsets(self) -> dict[int, int]:
         """Next offset to read by partition of `glasses.lineage`; partitions never read are left out."""
         return self._hot.offsets(LINEAGE)
+
+    def hold(self, partitions: Sequence[int] | None, count: int) -> tuple[int, ...] | None:
+        """Make the store hold only some partitions, from its beginning on (`share.hold`).
+
+        Return the partitions to read; None for all.
+        """
+        return share.hold(self._hot, self.path, partitions, count)
 
     def follow(self, log_id: LogId) -> str:
         """Check that the stored offsets belong to the log that is about to be read, and record its id.

@@ -53,6 +53,7 @@ ALONE: tuple[Sample, ...] = (
     Sample(f"sightline ask wearer w1 --format json {_AS} --json"),
     Sample(f"sightline ask changes 1 2 --format table {_THEN} --json"),
     Sample(f"sightline ask completeness --format table {_THEN} --json"),
+    Sample(f"sightline ask coverage --format table {_THEN} --json"),
     Sample(f"sightline ask crossings --zone public --sink glasses.zoned --every day {_EVER} {_UNTIL} {_AS}"),
     Sample(f"sightline ask crossings --refused --format table {_THEN} --json"),
     Sample(f"sightline ask decisions g1/answer/1 --format table {_THEN} --json"),
@@ -175,6 +176,11 @@ LIVE: tuple[Sample, ...] = (
         " --topic-prefix ''"
         " --ready-file {ready} --extend tests.extensions.temple"
     ),
+    Sample("sightline snapshots --broker {broker} --store {tmp}/a --partitions 0-1 --until-end"),
+    Sample("sightline snapshots --broker {broker} --store {tmp}/b --partitions 2,3 --until-end"),
+    Sample("sightline sql 'FROM epochs' --store {tmp}/a --store {tmp}/b --role privacy-officer"),
+    Sample("sightline status --store {tmp}/a --store {tmp}/b --broker {broker} --role privacy-officer"),
+    Sample("sightline ledger {sent} --store {tmp}/a --store {tmp}/b"),
     Sample("sightline replay {sent} --inputs {live} --compare --extend tests.extensions.temple"),
     Sample(
         "sightline replay {sent} --inputs {live} --broker {broker} --topic-prefix '' --compare --json"

@@ -69,7 +69,7 @@ def edges_of(epochs: list[dict[str, list[Row]]]) -> Counter[tuple[str, str, str,
     )
 
 
-def export(path: Path, standard: Standard, out: Path, role: str = "analyst") -> Path:
+def export(path: Path | list[Path], standard: Standard, out: Path, role: str = "analyst") -> Path:
     with Store.open(path, Role(role, exporting=True)) as opened:  # type: ignore[arg-type]
         write_standard(opened, standard, out, f"export {standard} {out}", lambda _: None)
     return out

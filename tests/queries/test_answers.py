@@ -14,6 +14,7 @@ from streams.queries import questions
 from streams.queries.answers import Answer, Bounded
 from streams.queries.changes import changes
 from streams.queries.completeness import completeness
+from streams.queries.coverage import coverage
 from streams.queries.creep import creep
 from streams.queries.crossings import crossings
 from streams.queries.decided import decided
@@ -22,7 +23,7 @@ from streams.queries.find import Wanted, find
 from streams.queries.generations import generations
 from streams.queries.loop import loop
 from streams.queries.missing import missing
-from streams.queries.moments import moment_at
+from streams.queries.moments import moments_at
 from streams.queries.overview import overview
 from streams.queries.reach import reach
 from streams.queries.reads import reads
@@ -62,9 +63,10 @@ QUESTIONS: dict[tuple[str, ...], Callable[[Store], Answer]] = {
     ),
     ("crossings", "--every", "always"): lambda opened: crossings(opened, every_ns=2**62),
     ("changes", "1", "2"): lambda opened: changes(
-        opened, moment_at(opened, "1", "FROM"), moment_at(opened, "2", "TO")
+        opened, moments_at(opened, "1", "FROM"), moments_at(opened, "2", "TO")
     ),
     ("completeness",): completeness,
+    ("coverage",): coverage,
     ("reads",): reads,
 }
 

@@ -142,6 +142,8 @@ VIEWS = {
     "policies": (("version",), ("epoch",)),
     "labels": (("label", "policy_version", "retention"), ("retention_days", "length(categories)")),
     "vocabularies": (("policy_version",), ("length(categories)",)),
+    "io_coverage": (("operation", "done_by"), ("sites",)),
+    "io_counts": (("counted", "counted_key"), ("observed", "epoch")),
     "duckdb_views()": (("view_name", "sql"), ("column_count", "view_oid")),
     "duckdb_tables()": (("table_name", "sql"), ("estimated_size", "index_count")),
     "duckdb_columns()": (("table_name", "column_name"), ("column_index",)),
@@ -187,7 +189,7 @@ def opened(pair: tuple[Path, Path]) -> Iterator[dict[str, tuple[Store, Store]]]:
 
 def said(opened: Store, text: str) -> tuple[Any, list[Any], dict[str, str]]:
     """What a statement says: rows or a sentence; what was recorded of it; what is hidden."""
-    log = opened.directory / AUDIT_LOG
+    log = opened.parts[0].directory / AUDIT_LOG
     log.unlink(missing_ok=True)
     answer: Any
     try:
@@ -280,6 +282,8 @@ COMPUTED = (
     ("decisions", "id"),
     *(("labels", name) for name in (*LISTS, "retention", "retention_days", "nature")),
     ("edge_records", "parent_id"),
+    ("io_counts", "observed"),
+    ("io_counts", "counted_key"),
 )
 
 

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import orjson
 import pytest
+import xxhash
 from click.testing import CliRunner, Result
 
 from streams import limits
@@ -171,8 +173,9 @@ def test_what_may_leave_is_judged_by_the_export_sink_and_recorded_before(tmp_pat
         row[0] for row in duckdb.connect(str(out), read_only=True).sql("SELECT zone FROM events").fetchall()
     } == {"public"}
     assert stat.S_IMODE(out.stat().st_mode) == 0o400
-    (line,) = map(json.loads, (ours / AUDIT_LOG).read_text(encoding="utf-8").splitlines())
+    (line,) = map(orjson.loads, (ours / AUDIT_LOG).read_bytes().splitlines())
     assert (line["question"], line["zones"], line["exported"]) == (f"snapshots export --out {out}", [], True)
+    assert (line["epoch"], line["wrote"]) == (1, xxhash.xxh3_128(out.read_bytes()).hexdigest())
 
 
 def test_a_read_that_cannot_be_recorded_leaves_no_file(
@@ -181,7 +184,7 @@ def test_a_read_that_cannot_be_recorded_leaves_no_file(
     ours, out = built(tmp_path / "s", "hidden"), tmp_path / "x.duckdb"
     asked: list[str] = []
 
-    def refuse(_self: Store, question: str) -> None:
+    def refuse(_self: Store, question: str, _wrote: str = "") -> None:
         asked.append(question)
         assert not out.exists(), "shown before it was recorded"
         raise UnavailableError("reads.jsonl: cannot be written")

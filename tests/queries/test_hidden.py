@@ -70,7 +70,7 @@ def said(store: Store, question: str, identity: str) -> str:
         answer = str(QUESTIONS[question](store, identity))
     except InputError as error:
         answer = f"refused: {error}"
-    return f"{answer} {store.hidden}".replace(str(store.directory), "STORE").replace(identity, "ID")
+    return f"{answer} {store.hidden}".replace(str(store.parts[0].directory), "STORE").replace(identity, "ID")
 
 
 @pytest.mark.parametrize("role", ROLES)

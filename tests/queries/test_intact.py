@@ -53,13 +53,13 @@ def test_damage_is_a_sentence_with_the_file(
 def test_a_file_is_read_once_while_it_is_unchanged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, read = tmp_path / "segment", list[Path]()
     path.write_bytes(WRITTEN)
-    original = intact._digest
+    original = intact.digest_of
 
     def counted(path: Path) -> str:
         read.append(path)
         return original(path)
 
-    monkeypatch.setattr(intact, "_digest", counted)
+    monkeypatch.setattr(intact, "digest_of", counted)
     for _ in range(3):
         intact.check(tmp_path, {"segment": DIGEST})
     assert read == [path]

@@ -20,7 +20,7 @@ from streams.queries.changes import changes
 from streams.queries.completeness import completeness
 from streams.queries.crossings import crossings
 from streams.queries.find import Wanted, find
-from streams.queries.moments import moment_at
+from streams.queries.moments import moments_at
 from streams.queries.reads import reads
 from streams.queries.role import Role
 from streams.queries.spread import Window, time_ns
@@ -102,7 +102,7 @@ def test_find_lists_runs_by_all_that_it_is_asked_for(path: Path) -> None:
 
 def test_changes_are_what_came_between_two_epochs(path: Path) -> None:
     with Store.open(path) as opened:
-        first, last = moment_at(opened, "1", "FROM"), moment_at(opened, "3", "TO")
+        first, last = moments_at(opened, "1", "FROM"), moments_at(opened, "3", "TO")
         answer = changes(opened, first, last)
         assert Counter({each.kind: each.events for each in answer.events}) == {"activity": 8, "imu": 7}
         assert [(each.sink, each.events) for each in answer.decisions] == [("export", 2)]
@@ -113,15 +113,15 @@ def test_changes_are_what_came_between_two_epochs(path: Path) -> None:
 
 def test_moments_are_epochs_or_times(path: Path) -> None:
     with Store.open(path) as opened:
-        assert moment_at(opened, rfc3339(T0_NS + DAY_NS), "TO").epoch == 3
-        first = moment_at(opened, "1", "TO")
-        assert moment_at(opened, rfc3339(first.published_ns), "TO").published_ns == first.published_ns
+        assert moments_at(opened, rfc3339(T0_NS + DAY_NS), "TO")[0].epoch == 3
+        (first,) = moments_at(opened, "1", "TO")
+        assert moments_at(opened, rfc3339(first.published_ns), "TO")[0].published_ns == first.published_ns
         with pytest.raises(InputError, match=r"TO: epoch 77 is not kept .* nearest to it is kept epoch 3"):
-            moment_at(opened, "77", "TO")
+            moments_at(opened, "77", "TO")
         with pytest.raises(InputError, match="FROM: found a time before the first epoch"):
-            moment_at(opened, "1999-01-01", "FROM")
+            moments_at(opened, "1999-01-01", "FROM")
         with pytest.raises(InputError, match="--until: found another form"):
-            moment_at(opened, "yesterday", "--until")
+            moments_at(opened, "yesterday", "--until")
     assert time_ns("2025-07-20T10:26:40.5+02:00", "x") == 1_753_000_000_500_000_000
 
 
@@ -186,7 +186,7 @@ def test_what_is_hidden_is_in_no_count(pair: tuple[Path, Path], role: str) -> No
     answers = []
     for directory in pair:
         with Store.open(directory, Role.of(role)) as opened:
-            first = moment_at(opened, "1", "FROM")
+            first = moments_at(opened, "1", "FROM")
             answers.append(
                 [
                     crossings(opened),
@@ -194,7 +194,7 @@ def test_what_is_hidden_is_in_no_count(pair: tuple[Path, Path], role: str) -> No
                     find(opened, Wanted(zone="health")),
                     find(opened, Wanted(subject="wearer")),
                     replace(
-                        changes(opened, first, moment_at(opened, "2", "TO")),
+                        changes(opened, first, moments_at(opened, "2", "TO")),
                         after_published="",
                         upto_published="",
                     ),

@@ -146,7 +146,7 @@ def test_quit_leaves(path: Path, tmp_path: Path) -> None:
 def test_tab_offers_what_can_stand_there(path: Path, typed: str, offered: list[str]) -> None:
     assert [
         one.text
-        for one in Names(names(path, Role("analyst"))).get_completions(Document(typed), CompleteEvent())
+        for one in Names(names((path,), Role("analyst"))).get_completions(Document(typed), CompleteEvent())
     ] == offered
 
 

@@ -17,7 +17,6 @@ from streams.queries.answers import Bounded, ReachedRow
 from streams.queries.between import between
 from streams.queries.descendants import ReachedModel, descendants
 from streams.queries.find import Wanted, find
-from streams.queries.moments import moment_at
 from streams.queries.reach import reach
 from streams.queries.spread import Bounds
 from streams.queries.store import Store
@@ -95,7 +94,7 @@ def test_a_past_epoch_is_answered_as_it_was(oracle: Oracle, data: st.DataObject)
         for epoch in (1, 2, 3):
             past = oracle.as_of(epoch)
             with Store.open(path) as opened:
-                opened.look_back(moment_at(opened, str(epoch), "--as-of").epoch)
+                opened.look_back(epoch)
                 for about in ("w1", "w2"):
                     _check_reach(past, about, opened)
                 for node in chosen(past, data):

@@ -12,6 +12,7 @@ from typing import Any
 
 import networkx
 import pytest
+import xxhash
 from click.testing import CliRunner, Result
 from hypothesis import Phase, given, settings
 from prov.model import ProvEntity, ProvSpecialization
@@ -231,7 +232,7 @@ def test_an_export_is_on_record_before_it_has_its_name(
     out, recorded = tmp_path / "x", list[str]()
     path = store(tmp_path / "s", {"policies": [POLICY]}, DAYS[0])
 
-    def refuse(_self: Store, question: str) -> None:
+    def refuse(_self: Store, question: str, _wrote: str = "") -> None:
         recorded.append(question)
         assert not out.exists()
         raise UnavailableError("reads.jsonl: cannot be written")
@@ -246,6 +247,7 @@ def test_an_export_is_on_record_before_it_has_its_name(
     recorded_line = json.loads(line)
     assert recorded_line["question"] == f"export {standard} {out}"
     assert (recorded_line["zones"], recorded_line["exported"]) == ([], True)
+    assert recorded_line["wrote"] == xxhash.xxh3_128(out.read_bytes()).hexdigest()
     assert stat.S_IMODE(out.stat().st_mode) == 0o600
 
 

@@ -24,7 +24,7 @@ from streams.queries.changes import changes
 from streams.queries.completeness import CompleteStream, completeness
 from streams.queries.crossings import crossings
 from streams.queries.find import Wanted, find
-from streams.queries.moments import moment_at
+from streams.queries.moments import moments_at
 from streams.queries.reads import reads
 from streams.queries.spread import Window
 from streams.queries.store import Store
@@ -106,7 +106,7 @@ def test_what_is_whole_found_and_new_is_as_single_events_have_it(oracle: Oracle,
 
 
 def _check_changes(oracle: Oracle, opened: Store, after: int, upto: int) -> None:
-    answer = changes(opened, moment_at(opened, str(after), "FROM"), moment_at(opened, str(upto), "TO"))
+    answer = changes(opened, moments_at(opened, str(after), "FROM"), moments_at(opened, str(upto), "TO"))
     came = {node: fact for node, fact in oracle.facts.items() if after < fact.epoch <= upto}
     events: dict[tuple[str, str], list[str]] = defaultdict(list)
     for fact in came.values():

@@ -6,7 +6,7 @@ Committed by the agents, published by the store.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -19,8 +19,8 @@ from streams.topology import AGENTS, LINEAGE
 _LOOK_S = 0.5
 
 
-async def drained(broker: str, store: Path, wait_s: float) -> str | None:
-    """Wait until agents and store hold all that was sent.
+async def drained(broker: str, store: Path | Sequence[Path], wait_s: float) -> str | None:
+    """Wait until agents and store (or several stores together) hold all that was sent.
 
     Returns None, or who did not reach the end within `wait_s` seconds.
     """
@@ -55,12 +55,10 @@ async def _agent_at_end(broker: str, agent: str, topic: str) -> bool:
     )
 
 
-def _store_at(store: Path, ends: dict[int, int]) -> bool:
+def _store_at(store: Path | Sequence[Path], ends: dict[int, int]) -> bool:
     try:
         with Store.open(store) as opened:
-            found: dict[int, int] = dict(
-                opened.sql("SELECT offsets FROM epochs ORDER BY epoch DESC LIMIT 1").rows[0][0]
-            )
+            offsets = opened.newest.offsets
     except (UnavailableError, IndexError):
         return False
-    return all(found.get(partition, 0) >= end for partition, end in ends.items())
+    return all(offsets.get(partition, 0) >= end for partition, end in ends.items())

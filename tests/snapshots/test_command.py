@@ -91,6 +91,32 @@ async def test_the_writer_takes_every_committed_record_once(broker: str, tmp_pat
     assert stored(tmp_path / "s") == [(number, "public") for number in range(7)]
 
 
+async def test_two_writers_take_some_partitions_each(broker: str, tmp_path: Path) -> None:
+    await produce(broker, 20, 4)
+
+    def ended(store: str, partitions: str, code: int = 0) -> str:
+        done = subprocess.run(
+            command(broker, tmp_path / store, "--until-end", "--partitions", partitions),
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+        )
+        assert done.returncode == code, done.stderr
+        return done.stderr
+
+    ended("a", "0")
+    ended("b", "1-3")
+    even, odd = ({number for number, _ in stored(tmp_path / name)} for name in "ab")
+    assert {number % 2 for number in even} == {0}
+    assert {number % 2 for number in odd} == {1}
+    assert {20, 21, 22, 23} <= even | odd
+    ended("a", "0")
+    assert "the store holds partitions 0 of glasses.lineage" in ended("a", "1", code=2)
+    assert "which has 0 to 3" in ended("c", "3-4", code=2)
+    assert "the range 2-1, which is empty" in ended("c", "2-1", code=2)
+
+
 def test_no_broker_is_exit_3_and_no_store_is_spoilt(tmp_path: Path) -> None:
     result = subprocess.run(
         command("127.0.0.1:9", tmp_path / "s"),

@@ -7,6 +7,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal, get_args
 
+import xxhash
+
 from streams import files
 from streams.errors import InputError, UnavailableError
 from streams.queries.answers import Answer
@@ -56,11 +58,14 @@ def write_standard(
     with files.added(path) as file:
         parts, edges = _told(store, standard)
         size_bytes = number = 0
+        digest = xxhash.xxh3_128()
         while batch := list(islice(parts, _PARTS_AT_ONCE)):
-            size_bytes += file.write("".join(batch).encode())
+            written = "".join(batch).encode()
+            digest.update(written)
+            size_bytes += file.write(written)
             number += len(batch)
             show(f"{number:,} parts written, {size_bytes / 1e6:.1f} MB")
-        store.record(question)
+        store.record(question, digest.hexdigest())
     return Exported(file=str(path), standard=standard, epoch=store.epoch, edges=edges, bytes=size_bytes)
 
 

@@ -72,7 +72,8 @@ _BOOKS = (
     "CREATE TABLE indexes (file VARCHAR, first_epoch BIGINT, last_epoch BIGINT, edges BIGINT, zone_runs "
     "BIGINT, bytes BIGINT, digest VARCHAR, superseded BIGINT)",
     "CREATE TABLE classes (class INTEGER, policy_version VARCHAR, zone VARCHAR, label VARCHAR)",
-    "CREATE TABLE store (id VARCHAR, version INTEGER, cluster VARCHAR, topic VARCHAR)",
+    "CREATE TABLE store (id VARCHAR, version INTEGER, cluster VARCHAR, topic VARCHAR, "
+    "partitions INTEGER[], partition_count INTEGER)",
     "CREATE TABLE migrations (name VARCHAR, done_ns BIGINT)",
 )
 """Tables of the file besides those of rows: offsets, the newest epochs, and the files of the store."""
@@ -148,7 +149,8 @@ def create(directory: Path) -> None:
         for statement in _BOOKS:
             connection.execute(statement)
         connection.execute(
-            "INSERT INTO store VALUES (?, ?, '', '')", [secrets.token_hex(4), limits.STORE_VERSION]
+            "INSERT INTO store VALUES (?, ?, '', '', NULL, NULL)",
+            [secrets.token_hex(4), limits.STORE_VERSION],
         )
         connection.execute("USE memory")
         connection.execute("DETACH next")

@@ -12,6 +12,7 @@ import pyarrow as pa
 from streams import files
 from streams.lineage.tables import STORED, TABLES
 from streams.quoting import quoted
+from streams.recorder import OPERATIONS, linked
 from streams.snapshots.epochs import comments
 from streams.snapshots.epochs.hot import Hot
 from streams.snapshots.files.directory import CATALOG, STORAGE_VERSION, TEMPORARY, catalog_name, sync
@@ -41,7 +42,7 @@ _CONTENT: Mapping[str, str] = {
 
 @cache
 def template() -> bytes:
-    """Content of a catalog with all its views and no rows.
+    """Content of a catalog with all its views and no rows but those of `io_coverage`, which never change.
 
     It is made once per process, because making it takes longer than publishing an epoch.
     """
@@ -56,10 +57,35 @@ def template() -> bytes:
             connection.execute(_files_view("next", table, []))
         for statement in duckdb.extract_statements(_VIEWS.read_text(encoding="utf-8")):
             connection.execute(statement)
+        _declare(connection)
         _comment(connection)
         connection.execute("USE memory")
         connection.execute("DETACH next")
         return path.read_bytes()
+
+
+def _declare(connection: duckdb.DuckDBPyConnection) -> None:
+    """Write the operations that move data of events, as they are declared in the code."""
+    recorded = linked(OPERATIONS)
+    connection.executemany(
+        f"INSERT INTO io_coverage VALUES ({', '.join('?' * 11)})",  # noqa: S608 - marks
+        [
+            (
+                each.name,
+                each.direction,
+                each.asset,
+                each.step,
+                each.name in recorded,
+                list(each.reads),
+                list(each.recorded_in),
+                each.reason,
+                len(each.sites),
+                each.counted,
+                each.key,
+            )
+            for each in OPERATIONS
+        ],
+    )
 
 
 def _comment(connection: duckdb.DuckDBPyConnection) -> None:

@@ -47,6 +47,11 @@ VIEWS: Mapping[str, str] = {
         "Labels of events and decisions in words: one row a policy version and label, to be joined by both."
     ),
     "vocabularies": "The words of each policy, in the order of their bits in a label: one row a version.",
+    "io_coverage": (
+        "Operations that move data of events in or out of a process, as the code declares them, and whether "
+        "the link from what is written to what was read is recorded: one row an operation."
+    ),
+    "io_counts": "How much was recorded of the operations in io_coverage: one row a table, key and epoch.",
     "event_records": "Events one by one: the runs of `events` expanded.",
     "edge_records": "Lineage one by one: each pair of child and parent once; the runs of `edges` expanded.",
 }
@@ -307,6 +312,35 @@ SPECIAL: Mapping[str, str] = {
     "spans.stream": "Stream that the row is about.",
     "spans.lowest": "Lowest number of the stream in the file.",
     "spans.highest": "Highest number of the stream in the file.",
+    "io_coverage.operation": "What is done.",
+    "io_coverage.direction": "read or write.",
+    "io_coverage.asset": (
+        "What it reads or writes: topic, state, store, model, training, export, journal, recording, answer."
+    ),
+    "io_coverage.done_by": "Stage, agent or command that does it.",
+    "io_coverage.linked": (
+        "Whether the link from what is written to what it was made from is recorded; of a read, whether that "
+        "is so of something written from it. Their share is the coverage."
+    ),
+    "io_coverage.reads": "Of a write: operations whose data it is made from.",
+    "io_coverage.recorded_in": (
+        "Where the link is recorded: tables, reads.jsonl (the audit log), or record (what is written names "
+        "its own sources); empty of reads, and where it is not recorded."
+    ),
+    "io_coverage.reason": "Why it is not recorded; empty if it is.",
+    "io_coverage.sites": "Number of places in the code that do it.",
+    **{
+        f"{view}.{column}": text
+        for view in ("io_coverage", "io_counts")
+        for column, text in (
+            ("counted", "Table whose rows count it; empty where the store cannot know."),
+            ("counted_key", "Which rows of that table: a sink, a topic, an operator or a kind of input."),
+        )
+    },
+    "io_counts.observed": (
+        "Events that passed the sink, events, children with a model among their parents, rejected events, "
+        "inputs, or epochs."
+    ),
     "zone_runs.low": "Lowest number of the run.",
     "zone_runs.high": "Highest number of the run.",
     "zone_runs.consent": "Number of the consent record that the events were captured under; 0: none.",
@@ -316,6 +350,8 @@ SPECIAL: Mapping[str, str] = {
     "store.version": "Version of the store's layout.",
     "store.cluster": "Id of the Kafka cluster whose glasses.lineage was taken in; empty when not known.",
     "store.topic": "Id of that topic; empty when not known.",
+    "store.partitions": "Partitions of glasses.lineage that the store holds; NULL: all.",
+    "store.partition_count": "How many partitions that topic has; NULL where the store holds all.",
 }
 
 

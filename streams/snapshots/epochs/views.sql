@@ -49,12 +49,26 @@ CREATE TABLE spans (file VARCHAR, role VARCHAR, source VARCHAR, stream VARCHAR, 
 
 CREATE TABLE classes (class INTEGER, policy_version VARCHAR, zone VARCHAR, label VARCHAR);
 
-CREATE TABLE store (id VARCHAR, version INTEGER, cluster VARCHAR, topic VARCHAR);
+CREATE TABLE store (id VARCHAR, version INTEGER, cluster VARCHAR, topic VARCHAR, partitions INTEGER[], partition_count INTEGER);
 
 -- The words of each policy, in the order of their bits in a label.
 CREATE TABLE vocabularies (
     policy_version VARCHAR, categories VARCHAR[], purposes VARCHAR[], obligations VARCHAR[], subjects VARCHAR[], regions VARCHAR[],
     retentions VARCHAR[], retention_days INTEGER[], natures VARCHAR[]);
+
+-- Operations that move data of events in or out of a process, as the code declares them (`streams.recorder`).
+CREATE TABLE io_coverage (
+    operation VARCHAR, direction VARCHAR, asset VARCHAR, done_by VARCHAR, linked BOOLEAN, reads VARCHAR[], recorded_in VARCHAR[],
+    reason VARCHAR, sites INTEGER, counted VARCHAR, counted_key VARCHAR);
+
+-- What was recorded of them.
+CREATE VIEW io_counts AS
+SELECT 'decisions' AS counted, sink AS counted_key, epoch, sum("count")::BIGINT AS observed FROM files.decisions WHERE passed GROUP BY ALL
+UNION ALL SELECT 'events', topic, epoch, sum("count")::BIGINT FROM files.events GROUP BY ALL
+UNION ALL SELECT 'edges', operator, epoch, sum(child_count)::BIGINT FROM files.edges WHERE parent_source = 'training' GROUP BY ALL
+UNION ALL SELECT 'rejected', '', epoch, sum("count")::BIGINT FROM files.rejected GROUP BY ALL
+UNION ALL SELECT 'inputs', kind, epoch, count(*) FROM files.inputs GROUP BY ALL
+UNION ALL SELECT 'epochs', '', epoch, 1 FROM (SELECT epoch FROM files.epochs UNION ALL SELECT epoch FROM epoch_rows);
 
 -- Labels in words. A label is 16 bytes in hexadecimal, the lowest byte of a mask first (`streams.policy.label`).
 CREATE VIEW labels AS
