@@ -145,7 +145,7 @@ def viewed(directory: Path, role: Role, epoch: str) -> Iterator[View]:
         raise RefusedError(503, "No store to read", str(error)) from None
     with newest:
         # A past epoch no longer knows those after it, so the newest says which are kept.
-        moments = newest.moments()[0]
+        moments = newest.moments()
         if not epoch or int(epoch[:19]) == newest.epoch:
             yield View(directory, newest, role, moments, bool(epoch))
             return

@@ -39,8 +39,7 @@ from streams.queries.generations import generations as generations_of
 from streams.queries.loop import loop as carried_by_loop
 from streams.queries.missing import Missing
 from streams.queries.missing import missing as missing_in
-from streams.queries.moments import Moment, look_back, moments_at
-from streams.queries.moments import moments as moments_of
+from streams.queries.moments import Moment, look_back, moments, moments_at
 from streams.queries.parts import directories_of
 from streams.queries.reach import Reach
 from streams.queries.reach import reach as reach_of
@@ -106,9 +105,9 @@ class OpenStore:
         """The role, such as `analyst` or `wearer:w1`; empty if the store is read unfiltered."""
         return "" if self._role is None else str(self._role)
 
-    def moments(self) -> list[list[Moment]]:
-        """Epochs of each store up to the open one that `as_of` may name, oldest first."""
-        return moments_of(self._store)
+    def moments(self) -> list[Moment]:
+        """Epochs of the first store that `as_of` may name, oldest first, with their times of publication."""
+        return moments(self._store)[0]
 
     @property
     def hidden(self) -> dict[str, str]:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -16,6 +12,7 @@ from playwright.sync_api import Browser
 
 from streams.queries.asking import open_store
 from tests.page.browsing import Visit, browser, visiting
+from tests.page.serving import address_of, served_pages
 
 pytestmark = pytest.mark.browser
 
@@ -29,31 +26,9 @@ PAGES = (
 
 @pytest.fixture(scope="module")
 def served(home: Path) -> Iterator[dict[str, str]]:
-    """The address to enter by, with its token, for each role, of a `sightline page` of its own."""
-    command = [sys.executable, "-m", "streams.cli", "page", "--store", "lineage-store", "--port", "0"]
-    command += [word for role in ROLES for word in ("--role", role)]
-    process = subprocess.Popen(
-        command, cwd=home, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=_environment()
-    )
-    try:
-        assert process.stdout is not None
-        lines = []
-        entries: dict[str, str] = {}
-        while len(entries) < len(ROLES):
-            line = process.stdout.readline()
-            lines.append(line)
-            assert line, f"the page ended before it could be entered: {''.join(lines)}"
-            if link := re.search(r"http://127\.0\.0\.1:\d+/\?token=\S+", line):
-                entries[next(role for role in ROLES if role in line)] = link[0]
+    """The address to enter by, with its token, for each role."""
+    with served_pages(home / "lineage-store", ROLES) as entries:
         yield entries
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
-
-
-def _environment() -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("SIGHTLINE_")}
-    return {**kept, "PYTHONPATH": str(Path(__file__).parents[2]), "PYTHONUNBUFFERED": "1"}
 
 
 @pytest.fixture(scope="module")
@@ -68,12 +43,6 @@ def entered(visit: Visit, link: str, path: str = "/") -> None:
     assert "token" not in visit.page.url
     if path != "/":
         visit.goto(path)
-
-
-def address_of(link: str) -> str:
-    """The server's address, without the path."""
-    parts = urlsplit(link)
-    return f"{parts.scheme}://{parts.netloc}"
 
 
 def state(visit: Visit) -> dict[str, list[str]]:

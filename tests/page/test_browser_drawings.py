@@ -156,7 +156,7 @@ def test_nothing_is_wider_than_a_narrow_window_but_what_scrolls(launched: Browse
             "[...document.querySelectorAll('.drawing svg')].map(s => s.getBoundingClientRect().width"
             " / s.viewBox.baseVal.width * 11)"
         )
-        assert min(sizes) > 8.5
+        assert min(sizes) > 8
 
 
 def test_words_of_a_drawing_do_not_leave_their_boxes(launched: Browser, address: str) -> None:

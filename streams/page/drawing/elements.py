@@ -7,8 +7,6 @@ measured in the reader's font, so that it grows with it.
 
 from __future__ import annotations
 
-import math
-
 from streams.page.drawing.text import escaped
 from streams.page.drawing.zones import Look
 
@@ -23,7 +21,7 @@ _SMALLEST, _STEP_REM, _LEAST_REM_MAX = 0.8, 5, 200
 def svg(kind: str, width: float, height: float, body: str, *, title: str, description: str) -> str:
     """Return a whole drawing, in a field that can be moved to and fro if it is wider than the page."""
     steps = width / _REM_PX / _STEP_REM
-    rem = min(math.ceil(steps * _SMALLEST), int(steps)) * _STEP_REM
+    rem = int(steps * _SMALLEST) * _STEP_REM
     least = f"least-{rem}" if rem <= _LEAST_REM_MAX else "least-all"
     role = "group" if "<a " in body else "img"
     across, down = f"{width / _REM_PX:.2f}rem", f"{height / _REM_PX:.2f}rem"
