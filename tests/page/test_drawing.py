@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import unicodedata
 from itertools import combinations, pairwise
 from xml.etree import ElementTree
@@ -199,9 +198,8 @@ def test_a_refusal_ends_in_a_bar_and_says_so() -> None:
     assert len({x for x, _ in along}) == 1, "a bar across the arrow, not a head"
 
 
-def test_a_thousand_boxes_take_a_tenth_of_a_second_of_a_processor() -> None:
-    # 8 columns of 125; each box is made of two of the column before it. Time of this thread alone, and the
-    # best of three: what else the machine does is no fault of the drawing.
+def test_a_thousand_boxes_are_all_drawn() -> None:
+    # 8 columns of 125; each box is made of two of the column before it.
     nodes = tuple(
         Node(key=str(n), title=f"g1/activity/{n}", zone="public", href=f"/event/{n}") for n in range(1000)
     )
@@ -210,13 +208,9 @@ def test_a_thousand_boxes_take_a_tenth_of_a_second_of_a_processor() -> None:
         for n in range(125, 1000)
         for step in (7, 13)
     )
-    picture = Picture(title="t", description="d", nodes=nodes, arrows=arrows)
-    spent = []
-    for _ in range(3):
-        begun = time.thread_time()
-        drawn(picture, LOOKS)
-        spent.append(time.thread_time() - begun)
-    assert min(spent) < 0.5
+    root = parsed(drawn(Picture(title="t", description="d", nodes=nodes, arrows=arrows), LOOKS))
+    hrefs = {link.get("href") for link in root.iter("{http://www.w3.org/2000/svg}a")}
+    assert hrefs == {f"/event/{n}" for n in range(1000)}
 
 
 @settings(max_examples=200, deadline=None)
