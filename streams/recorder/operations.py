@@ -21,12 +21,12 @@ from streams.topology import (
 _TRANSACTION = "streams/kafka/transaction.py:_sent:send_batch"
 _READER = "streams/kafka/reader.py:_getmany:getmany"
 _FETCHED = "streams/kafka/transport.py:_fetched:fetched_records"
-_AUDIT_LOG = "reads.jsonl"
 _PRINTED = (
     "streams/printing.py:say:echo",
     "streams/printing.py:say_exactly:echo",
     "streams/printing.py:say_json:echo",
     "streams/printing.py:say_tree:print",
+    "streams/page/app.py:_Gate.__call__.guarded:send",
 )
 #: How the writer's DuckDB reads segments for folds, lookups and indexes.
 _SEGMENTS_READ = (
@@ -42,7 +42,7 @@ _CONSENTS_READ, _MODELS_READ = "workers read consents", "workers read models"
 _EXAMPLES_READ, _MODEL_CALLED = "training reads examples", "assistant calls its model"
 _UNDERSTOOD, _LINEAGE_READ = "feedback calls the model", "writer reads lineage"
 _JOURNALS_READ, _STORE_READ = "replay reads journals", "questions read the store"
-_FOLDED = "writer reads segments"
+_FOLDED, _AUDIT_LOG = "writer reads segments", "reads.jsonl"
 #: What the stages of the agent `glasses` work on: its fetch, or the journal that a replay reads instead.
 _FETCH = (_CAPTURED_READ, _JOURNALS_READ, _STATE_READ, _CONSENTS_READ)
 
@@ -371,7 +371,7 @@ _READERS = (
         "sightline sql --out",
         ("streams/cli/sql.py:_written:files.written",),
     ),
-    _leaves("answers about restricted zones", "answer", "sightline ask, sql", _PRINTED),
+    _leaves("answers about restricted zones", "answer", "sightline ask, sql, page", _PRINTED),
     Operation(
         name="answers about other zones",
         direction="write",

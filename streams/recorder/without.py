@@ -122,4 +122,10 @@ WITHOUT_EVENTS: Mapping[str, tuple[str, ...]] = {
         "streams/pipeline/shelf.py:FileShelf.__init__:files.create",
         "streams/pipeline/shelf.py:FileShelf.__init__:sqlite3.connect",
     ),
+    "the page's own files, and the socket that it listens on": (
+        "streams/page/app.py:static:read_bytes",
+        "streams/page/exporting.py:export:files.create",
+        "streams/page/pictures/statements.py:statement:read_text",
+        "streams/page/serving.py:bound:socket.socket",
+    ),
 }
