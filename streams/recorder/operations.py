@@ -368,8 +368,8 @@ _READERS = (
     _leaves(
         "exports of statements",
         "export",
-        "sightline sql --out",
-        ("streams/cli/sql.py:_written:files.written",),
+        "sightline sql --out, page --export",
+        ("streams/cli/sql.py:_written:files.written", "streams/page/exporting.py:_Export.put:files.create"),
     ),
     _leaves("answers about restricted zones", "answer", "sightline ask, sql, page", _PRINTED),
     Operation(
