@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import unquote
 
+import orjson
 import pytest
 
 from streams import limits
@@ -190,6 +191,9 @@ def test_an_export_is_whole_in_itself_and_shows_no_more_than_the_role(
     exported = export(path, Role.of("analyst"), tmp_path / "out", silent)
     files = {file.name: file.read_text(encoding="utf-8") for file in (tmp_path / "out").glob("*.html")}
     assert exported.pages == len(files) - 1
+    log = [orjson.loads(line) for line in (path / "reads.jsonl").read_bytes().splitlines()]
+    assert len(log) > exported.pages, "every question of every page"
+    assert {(each["role"], each["exported"]) for each in log} == {(OFFICER, True), ("analyst", True)}
     assert {"index.html", ABSENT} <= files.keys()
     for name, text in files.items():
         assert "<script" not in text

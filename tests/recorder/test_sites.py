@@ -30,7 +30,7 @@ def undeclared(sources: list[Path], root: Path = ROOT) -> list[str]:
 
 def test_every_site_is_declared() -> None:
     assert undeclared(SOURCES) == [], (
-        "these move data past the recorder: declare them in streams/recorder/operations.py with where their "
+        "these move data past the recorder: declare them in streams/recorder with where their "
         "lineage is recorded, or in streams/recorder/without.py with the reason why they move none"
     )
 
