@@ -150,7 +150,7 @@ def test_too_many_boxes_are_left_out_and_counted(officer: OpenStore, monkeypatch
 
 
 def test_the_loop_adds_what_the_manifests_of_its_models_say(officer: OpenStore) -> None:
-    turns = loop_turns(officer, LINKS).turns
+    turns = loop_turns(officer, officer.creep(), LINKS).turns
     models = officer.sql("SELECT version, examples, accuracy FROM models ORDER BY version").to_dicts()
     assert [turn.title for turn in turns] == [f"training/intent-model/{row['version']}" for row in models]
     assert [turn.accuracy for turn in turns] == [row["accuracy"] for row in models]
@@ -166,21 +166,21 @@ def test_the_loop_adds_what_the_manifests_of_its_models_say(officer: OpenStore) 
     ).to_dicts()
     answers = {row["version"]: row["answers"] for row in given}
     assert [turn.answers for turn in turns] == [answers.get(row["version"], 0) for row in models]
-    series = accuracy_series(loop_turns(officer, LINKS), LINKS)
+    series = accuracy_series(loop_turns(officer, officer.creep(), LINKS), LINKS)
     assert [point.value for point in series.points] == [row["accuracy"] for row in models]
 
 
 def test_the_loop_of_a_role_is_no_more_than_it_is_shown(home: Path, store: OpenStore) -> None:
     with open_store(home / "lineage-store", role="privacy-officer") as officer:
-        whole = {turn.key: turn for turn in loop_turns(officer, LINKS).turns}
-    for turn in loop_turns(store, LINKS).turns:
+        whole = {turn.key: turn for turn in loop_turns(officer, officer.creep(), LINKS).turns}
+    for turn in loop_turns(store, store.creep(), LINKS).turns:
         assert turn.answers <= whole[turn.key].answers
         assert turn.examples <= whole[turn.key].examples
 
 
 def test_a_long_loop_is_cut_and_says_so(officer: OpenStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "PAGE_GENERATIONS_MAX", 2)
-    turns = loop_turns(officer, LINKS)
+    turns = loop_turns(officer, officer.creep(), LINKS)
     assert len(turns.turns) == 2
     assert turns.cut == "cut after 2 generations: later ones are not drawn"
 

@@ -12,6 +12,7 @@ from streams.page.drawing.svg import drawn
 from streams.page.pages.remedies import refusals
 from streams.page.pictures.event import Reaches, event_picture
 from streams.page.pictures.statements import statement
+from streams.page.pictures.turns import fed_by
 from streams.page.showing import (
     Block,
     Cell,
@@ -147,9 +148,7 @@ def _learned(asked: Asked, identity: str, of: str) -> Shown:
     """Examples that a model version was the first to learn from, made on the answers of version `of`."""
     asked.store.why(identity)
     rows = [
-        row["id"]
-        for row in asked.store.sql(statement("fed_records")).to_dicts()
-        if row["learned"] == identity and row["of"] == of
+        row["id"] for row in asked.store.sql(statement("fed")).to_dicts() if fed_by(row) == (identity, of)
     ]
     return Shown(
         title=f"{identity}: what it was the first to learn from the answers of {of}",

@@ -12,8 +12,8 @@ from streams.page.viewing import Asked
 def page(asked: Asked) -> Shown:
     """Show what each model learned from, what it answered, its accuracy, and how labels change meanwhile."""
     links = asked.links
-    turns = loop_turns(asked.store, links)
     creep = asked.store.creep()
+    turns = loop_turns(asked.store, creep, links)
     fed = [(turn.title, each) for turn in turns.turns for each in turn.fed]
     blocks: list[Block] = [
         *([Notice(turns.cut)] if turns.cut else []),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 from streams import limits
@@ -11,10 +12,18 @@ from streams.page.drawing.series import Point, Series
 from streams.page.pictures.links import Links
 from streams.page.pictures.statements import statement
 from streams.queries.asking import OpenStore
+from streams.queries.creep import Creep
+
+_FED_COUNTS = (
+    f"SELECT source, stream, version, of, count(*) AS examples FROM ({statement('fed')}) "  # noqa: S608 - ours
+    "GROUP BY ALL ORDER BY ALL"
+)
 
 
-def loop_turns(store: OpenStore, links: Links) -> Turns:
+def loop_turns(store: OpenStore, creep: Creep, links: Links) -> Turns:
     """Return the loop of a store, as its role sees it, oldest generation first.
+
+    `creep` is the store's answer to the question of that name.
 
     An example counts for the first generation that learned from it. At most PAGE_GENERATIONS_MAX generations
     are drawn, the oldest; `cut` then says so. Of examples whose answer the role is not shown, only their
@@ -24,13 +33,10 @@ def loop_turns(store: OpenStore, links: Links) -> Turns:
     cut = len(models) > limits.PAGE_GENERATIONS_MAX
     models = models[: limits.PAGE_GENERATIONS_MAX]
     fed: dict[str, list[Fed]] = {}
-    for row in store.sql(statement("fed")).to_dicts():
-        stream = f"{row['source']}/{row['stream']}"
-        of = "" if row["of"] is None else f"{stream}/{row['of']}"
-        learned = f"{stream}/{row['version']}"
+    for row in store.sql(_FED_COUNTS).to_dicts():
+        learned, of = fed_by(row)
         href = links.event(f"{learned}/records", way="up", hop=1, of=of)
         fed.setdefault(learned, []).append(Fed(of=of, examples=row["examples"], href=href))
-    creep = store.creep()
     answers: Counter[int] = Counter()
     purposes: dict[int, float] = {}
     for cell in creep.creep:
@@ -51,6 +57,15 @@ def loop_turns(store: OpenStore, links: Links) -> Turns:
         purposes_max=max((round(cell.mean_purposes) for cell in creep.creep), default=0),
         cut=f"cut after {limits.PAGE_GENERATIONS_MAX:,} generations: later ones are not drawn" if cut else "",
     )
+
+
+def fed_by(row: Mapping[str, Any]) -> tuple[str, str]:
+    """Ids of the model version that learned first, and of the one that had answered; of a row of `fed`.
+
+    The second is empty if there was no answer, as for the seed, or it is not shown.
+    """
+    stream = f"{row['source']}/{row['stream']}"
+    return f"{stream}/{row['version']}", "" if row["of"] is None else f"{stream}/{row['of']}"
 
 
 def accuracy_series(turns: Turns, links: Links) -> Series:
