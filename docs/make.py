@@ -21,9 +21,8 @@ from docs.schema import schema, text, texts
 from streams.errors import InputError
 from streams.events.batch import CONTEXT_VALUES
 from streams.events.headers import PARENTS, rfc3339
-from streams.events.kinds import Kind, Kinds, text_form
+from streams.events.kinds import Kind, Kinds, text_form, unit
 from streams.events.record import Headers, Outgoing
-from streams.events.schema import unit
 from streams.events.shipped import SHIPPED
 from streams.limits import MAGNITUDE_MAX
 from streams.policy.load import load

@@ -179,6 +179,35 @@ CROSSINGS: tuple[str, ...] = tuple(
     dict.fromkeys((*(name for stage in STAGES for name in (stage.takes, *stage.writes) if name), EXPORT))
 )
 
+#: Kinds that a sink takes by name. `processing` also takes what operators read; of what is not named here,
+#: each captured kind crosses into `glasses.zoned`, each kind that an operator makes into `glasses.derived`,
+#: and every kind into the store.
+TAKEN: Mapping[str, tuple[str, ...]] = {
+    CONSENTS: ("consent_change",),
+    PROCESSING: ("voice_query", "device_state"),
+    ASSISTANT: ("voice_query", "erasure_request", "situation"),
+    ANSWERS: ("answer",),
+    FEEDBACK: ("feedback",),
+    EXAMPLES: ("example",),
+    TRAINING_RUN: ("example",),
+    MODELS: ("model",),
+}
+#: For each operator that makes something of several kinds: what it makes, and of which. A situation is also
+#: made of what the operators of extensions make, if they let it show that.
+MADE_OF: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "situation": ("situation", ("voice_query", "activity", "place")),
+    "answer": ("answer", ("voice_query", "erasure_request", "situation", "model")),
+    "example": ("example", ("feedback", "answer", "voice_query", "model")),
+    "training": ("model", ("example",)),
+}
+#: The kind that each operator that is shipped reads.
+READ_BY: Mapping[str, str] = {
+    "activity": "imu",
+    "fixation": "gaze",
+    "speech": "audio_level",
+    "place": "location",
+}
+
 #: Edges that close the loop: reactions to answers re-enter at the zones, and a new model changes later
 #: answers.
 FEEDBACK_EDGES: tuple[tuple[str, str], ...] = ((ANSWERS, CAPTURED), (MODELS, ANSWERS))

@@ -27,6 +27,7 @@ COMMANDS = {
         "ask",
         "requirements",
         "requirement",
+        "inventory",
         "sql",
         "page",
         "export",

@@ -6,6 +6,8 @@ There is no global registry. Code that decodes, checks or documents events is pa
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -23,6 +25,37 @@ ColumnType: TypeAlias = str
 WireType = Literal["f4", "f8", "i4", "i8"]
 #: Least and greatest value of columns that hold angles on Earth, inclusive.
 RANGES: Mapping[str, tuple[float, float]] = {"latitude_deg": (-90, 90), "longitude_deg": (-180, 180)}
+#: Endings of column names and the unit that each means.
+UNITS: Mapping[str, str] = {
+    "mps2": "m/s²",
+    "radps": "rad/s",
+    "degps": "°/s",
+    "deg": "°",
+    "rad": "rad",
+    "m": "m",
+    "mm": "mm",
+    "mps": "m/s",
+    "s": "s",
+    "ms": "ms",
+    "us": "µs",
+    "ns": "ns",
+    "percent": "%",
+    "px": "px",
+    "hz": "Hz",
+    "ma": "mA",
+    "dbfs": "dBFS",
+    "db": "dB",
+    "dbm": "dBm",
+    "pa": "Pa",
+    "hpa": "hPa",
+    "kpa": "kPa",
+    "celsius": "°C",
+    "c": "°C",
+    "lux": "lx",
+    "bpm": "1/min",
+    "bytes": "bytes",
+    "ut": "µT",
+}
 _TOKEN = rf"[A-Za-z0-9][A-Za-z0-9:._/~+-]{{0,{TOKEN_CHARACTERS_MAX - 1}}}"
 
 
@@ -83,8 +116,10 @@ class Kind:
     """One kind of event: its name, whether devices capture it, and its columns (name to type).
 
     `wire` has the packed type of columns of numbers; the default is `f8`. `says` has, for schemas and pages,
-    a sentence about the kind (`about`) and one about each column. InputError if the name, or the name or type
-    of a column, is malformed, or `says` explains something else.
+    a sentence about the kind (`about`) and one about each column. `unitless` names the columns of numbers
+    that have no unit, such as counts and shares; a number that is not among them and whose name ends in no
+    unit is unlabelled (`sightline inventory`). InputError if the name, or the name or type of a column, is
+    malformed, `says` explains something else, or `unitless` names something else than a column of numbers.
     """
 
     name: str
@@ -92,6 +127,7 @@ class Kind:
     columns: Mapping[str, ColumnType]
     wire: Mapping[str, WireType] = field(default_factory=dict)
     says: Mapping[str, str] = field(default_factory=dict, compare=False)
+    unitless: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         if (_NAME if self.captured else DERIVED_NAME_PATTERN).fullmatch(self.name) is None:
@@ -124,6 +160,11 @@ class Kind:
                 f"kind {self.name}: explains {min(strange)!r}, expected about, or one of its columns: "
                 f"{', '.join(self.columns)}"
             )
+        if strange := set(self.unitless) - set(numbers):
+            raise InputError(
+                f"kind {self.name}: found {min(strange)!r} among what has no unit, expected columns of "
+                f"numbers: {', '.join(numbers) or 'it has none'}"
+            )
         # Copies: decoders are built from a kind once, so the caller must not change the mappings afterwards.
         object.__setattr__(self, "columns", dict(self.columns))
         object.__setattr__(self, "says", dict(self.says))
@@ -133,6 +174,20 @@ class Kind:
     def event_type(self) -> str:
         """CloudEvents `type`."""
         return event_type(self.name).decode()
+
+    @property
+    def schema_digest(self) -> str:
+        """Digest of the schema: 64 bits of a SHA-256 over name, columns, types and packed types."""
+        schema = [self.event_type, self.captured, list(self.columns.items()), sorted(self.wire.items())]
+        return hashlib.sha256(json.dumps(schema, separators=(",", ":")).encode()).hexdigest()[:16]
+
+    def unlabelled(self) -> list[str]:
+        """Columns of numbers whose names end in no unit and that are not declared to be without one."""
+        return [
+            column
+            for column, wanted in self.columns.items()
+            if wanted.rstrip("?") == "number" and not unit(column) and column not in self.unitless
+        ]
 
 
 class Kinds(Mapping[str, Kind]):
@@ -193,6 +248,12 @@ class Kinds(Mapping[str, Kind]):
             known = ", ".join(other.name for other in self._by_name.values() if other.captured is captured)
             raise MalformedError(f"kind: found one that is not known here, expected one of {known}")
         return kind
+
+
+def unit(column: str) -> str:
+    """Unit that a column's name ends in; empty where it has none."""
+    _, behind, ending = column.rpartition("_")
+    return UNITS.get(ending, "") if behind else ""
 
 
 @lru_cache(maxsize=NAMES_KNOWN_MAX)

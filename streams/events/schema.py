@@ -11,41 +11,12 @@ from typing import Any
 from streams.events.batch import CONTEXT_VALUES
 from streams.events.codec import VERSION
 from streams.events.identity import NAME_PATTERN, STREAM_PATTERN
-from streams.events.kinds import RANGES, TOKEN, Kind, TextForm, text_form
+from streams.events.kinds import RANGES, TOKEN, Kind, TextForm, text_form, unit
 from streams.limits import EVENTS_PER_BATCH_MAX, NUMBER_MAX, REVISION_MAX
 
 Schema = dict[str, Any]
 TEXTS = Path(__file__).with_name("texts.toml")
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
-#: Endings of column names and the unit that each means.
-UNITS: Mapping[str, str] = {
-    "mps2": "m/s²",
-    "radps": "rad/s",
-    "degps": "°/s",
-    "deg": "°",
-    "rad": "rad",
-    "m": "m",
-    "mm": "mm",
-    "mps": "m/s",
-    "s": "s",
-    "ms": "ms",
-    "ns": "ns",
-    "percent": "%",
-    "px": "px",
-    "hz": "Hz",
-    "dbfs": "dBFS",
-    "db": "dB",
-    "dbm": "dBm",
-    "pa": "Pa",
-    "hpa": "hPa",
-    "kpa": "kPa",
-    "celsius": "°C",
-    "c": "°C",
-    "lux": "lx",
-    "bpm": "1/min",
-    "bytes": "bytes",
-    "ut": "µT",
-}
 TIME = {"type": "integer", "minimum": 0, "maximum": 2**62}
 HEX = {"type": "string", "pattern": "^[0-9a-f]+$"}
 
@@ -54,12 +25,6 @@ HEX = {"type": "string", "pattern": "^[0-9a-f]+$"}
 def texts() -> Mapping[str, Mapping[str, str]]:
     """What the fields of the envelope and of the context say, by table and name."""
     return tomllib.loads(TEXTS.read_text(encoding="utf-8"))
-
-
-def unit(column: str) -> str:
-    """Unit that a column's name ends in; empty where it has none."""
-    _, behind, ending = column.rpartition("_")
-    return UNITS.get(ending, "") if behind else ""
 
 
 def schema(kind: Kind, says: Mapping[str, str] | None = None) -> Schema:

@@ -1,5 +1,8 @@
 """The kinds that come with Sightline, defined as users define their own; column names end in the unit.
 
+`unitless` has what has no unit: counts, shares, ratings, quaternions, raw values of a converter, and numbers
+by which something is called.
+
 Sources of units and rates: `device_sim/recordings/NOTICE` names the recordings; the names follow Project
 Aria's sensor metadata, Pupil Labs' Neon streams and the W3C Geolocation interface. Events describe frames and
 sound but never contain them.
@@ -59,6 +62,7 @@ SHIPPED = Kinds.of(
         True,
         {"speaker": "token", "duration_ms": "number", "words": "number", "confidence": "number"},
         _wire(f4="confidence", i4="words"),
+        unitless=("words", "confidence"),
     ),
     Kind("voice_query", True, {"trigger": "token", "language": "token", "text": "text"}),
     Kind(
@@ -75,6 +79,7 @@ SHIPPED = Kinds.of(
             "gain": "number",
         },
         _wire(f4="exposure_s gain", i4="width_px height_px", i8="frame_number size_bytes"),
+        unitless=("frame_number", "gain"),
     ),
     Kind("capture", True, {"media": "token", "action": "token", "trigger": "token", "indicator": "flag"}),
     Kind("location", True, _numbers("latitude_deg", "longitude_deg", "altitude_m"), _wire(f4="altitude_m")),
@@ -83,8 +88,15 @@ SHIPPED = Kinds.of(
         True,
         {"radio": "token", "scan_ms": "number", "sightings": "number", "strongest_dbm": "number"},
         _wire(f4="scan_ms strongest_dbm", i4="sightings"),
+        unitless=("sightings",),
     ),
-    Kind("ppg", True, _numbers("raw", "led_ma", "integration_us"), _wire(f4="led_ma integration_us")),
+    Kind(
+        "ppg",
+        True,
+        _numbers("raw", "led_ma", "integration_us"),
+        _wire(f4="led_ma integration_us"),
+        unitless=("raw",),
+    ),
     Kind("env", True, {"pressure_pa": "number", "temperature_c": "number?"}, _wire(f4="temperature_c")),
     Kind(
         "pose",
@@ -100,6 +112,7 @@ SHIPPED = Kinds.of(
             "quality",
         ),
         _wire(f4="orientation_x orientation_y orientation_z orientation_w quality"),
+        unitless=("orientation_x", "orientation_y", "orientation_z", "orientation_w", "quality"),
     ),
     Kind(
         "device_state",
@@ -124,6 +137,7 @@ SHIPPED = Kinds.of(
             "rating": "number?",
             "second_rating": "number?",
         },
+        unitless=("thumb", "rating", "second_rating"),
     ),
     Kind(
         "consent_change",
@@ -136,6 +150,7 @@ SHIPPED = Kinds.of(
             "expires_ns": "number?",
         },
         _wire(i8="consent expires_ns"),
+        unitless=("consent",),
     ),
     Kind(
         "erasure_request",
@@ -143,21 +158,29 @@ SHIPPED = Kinds.of(
         {"reason": "token", "from_ns": "number?", "to_ns": "number?"},
         _wire(i8="from_ns to_ns"),
     ),
-    Kind("activity", False, {"activity": "token", "accel_norm_std_mps2": "number", "samples": "number"}),
+    Kind(
+        "activity",
+        False,
+        {"activity": "token", "accel_norm_std_mps2": "number", "samples": "number"},
+        unitless=("samples",),
+    ),
     Kind(
         "fixation",
         False,
         _numbers("duration_ms", "centre_yaw_rad", "centre_pitch_rad", "dispersion_deg", "samples"),
+        unitless=("samples",),
     ),
     Kind(
         "speech",
         False,
         {"speech": "token", "speech_share": "number", "level_dbfs": "number", "samples": "number"},
+        unitless=("speech_share", "samples"),
     ),
     Kind(
         "place",
         False,
         {**_numbers("place_number", "distance_m"), "speed_mps": "number?", **_numbers("fixes")},
+        unitless=("place_number", "fixes"),
     ),
     Kind(
         "situation",
@@ -168,16 +191,19 @@ SHIPPED = Kinds.of(
             "place_number": "number",
             "place_age_ms": "number",
         },
+        unitless=("place_number",),
     ),
     Kind(
         "answer",
         False,
         {"intent": "token", "confidence": "number", "model_version": "number", "text": "text?"},
+        unitless=("confidence", "model_version"),
     ),
     Kind(
         "example",
         False,
         {"utterance": "text", "intent": "token", "answered_intent": "token", "model_version": "number"},
+        unitless=("model_version",),
     ),
     Kind("model", False, {}),
 )

@@ -37,7 +37,7 @@ from streams.policy.vocabulary import CURIES, LISTS, PREFIXES, Vocabulary
 from streams.topology import CROSSINGS
 
 _LISTED, _MERGED = ("zones", "sinks", "requirements", "declassifiers", "tests"), ("vocabulary", "kinds")
-_OWN = {"name": str, "about": str, "served_purposes": list, "seed_zone": str, "intents": list}
+_OWN = {"name": str, "about": str, "owner": str, "served_purposes": list, "seed_zone": str, "intents": list}
 _TOP = {
     **_OWN,
     "imports": list,
@@ -95,7 +95,7 @@ def parse(
         {name: main.fields[name] for name in _OWN if name in main.fields},
         _OWN,
         "the policy",
-        optional=("about", "intents"),
+        optional=("about", "owner", "intents"),
     )
     vocabulary = _vocabulary(files)
     domains = domains_of(own_kinds_of(files, kinds))
@@ -105,7 +105,7 @@ def parse(
     )
     if not tried:
         check_zones(zones, {fields["name"]: source for source, fields in _all(files, "zones")}, domains)
-    labels, derived = labels_of(files, (fields for _, fields in _all(files, "zones")), vocabulary, kinds)
+    labels, derived, own = labels_of(files, (fields for _, fields in _all(files, "zones")), vocabulary, kinds)
     sinks = {fields["name"]: sink_of(source, fields, vocabulary) for source, fields in _all(files, "sinks")}
     for crossing in CROSSINGS:
         if crossing not in sinks:
@@ -135,11 +135,13 @@ def parse(
         declassifiers,
         labels,
         derived,
+        own,
         vocabulary.mask("purposes", main.fields["served_purposes"]),
         main.fields["seed_zone"],
         examples,
         *clock_of(files),
         intents_of(main),
+        main.fields.get("owner", ""),
     )
     _check_steps(policy, main)
     if not tried:

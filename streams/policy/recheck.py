@@ -16,7 +16,7 @@ from streams.events.runs import Run
 from streams.limits import POLICIES_KEPT
 from streams.policy.attributes import Attributes
 from streams.policy.flow import at_gate, flow_of
-from streams.policy.policy import JOIN_RULE, Policy
+from streams.policy.policy import JOIN_RULE, UNCONFIGURED, Policy
 from streams.policy.step import Tagged
 from streams.policy.stored import read_stored
 from streams.topology import TRAINING_RUN
@@ -94,6 +94,26 @@ class StoredPolicies:
                 )
             self._read[version] = _stored(version, self._texts[version])
         return self._read[version]
+
+
+def labelled_under(
+    policy: Policy, policies: StoredPolicies, version: str, attributes: str, zone: str, label: str
+) -> tuple[str, bytes]:
+    """Zone and label, under `policy`, of events that the policy `version` decided about.
+
+    What was captured (it has attributes) is tagged by `policy`. What is derived keeps zone and label, as far
+    as `policy` can say the label. The label is empty if it cannot, or if the events are in none of its zones.
+    """
+    try:
+        packed = bytes.fromhex(label)
+        if version == policy.version:
+            return zone, packed
+        if attributes:
+            tag = policy.tag(Attributes.parse(attributes))
+            return tag.zone, b"" if tag.zone == UNCONFIGURED else tag.label
+        return zone, policy.adopted(packed, policies.version(version))
+    except (InputError, ValueError):
+        return zone, b""
 
 
 def tagged_of(policy: Policy, row: LookedAt) -> Tagged:

@@ -43,6 +43,7 @@ class Zone(Struct, frozen=True):
     """A named, ranked set of labels; the highest-ranked zone whose condition holds takes the event.
 
     `without_consent`: the wearer's consent is not needed. `restricted`: reads of its lineage are recorded.
+    `owner` answers for the zone; empty if the policy names nobody for it.
     """
 
     name: str
@@ -53,11 +54,19 @@ class Zone(Struct, frozen=True):
     reason: str
     without_consent: bool
     restricted: bool
+    owner: str = ""
 
     @property
     def rule(self) -> str:
         """Name of the condition in decisions."""
         return f"zones.{self.name}.when"
+
+
+class OwnLabel(Struct, frozen=True):
+    """What the policy says of a kind of event in any zone: its categories, and how it came to be."""
+
+    categories: tuple[str, ...]
+    nature: str
 
 
 class Sink(Struct, frozen=True):

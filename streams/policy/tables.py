@@ -28,6 +28,7 @@ from streams.policy.rules import (
     TRAINED_ON,
     WHEN_OVERDUE,
     Declassifier,
+    OwnLabel,
     Requirement,
     Sink,
     Zone,
@@ -46,6 +47,7 @@ _ZONE = {
     **dict.fromkeys(LISTS, list),
     "retention": str,
     "reason": str,
+    "owner": str,
     "without_consent": bool,
     "restricted": bool,
 }
@@ -114,7 +116,10 @@ def zone_of(
     """
     where, at = f"zone {fields['name']}", str(fields["name"])
     source.table(
-        fields, _ZONE, where, optional=("categories", "obligations", "without_consent", "restricted")
+        fields,
+        _ZONE,
+        where,
+        optional=("categories", "obligations", "owner", "without_consent", "restricted"),
     )
     source.check([fields["mode"]], MODES, "is not a mode", at)
     source.check(
@@ -141,6 +146,7 @@ def zone_of(
         fields["reason"],
         fields.get("without_consent", False),
         fields.get("restricted", False),
+        fields.get("owner", ""),
     )
 
 
@@ -313,11 +319,12 @@ def labels_of(
     zone_tables: Iterable[Mapping[str, Any]],
     vocabulary: Vocabulary,
     kinds: Kinds | None,
-) -> tuple[dict[tuple[str, str], bytes], dict[str, bytes]]:
-    """Labels by (captured kind, zone), and labels that derived kinds add to the join of their parents'.
+) -> tuple[dict[tuple[str, str], bytes], dict[str, bytes], dict[str, OwnLabel]]:
+    """Labels by (captured kind, zone); labels that derived kinds add to their parents' join; own labels.
 
-    `kinds` None: a kind that is not shipped gets both, because this process does not know whether devices
-    capture it. InputError if a table is wrong, or a derived kind that is shipped is missing.
+    An own label is what the policy says of a kind without any zone. `kinds` None: a kind that is not shipped
+    counts as captured and as derived, because this process does not know whether devices capture it.
+    InputError if a table is wrong, or a derived kind that is shipped is missing.
     """
     classes = list(vocabulary.retention_days)
     every = {name: vocabulary.mask(name, getattr(vocabulary, name)) for name in ("purposes", "regions")}
@@ -329,7 +336,7 @@ def labels_of(
         )
         for fields in zone_tables
     ]
-    labels, derived = {}, {}
+    labels, derived, by_kind = {}, {}, {}
     for source in files:
         for kind, content in source.fields.get("kinds", {}).items():
             known = (SHIPPED if kinds is None else kinds).get(kind)
@@ -340,6 +347,7 @@ def labels_of(
             source.check([content["nature"]], lattice.NATURES, "is not a nature of data")
             nature = lattice.NATURES.index(content["nature"])
             own = vocabulary.mask("categories", content["categories"])
+            by_kind[kind] = OwnLabel(tuple(content["categories"]), content["nature"])
             if known is None or known.captured:
                 for zone, retention, masks in zones:
                     whole = {**masks, "categories": masks["categories"] | own}
@@ -359,4 +367,4 @@ def labels_of(
                 f"{files[-1].origin}: kinds lacks the derived kind {kind}: "
                 "what a stage makes must have a label"
             )
-    return labels, derived
+    return labels, derived, by_kind

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, TypeVar
 from streams import limits
 from streams.errors import InputError
 from streams.moving import nothing
-from streams.policy.load import load
 from streams.queries import questions
 from streams.queries.answers import Ancestors, Generations, Genuine, Loop, Why
 from streams.queries.audit import asked_as
@@ -36,6 +35,7 @@ from streams.queries.descendants import descendants as made_of
 from streams.queries.find import Find, Wanted
 from streams.queries.find import find as found_in
 from streams.queries.generations import generations as generations_of
+from streams.queries.holding import PolicyQuestions
 from streams.queries.loop import loop as carried_by_loop
 from streams.queries.missing import Missing
 from streams.queries.missing import missing as missing_in
@@ -45,9 +45,6 @@ from streams.queries.reach import Reach
 from streams.queries.reach import reach as reach_of
 from streams.queries.reads import Reads
 from streams.queries.reads import reads as reads_of
-from streams.queries.requirement import Required, Requirements
-from streams.queries.requirement import requirement as requirement_of
-from streams.queries.requirement import requirements as requirements_of
 from streams.queries.role import Role
 from streams.queries.spread import Bounds, Window, time_ns
 from streams.queries.store import Store
@@ -63,7 +60,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class OpenStore:
+class OpenStore(PolicyQuestions):
     """One epoch of a store, for one thread at a time; use it in `with`. The writer does not affect it.
 
     Files of an epoch are deleted SUPERSEDED_GRACE_S seconds after a newer epoch replaced them. To see the
@@ -74,9 +71,6 @@ class OpenStore:
     cannot be recorded or files of the epoch were deleted, and DamagedError if a file is not as the writer
     wrote it.
     """
-
-    def __init__(self, store: Store, role: Role | None, as_of: str = "") -> None:
-        self._store, self._role, self._as_of = store, role, as_of
 
     def __enter__(self) -> OpenStore:
         return self
@@ -283,25 +277,6 @@ class OpenStore:
             {"--zone": zone, "--user": user, "--since": since},
         )
 
-    def requirement(self, name: str, *, policy: str = "") -> Required:
-        """How a requirement of a policy stands: what it concerns, where it is enforced, what breaks it.
-
-        It is one of the newest policy that decided; or of `policy`, a path or the name of a shipped one.
-        """
-        draft = load(policy) if policy else None
-        return self._recorded(
-            f"requirement {name}",
-            lambda store: requirement_of(store, name, draft),
-            {"--policy": policy},
-        )
-
-    def requirements(self, *, policy: str = "") -> Requirements:
-        """How each requirement of a policy stands, a row each; `policy` as in `requirement`."""
-        draft = load(policy) if policy else None
-        return self._recorded(
-            "requirements", lambda store: requirements_of(store, draft), {"--policy": policy}
-        )
-
     def sql(self, text: str) -> Table:
         """Run one SELECT over the store's views and return all of its rows.
 
@@ -337,11 +312,6 @@ class OpenStore:
         self, question: str, answer: Callable[[Store], T], options: Mapping[str, object] | None = None
     ) -> T:
         return self._recorded(f"ask {question}", answer, options or {})
-
-    def _recorded(self, question: str, answer: Callable[[Store], T], options: Mapping[str, object]) -> T:
-        answered = answer(self._store)
-        self._store.record(asked_as(question, {**options, "--as-of": self._as_of}))
-        return answered
 
 
 def open_store(

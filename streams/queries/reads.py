@@ -87,19 +87,13 @@ def reads(store: Store, *, zone: str = "", user: str = "", since_ns: int = 0) ->
             f"reads: the role {store.role_filter.role} is not shown who read what, which is about people "
             "too; the privacy officer is (--role privacy-officer)"
         )
-    kept: list[Read] = []
-    # All times in the log have the same form, so they can be compared as texts.
     since = rfc3339(since_ns)
-    until = rfc3339(store.newest.published_ns if store.is_past else limits.TIME_NS_MAX)
-    unreadable = 0
-    for line in _lines(store):
-        try:
-            read = _READ.decode(line)
-        except msgspec.DecodeError:
-            unreadable += 1
-            continue
-        if (not zone or zone in read.zones) and (not user or read.user == user) and since <= read.t <= until:
-            kept.append(read)
+    logged, unreadable = logged_reads(store)
+    kept = [
+        read
+        for read in logged
+        if (not zone or zone in read.zones) and (not user or read.user == user) and since <= read.t
+    ]
     by_zone: dict[tuple[str, str, str], list[str]] = {}
     for read in kept:
         for name in read.zones:
@@ -118,6 +112,26 @@ def reads(store: Store, *, zone: str = "", user: str = "", since_ns: int = 0) ->
         by_zone=Bounded.of(rows),
         latest=Bounded.of(kept),
     )
+
+
+def logged_reads(store: Store) -> tuple[list[Read], int]:
+    """Lines of the audit log up to the moment that the store answers as of, and how many are malformed.
+
+    UnavailableError if the log exists and cannot be read.
+    """
+    # All times in the log have the same form, so they can be compared as texts.
+    until = rfc3339(store.newest.published_ns if store.is_past else limits.TIME_NS_MAX)
+    kept: list[Read] = []
+    unreadable = 0
+    for line in _lines(store):
+        try:
+            read = _READ.decode(line)
+        except msgspec.DecodeError:
+            unreadable += 1
+            continue
+        if read.t <= until:
+            kept.append(read)
+    return kept, unreadable
 
 
 def _lines(store: Store) -> Iterable[bytes]:

@@ -16,9 +16,8 @@ from streams.errors import InputError
 from streams.events.headers import rfc3339
 from streams.events.identity import format_id
 from streams.limits import ANSWER_ROWS_MAX, LABEL_BYTES
-from streams.policy.attributes import Attributes
-from streams.policy.policy import UNCONFIGURED, Policy
-from streams.policy.recheck import StoredPolicies
+from streams.policy.policy import Policy
+from streams.policy.recheck import StoredPolicies, labelled_under
 from streams.policy.rules import Requirement
 from streams.queries.answers import Answer, Bounded
 from streams.queries.store import Store
@@ -199,7 +198,9 @@ class _Asked:
         concerned: list[Concerned] = []
         unjudged = 0
         for row in self.rows:
-            zone, label = self._labelled(row)
+            zone, label = labelled_under(
+                self.policy, self.policies, row.policy_version, row.attributes, row.zone, row.label
+            )
             sink = self.policy.sinks.get(row.sink)
             if sink is None or len(label) != LABEL_BYTES:
                 unjudged += row.events
@@ -209,23 +210,6 @@ class _Asked:
                 holds = not requirement.broken(facts)
                 concerned.append(Concerned(row, holds, self._checked(row, requirement)))
         return concerned, unjudged
-
-    def _labelled(self, row: DecidedAlike) -> tuple[str, bytes]:
-        """Zone and label of what was decided about, in the words of the policy that is asked about.
-
-        What was captured is labelled by that policy, what is derived keeps its label, as far as it can be
-        said; empty where it cannot.
-        """
-        try:
-            label = bytes.fromhex(row.label)
-            if row.policy_version == self.policy.version:
-                return row.zone, label
-            if row.attributes:
-                tag = self.policy.tag(Attributes.parse(row.attributes))
-                return tag.zone, b"" if tag.zone == UNCONFIGURED else tag.label
-            return row.zone, self.policy.adopted(label, self.policies.version(row.policy_version))
-        except (InputError, ValueError):
-            return row.zone, b""
 
     def _checked(self, row: DecidedAlike, requirement: Requirement) -> Checked:
         if row.policy_version != self.policy.version:

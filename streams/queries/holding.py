@@ -1,0 +1,63 @@
+"""The questions of the interface for programs that hold a store against a policy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+
+from streams.policy.load import load
+from streams.queries.audit import asked_as
+from streams.queries.declared import System
+from streams.queries.inventory import Inventory
+from streams.queries.inventory import inventory as inventory_of
+from streams.queries.requirement import Required, Requirements
+from streams.queries.requirement import requirement as requirement_of
+from streams.queries.requirement import requirements as requirements_of
+from streams.queries.role import Role
+from streams.queries.store import Store
+
+T = TypeVar("T")
+
+
+class PolicyQuestions:
+    """An open store, its role and the moment that it was opened for, with the questions about policies."""
+
+    def __init__(self, store: Store, role: Role | None, as_of: str = "") -> None:
+        self._store, self._role, self._as_of = store, role, as_of
+
+    def requirement(self, name: str, *, policy: str = "") -> Required:
+        """How a requirement of a policy stands: what it concerns, where it is enforced, what breaks it.
+
+        It is one of the newest policy that decided; or of `policy`, a path or the name of a shipped one.
+        """
+        draft = load(policy) if policy else None
+        return self._recorded(
+            f"requirement {name}",
+            lambda store: requirement_of(store, name, draft),
+            {"--policy": policy},
+        )
+
+    def requirements(self, *, policy: str = "") -> Requirements:
+        """How each requirement of a policy stands, a row each; `policy` as in `requirement`."""
+        draft = load(policy) if policy else None
+        return self._recorded(
+            "requirements", lambda store: requirements_of(store, draft), {"--policy": policy}
+        )
+
+    def inventory(self, *, policy: str = "", extend: Sequence[str] = ()) -> Inventory:
+        """Everything that holds or moves data: what is declared against what was observed.
+
+        It is held against the newest policy that decided, or against `policy`, as in `requirement`. `extend`
+        are packages with kinds and operators of your own.
+        """
+        system = System.extended(extend)
+        draft = load(policy, kinds=system.kinds) if policy else None
+        return self._recorded(
+            "inventory", lambda store: inventory_of(store, draft, system), {"--policy": policy}
+        )
+
+    def _recorded(self, question: str, answer: Callable[[Store], T], options: Mapping[str, object]) -> T:
+        """Answer a question, and record the read before the answer is handed out."""
+        answered = answer(self._store)
+        self._store.record(asked_as(question, {**options, "--as-of": self._as_of}))
+        return answered
