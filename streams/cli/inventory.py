@@ -74,7 +74,7 @@ TABLES: dict[str, Sequence[str]] = {
     "--extend",
     "packages",
     multiple=True,
-    default=settings.EXTEND,
+    default=tuple(settings.EXTEND),
     metavar="PACKAGE",
     help="A package with kinds and operators of your own, by the name that `import` takes.",
 )

@@ -32,11 +32,16 @@ def who_asks() -> str:
 
 
 def asked_as(question: str, options: Mapping[str, object]) -> str:
-    """Return a question for the audit log, in the syntax of the command, with each option that is set."""
+    """Return a question for the audit log, in the syntax of the command, with each option that is set.
+
+    An option whose value is a list was given once for each of its values.
+    """
     words = [question]
     for option, value in options.items():
         if value is True:
             words.append(option)
+        elif isinstance(value, tuple | list):
+            words += [f"{option} {each}" for each in value]
         elif value is not False and value != "":
             words.append(f"{option} {value}")
     return " ".join(words)

@@ -115,6 +115,8 @@ class Flows:
         self._store, self._policy, self._system = store, policy, system
         self._policies = StoredPolicies(store.policies)
         self._sums: dict[_Key, _Sum] = {}
+        #: Label of each kind that is known, by the zones in which it can be.
+        self._labels = {name: labels_of(policy, system, kind) for name, kind in system.kinds.items()}
         self._decided, self._stored = tuple(decided), tuple(stored)
         #: Zones, under the policy that is asked about, from which events of a kind came into a sink.
         self._seen: dict[tuple[str, str], set[str]] = {}
@@ -232,11 +234,13 @@ class Flows:
                 "declared" if made else "undeclared", parent, "made into", child, by=operator, reason=reason
             )
             total.events += events
-        unseen: Standing = "hidden" if "edges" in self._store.hidden else "unobserved"
         for operator, (child, parents) in self._system.made_of.items():
             for parent in parents:
                 if (operator, child, parent) not in seen:
-                    self._sum(unseen, parent, "made into", child, by=operator)
+                    labels = self._labels.get(child, {})
+                    # By the policy alone, so that it tells nothing of what is hidden.
+                    shown = all(self._unseen(*each) == "unobserved" for each in labels.items())
+                    self._sum("unobserved" if shown else "hidden", parent, "made into", child, by=operator)
 
     def _reads(self) -> bool:
         """Add who read lineage of restricted zones, and exports; whether the role may know of them."""
@@ -288,7 +292,7 @@ class Flows:
     def _unobserved(self) -> None:
         """Add what the policy permits and the system could do, and what was not observed."""
         for kind in self._system.kinds.values():
-            labels = labels_of(self._policy, self._system, kind)
+            labels = self._labels[kind.name]
             for sink, declared in self._policy.sinks.items():
                 if sink.startswith("ask:") or sink == EXPORT:
                     continue

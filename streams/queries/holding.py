@@ -53,7 +53,9 @@ class PolicyQuestions:
         system = System.extended(extend)
         draft = load(policy, kinds=system.kinds) if policy else None
         return self._recorded(
-            "inventory", lambda store: inventory_of(store, draft, system), {"--policy": policy}
+            "inventory",
+            lambda store: inventory_of(store, draft, system),
+            {"--policy": policy, "--extend": tuple(extend)},
         )
 
     def _recorded(self, question: str, answer: Callable[[Store], T], options: Mapping[str, object]) -> T:
