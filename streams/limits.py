@@ -150,6 +150,7 @@ WALK_HOPS_MAX = 10_000
 WALK_EVENTS_MAX = 1_000_000  #: events that a question about derived data may visit
 PAGE_BOXES_MAX = 1000  #: of one drawing; further ones are left out, and counted
 PAGE_GENERATIONS_MAX = 200  #: of the loop that one page draws
+PAGE_OVER_ROWS_MAX = 200_000  #: of decisions and edges over which two policies are compared: about 3 s
 PAGE_ROWS_MAX = 200  #: of one table of a page; the page counts those beyond, and its JSON has up to 1,000
 PAGE_EPOCHS_MAX = 400  #: that the slider goes through; if more are kept, so many of them, evenly
 PAGE_WORD_CHARACTERS_MAX = 500  #: of one value of a page's address

@@ -79,7 +79,7 @@ SITES: Sequence[Site] = (
     Site("/requirement/{name}", requirements.single),
     Site("/wearer/{wearer}", wearer.page),
     Site("/inventory", inventory.page),
-    Site("/policies", policies.page, frozenset({"version", "against"})),
+    Site("/policies", policies.page, frozenset({"version", "against", "over"})),
     Site("/live", live.page, live=True),
     Site("/search", search.page, frozenset({"q", *search.FILTERS})),
 )

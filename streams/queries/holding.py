@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
+from streams import limits
 from streams.policy.load import load
+from streams.policy.policy import Policy
+from streams.policy.recheck import StoredPolicies
 from streams.queries.audit import asked_as
 from streams.queries.declared import System
+from streams.queries.differing import OverStore, differing
 from streams.queries.inventory import Inventory
 from streams.queries.inventory import inventory as inventory_of
 from streams.queries.requirement import Required, Requirements
@@ -57,6 +61,24 @@ class PolicyQuestions:
             lambda store: inventory_of(store, draft, system),
             {"--policy": policy, "--extend": tuple(extend)},
         )
+
+    def differing(self, new: str, old: str, *, rows_max: int = limits.NUMBER_MAX) -> OverStore:
+        """Which decisions of the store the policy `new` makes otherwise; `old` is only named beside it.
+
+        Each is the version of a policy in the store, a path, or the name of a shipped one. InputError also if
+        the role is shown more than `rows_max` rows of decisions and edges.
+        """
+        after, before = self._policy(new), self._policy(old)
+        return self._recorded(
+            f"policy diff {old} {new} --over",
+            lambda store: differing(store, before, after, rows_max=rows_max),
+            {},
+        )
+
+    def _policy(self, name: str) -> Policy:
+        """A policy of the store by version, or one by path or shipped name."""
+        texts = self._store.policies
+        return StoredPolicies(texts).version(name) if name in texts else load(name)
 
     def _recorded(self, question: str, answer: Callable[[Store], T], options: Mapping[str, object]) -> T:
         """Answer a question, and record the read before the answer is handed out."""

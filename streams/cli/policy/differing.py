@@ -5,72 +5,28 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Sequence, Set
 from pathlib import Path
 
 import click
 import orjson
-from msgspec import Struct, field, to_builtins
+from msgspec import field, to_builtins
 
-from streams import limits
 from streams.cli.extending import operators_option
 from streams.cli.output import emit_facts, emit_hidden, emit_json, emit_table, json_option, role_option
 from streams.events.record import Outgoing
 from streams.extras import require
-from streams.policy.diff import DecidedRun, Groups, on_paper, over_runs
+from streams.policy.diff import DecidedRun, on_paper, over_runs
 from streams.policy.load import load
 from streams.policy.policy import Policy
 from streams.printing import say
 from streams.processing.operators import Operators
-from streams.queries.answers import Answer
+from streams.queries.differing import Differing, OverStore, Way, differing, told, ways
 from streams.queries.role import Role
 from streams.queries.store import Store
 from streams.topology import LINEAGE
 
 ROWS_SHOWN = 40
-_DECIDED = """SELECT DISTINCT name, version FROM policies
-WHERE version IN (SELECT policy_version FROM decisions)"""
-
-
-class EventsRow(Struct, frozen=True):
-    """A run of events of one stream."""
-
-    source: str
-    stream: str
-    first: int
-    step: int
-    count: int
-
-
-class Way(Struct, frozen=True):
-    """One way in which decisions differ.
-
-    `count` is in events, on paper in combinations; `kinds` are those of the events, or how many if many.
-    """
-
-    sink: str
-    zone: str
-    new_zone: str = field(name="new zone")
-    verdict: str
-    new_verdict: str = field(name="new verdict")
-    new_rule: str = field(name="new rule")
-    count: int
-    kinds: int | tuple[str, ...]
-    events: tuple[EventsRow, ...]
-
-
-class Unjudged(Struct, frozen=True):
-    """How many of what could not be judged, in a sentence."""
-
-    count: int
-    reason: str
-
-
-class Differing(Answer, frozen=True, kw_only=True):
-    """What two policies, each by name and version, decide otherwise."""
-
-    old: str
-    new: str
 
 
 class OnPaper(Differing, frozen=True, kw_only=True):
@@ -86,18 +42,6 @@ class OverJournals(Differing, frozen=True, kw_only=True):
 
     decided: int = field(name="decisions about events")
     flows: tuple[Way, ...]
-
-
-class OverStore(Differing, frozen=True, kw_only=True):
-    """Of the decisions that a store holds and the role is shown, with the policies that made them."""
-
-    epoch: int
-    decided_by: tuple[str, ...] = field(name="decided by")
-    decided: int = field(name="decisions about events")
-    not_judged: tuple[Unjudged, ...] = field(name="not judged")
-    flows: tuple[Way, ...]
-    role: str
-    hidden: Mapping[str, str]
 
 
 @click.command("diff")
@@ -140,14 +84,10 @@ def diff(
     sys.exit(1 if exit_code and (zones or answer.flows) else 0)
 
 
-def _name(policy: Policy) -> str:
-    return f"{policy.name} {policy.version}"
-
-
 def _on_paper(before: Policy, after: Policy) -> OnPaper:
     count, zones, flows = on_paper(before, after)
     return OnPaper(
-        old=_name(before), new=_name(after), combinations=count, zones=_ways(zones), flows=_ways(flows)
+        old=told(before), new=told(after), combinations=count, zones=ways(zones), flows=ways(flows)
     )
 
 
@@ -157,32 +97,17 @@ def _over(
     if os.path.lexists(over / "catalog.duckdb"):
         return _over_store(over, role, before, after)
     count, flows = over_runs(*(_decisions(policy, over, operators) for policy in (before, after)))
-    return OverJournals(old=_name(before), new=_name(after), decided=count, flows=_ways(flows))
+    return OverJournals(old=told(before), new=told(after), decided=count, flows=ways(flows))
 
 
 def _over_store(over: Path, role: Role, before: Policy, after: Policy) -> OverStore:
     """What differs over the decisions of a store; a store keeps the policies that decided."""
-    # NumPy is for who asks this.
-    from streams.queries.otherwise import Otherwise  # noqa: PLC0415
-
     with Store.open(over, role) as store:
-        judged = Otherwise(store, after)
-        decided = sorted(set(store.sql(_DECIDED, limits.POLICY_VERSIONS_MAX).rows))
-        answer = OverStore(
-            old=_name(before),
-            new=_name(after),
-            epoch=store.epoch,
-            decided_by=tuple(f"{name} {version}" for name, version in decided),
-            decided=judged.events,
-            not_judged=tuple(Unjudged(count, reason) for count, reason in judged.unjudged),
-            flows=_ways(judged.groups),
-            role=str(role),
-            hidden=store.hidden,
-        )
+        answer = differing(store, before, after)
         store.record(f"policy diff --over {over}")
-    if [version for _, version in decided] != [before.version]:
+    if list(answer.decided_by) != [told(before)]:
         say(
-            f"{over}: was not decided by {_name(before)} alone; compared is what did decide",
+            f"{over}: was not decided by {told(before)} alone; compared is what did decide",
             err=True,
         )
     return answer
@@ -208,30 +133,6 @@ def _decisions(policy: Policy, journal: Path, operators: Operators) -> list[Deci
 
     asyncio.run(Replay(policy, take, operators=operators).run(journal))
     return runs
-
-
-def _ways(groups: Groups) -> tuple[Way, ...]:
-    """Groups of changes as rows, the largest first."""
-    ordered = sorted(
-        groups.items(), key=lambda item: (-item[1].count, item[0].sink, item[0].zone, item[0].next_zone)
-    )
-    return tuple(
-        Way(
-            change.sink,
-            change.zone,
-            change.next_zone,
-            change.verdict,
-            change.next_verdict,
-            change.next_rule,
-            group.count,
-            len(group.kinds) if len(group.kinds) > 3 else tuple(sorted(group.kinds)),
-            tuple(
-                EventsRow(source, stream, run.first, run.step, run.count)
-                for source, stream, run in group.runs
-            ),
-        )
-        for change, group in ordered
-    )
 
 
 def _say(answer: OnPaper | OverStore | OverJournals) -> None:

@@ -1,12 +1,30 @@
-"""The policies of the store: versions, texts, and what one says otherwise than another."""
+"""The policies of the store: versions, texts, and what one says and decides otherwise than another."""
 
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
 
+from streams import limits
+from streams.errors import InputError
 from streams.page.pictures.statements import statement
-from streams.page.showing import Block, Cell, Field, Form, Shown, Text, moment, number, table
+from streams.page.showing import (
+    Block,
+    Cell,
+    Facts,
+    Field,
+    Form,
+    Notice,
+    Shown,
+    Text,
+    moment,
+    number,
+    table,
+    verdict,
+    zone,
+)
 from streams.page.viewing import EPOCH, Asked, RefusedError
+from streams.queries.differing import OverStore
 
 
 def page(asked: Asked) -> Shown:
@@ -38,7 +56,7 @@ def page(asked: Asked) -> Shown:
             ),
         )
     ]
-    difference = ""
+    difference, over = "", None
     if len(rows) > 1:
         choices = tuple(texts)
         kept = ((EPOCH, asked.word(EPOCH)),) if asked.word(EPOCH) else ()
@@ -62,6 +80,8 @@ def page(asked: Asked) -> Shown:
         difference = "\n".join(lines)
         words = difference or "Both texts are the same."
         blocks.append(Text("difference", f"What {version} says otherwise than {against}", words))
+        over = _over(asked, version, against)
+        blocks += _decided_otherwise(asked, version, against, over)
     if version:
         blocks.append(Text("text", f"Text of {version}", texts[version]))
     return Shown(
@@ -72,5 +92,55 @@ def page(asked: Asked) -> Shown:
             "version": version,
             "against": against,
             "difference": difference,
+            "over": None if over is None else over.to_dict(),
         },
+    )
+
+
+def _over(asked: Asked, version: str, against: str) -> OverStore | None:
+    """What `version` decides otherwise over this store; None if the address does not ask for it.
+
+    RefusedError 400 if the role is shown more rows than a page compares.
+    """
+    if not asked.whole("over", 0, 1):
+        return None
+    try:
+        return asked.store.differing(version, against, rows_max=limits.PAGE_OVER_ROWS_MAX)
+    except InputError as error:
+        raise RefusedError(400, "Too much for a page", str(error)) from None
+
+
+def _decided_otherwise(asked: Asked, version: str, against: str, over: OverStore | None) -> Iterable[Block]:
+    """Yield what the newer policy decides otherwise, by zone and sink; or a link that has it computed."""
+    heading = f"What {version} decides otherwise over this store"
+    if over is None:
+        href = asked.links.to("/policies", "decided-otherwise", version=version, against=against, over=1)
+        yield Facts("over", heading, (("over this store", Cell("compare every decision", href)),))
+        return
+    if list(over.decided_by) != [over.old]:
+        yield Notice(
+            f"{against} did not decide alone here: compared is what {', '.join(over.decided_by)} decided."
+        )
+    pairs = [
+        ("decisions about events", number(over.decided)),
+        ("of these differ", number(sum(way.count for way in over.flows))),
+        *((f"not judged: {each.reason}", number(each.count)) for each in over.not_judged),
+    ]
+    yield Facts("over", heading, tuple(pairs))
+    yield table(
+        "decided-otherwise",
+        "By zone and sink",
+        ("sink", "zone", "new zone", "verdict", "new verdict", "new rule", "decisions", "kinds"),
+        over.flows,
+        lambda way: (
+            Cell(way.sink),
+            zone(way.zone),
+            zone(way.new_zone),
+            verdict(way.verdict),
+            verdict(way.new_verdict),
+            Cell(way.new_rule),
+            number(way.count),
+            Cell(f"{way.kinds} kinds" if isinstance(way.kinds, int) else ", ".join(way.kinds)),
+        ),
+        none="No decision differs.",
     )
