@@ -203,8 +203,8 @@ PROCESSES: tuple[str, ...] = (
 )
 #: What `tests/e2e/test_demo.py` plays: whole demos, which take long enough once.
 SMOKE, COMMUTE = (
-    "--scenario smoke --seed 3 --devices 2 --policy household --no-faults",
-    "--scenario commute --seed 4 --faults --duration-s 720 --json",
+    "--scenario smoke --seed 3 --devices 2 --policy household --no-faults --page",
+    "--scenario commute --seed 4 --faults --duration-s 720 --no-page --json",
 )
 DEMOS: tuple[str, ...] = tuple(
     f"sightline demo --broker HOST:PORT --topic-prefix '' --store STORE --speed 10 {one}"
