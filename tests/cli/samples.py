@@ -53,7 +53,7 @@ ALONE: tuple[Sample, ...] = (
     Sample(f"sightline ask wearer w1 --format json {_AS} --json"),
     Sample(f"sightline ask changes 1 2 --format table {_THEN} --json"),
     Sample(f"sightline ask completeness --format table {_THEN} --json"),
-    Sample(f"sightline ask coverage --format table {_THEN} --json"),
+    Sample(f"sightline ask io-coverage --format table {_THEN} --json"),
     Sample(f"sightline ask crossings --zone public --sink glasses.zoned --every day {_EVER} {_UNTIL} {_AS}"),
     Sample(f"sightline ask crossings --refused --format table {_THEN} --json"),
     Sample(f"sightline ask decisions g1/answer/1 --format table {_THEN} --json"),
