@@ -67,7 +67,7 @@ class System:
         extensions = load(packages)
         if not extensions:
             return SHIPPED_SYSTEM
-        return cls(kinds_of(extensions), [each for one in extensions for each in one.operators])
+        return cls(kinds_of(extensions), [each for extension in extensions for each in extension.operators])
 
     def carries(self, kind: str, sink: str, *, captured: bool) -> bool:
         """Whether a part of the system hands events of a kind to a sink.

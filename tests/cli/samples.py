@@ -72,6 +72,8 @@ ALONE: tuple[Sample, ...] = (
     Sample(f"sightline requirements {_AS} --json"),
     Sample(f"sightline requirement nobody-learns-from-health --format table {_THEN}"),
     Sample(f"sightline requirement no-training-on-employees --policy enterprise {_AS} --json"),
+    Sample(f"sightline inventory --policy enterprise --format table {_THEN}"),
+    Sample(f"sightline inventory --extend tests.extensions.temple {_AS} --json"),
     Sample(f"sightline status --broker 127.0.0.1:9 {_AS}", code=3),
     Sample(f'sightline sql "FROM events" --rows 3 --format markdown {_AS}'),
     Sample(f'sightline sql "FROM edges" --out {{tmp}}/edges.csv --format csv {_AS}'),
