@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property, lru_cache
 from itertools import product
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
+from streams.errors import InputError
 from streams.events.extensions import kinds_of, load
 from streams.events.kinds import Kind, Kinds
 from streams.events.shipped import SHIPPED
@@ -36,6 +37,7 @@ _SITUATION = "situation"
 EXAMPLE, MODEL = "example", "model"
 
 
+@runtime_checkable
 class Reading(Protocol):
     """What is needed of an operator: the kind that it makes, the one that it reads, the column it cites."""
 
@@ -67,7 +69,16 @@ class System:
         extensions = load(packages)
         if not extensions:
             return SHIPPED_SYSTEM
-        return cls(kinds_of(extensions), [each for extension in extensions for each in extension.operators])
+        operators = []
+        for extension in extensions:
+            for operator in extension.operators:
+                if not isinstance(operator, Reading):
+                    raise InputError(
+                        f"extension {extension.name}: OPERATORS holds a {type(operator).__name__}, expected "
+                        "nothing but streams.processing.operators.Operator"
+                    )
+                operators.append(operator)
+        return cls(kinds_of(extensions), operators)
 
     def carries(self, kind: str, sink: str, *, captured: bool) -> bool:
         """Whether a part of the system hands events of a kind to a sink.
@@ -150,7 +161,7 @@ def undone(system: System, kind: str, sink: str, *, captured: bool) -> str:
         return ""
     if sink not in CROSSINGS or sink == EXPORT:
         return f"no stage hands anything to {sink}"
-    return f"no stage takes {kind or 'a kind that no stream names'} into {sink}"
+    return f"no stage takes {kind} into {sink}"
 
 
 @lru_cache(maxsize=POLICIES_KEPT)

@@ -188,7 +188,7 @@ class Flows:
             policy = self._policies.version(row.policy_version)
             label = bytes.fromhex(row.label)
         except InputError:
-            return f"the store has no text of the policy {row.policy_version or 'without a version'}"
+            return f"the store has no text of the policy {row.policy_version}, which decided"
         except ValueError:
             label = b""
         reason = refused(policy, row.zone, label, row.sink)
@@ -207,7 +207,7 @@ class Flows:
                 sink for sink in sinks if sink and (row.kind, row.policy_version, row.zone, sink) not in let
             ]
             if row.topic not in topics:
-                reason = f"no stage writes {row.kind or 'a kind that no stream names'} to it"
+                reason = f"no stage writes {row.kind} to it"
             elif without:
                 reason = f"no decision let it into {' or '.join(without)}"
             else:

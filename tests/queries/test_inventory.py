@@ -23,7 +23,7 @@ from streams.policy.load import parse
 from streams.policy.policy import Policy
 from streams.processing.shipped import SHIPPED_OPERATORS
 from streams.queries.audit import AUDIT_LOG
-from streams.queries.declared import SHIPPED_SYSTEM, System
+from streams.queries.declared import SHIPPED_SYSTEM, System, refused
 from streams.queries.flows import DataFlow
 from streams.queries.inventory import Inventory, inventory
 from streams.queries.role import Role
@@ -61,11 +61,11 @@ def decided(kind: str, zone: str, sink: str, policy: Policy = HOUSEHOLD, **colum
     return row(
         "decisions",
         source="g1",
-        stream=kind.replace("_", "-"),
         first=0,
         count=7,
         zone=zone,
         **{
+            "stream": kind.replace("_", "-"),
             "label": label.hex(),
             "policy_version": policy.version,
             "sink": sink,
@@ -200,6 +200,8 @@ def test_ten_undeclared_flows_are_ten(tmp_path: Path) -> None:
     assert reasons["imu", "vendor-cloud"] == f"policy household {HOUSEHOLD.version} has no sink vendor-cloud"
     assert str(reasons["imu", "glasses.models"]).endswith("; the zone health only logs")
     assert reasons["imu", "assistant"] == "no stage takes imu into assistant"
+    assert reasons["activity", "glasses.answers"] == "no stage writes activity to it"
+    assert reasons["voice_query", "partner.feed"] == "no stage writes voice_query to it"
     assert reasons["activity", "glasses.derived"] == "no decision let it into glasses.derived or store"
     assert reasons["gaze", "activity"] == "operator watcher makes no activity of gaze"
 
@@ -253,6 +255,27 @@ def test_what_a_policy_no_longer_permits_is_former(tmp_path: Path) -> None:
     assert told(former) == [("imu", "crosses into", "processing")]
     assert former[0].reason == "sinks.processing: may not receive pd:Behavioral, local:Gait"
     assert told(then.undeclared.rows) == [UNDECLARED[0].told], "whoever permits it now, nobody did then"
+
+
+@pytest.mark.parametrize("role", ["", "privacy-officer"])
+def test_the_past_is_told_as_it_was(tmp_path: Path, role: str) -> None:
+    flows = [flow for flow in UNDECLARED if flow.rows]
+    later = {table: [each for flow in flows for each in flow.rows.get(table, ())] for table in CLEAN}
+    path = store(tmp_path / "s", CLEAN, later)
+    for epoch, expected in ((1, []), (2, sorted(flow.told for flow in flows))):
+        with Store.open(path, Role.of(role) if role else None) as opened:
+            opened.look_back(epoch)
+            assert told(inventory(opened).undeclared.rows) == expected
+
+
+def test_a_derived_stream_without_a_row_is_of_the_kind_in_its_name(tmp_path: Path) -> None:
+    """As where the store refused all that an operator made, and the topic did not."""
+    speech = decided("speech", "public", "glasses.derived", stream="speech-left~2")
+    answer = answered(made(tmp_path / "s", [Flow(("", "", ""), {"decisions": [speech]})]))
+    assert answer.undeclared.rows == ()
+    assert ("speech", "crosses into", "glasses.derived") in told(
+        [flow for flow in answer.flows if flow.standing == "declared"]
+    )
 
 
 def test_a_declared_flow_is_unobserved_until_it_is_seen(tmp_path: Path) -> None:
@@ -358,10 +381,26 @@ def test_what_an_extension_makes_is_declared_once_it_is_named(tmp_path: Path) ->
     assert {each.name for each in bare.unlabelled} == {"temple", "warmth"}
     assert loaded.unlabelled.rows == ()
     assert ("temple", "made into", "warmth") in told([f for f in loaded.flows if f.standing == "declared"])
+    with pytest.raises(InputError, match="OPERATORS holds a str, expected nothing but"):
+        System.extended(["tests.queries.no_operators"])
     wrong = {**rows, "edges": [edge(("g1", "warmth", 0), ("g1", "warmth", 1), operator="warmth")]}
     assert told(answered(store(tmp_path / "w", wrong), system=system).undeclared.rows) == [
         ("warmth", "made into", "warmth")
     ]
+
+
+def test_training_takes_what_permits_all_that_the_model_serves() -> None:
+    """As its gate does: an example that permits training alone is not declared to go there."""
+    served = HOUSEHOLD.text.replace(
+        'served_purposes = ["dpv:RequestedServiceProvision"]',
+        'served_purposes = ["dpv:ServicePersonalisation"]',
+    )
+    public = served.index('name = "public"')
+    less = served[:public] + served[public:].replace('"dpv:ServicePersonalisation", ', "", 1)
+    for text, reason in ((served, ""), (less, "gate: the example does not permit what the model serves")):
+        policy = parse(text, "served")
+        label = policy.inherited_label("example", (policy.label_of("voice_query", "public") or b"",))
+        assert refused(policy, "public", label, "training-run") == reason
 
 
 def test_the_topology_says_what_the_operators_read() -> None:

@@ -1,0 +1,3 @@
+"""An extension whose operators are none."""
+
+OPERATORS = ["an operator"]
