@@ -29,6 +29,7 @@ COMMANDS = {
         "requirement",
         "sql",
         "page",
+        "report",
         "export",
         "policy",
         "pair",
