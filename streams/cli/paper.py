@@ -76,6 +76,5 @@ def _run(program: str, out: Path, directory: Path, arguments: list[str]) -> None
 
 
 def _not_printed(program: str, out: Path, why: str) -> str:
-    return (
-        f"{out}: {program} did not print it ({why}); write {out.with_suffix('.html')} and print it from a browser"
-    )
+    other = out.with_suffix(".html")
+    return f"{out}: {program} did not print it ({why}); write {other} and print it from a browser"

@@ -1,4 +1,4 @@
-"""`sightline report`: what ran, what went where, and whether anything was where it should not be, in one file."""
+"""`sightline report`: what ran, and whether anything was where it should not be, in one file."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _length(_context: click.Context, _parameter: click.Parameter, text: str) -> 
     "--journal",
     type=click.Path(exists=True, path_type=Path),
     default=None,
-    help="The devices' journals, a file or a directory, to be compared with the store as by `sightline ledger`.",
+    help="The devices' journals, a file or a directory, to compare with the store as `ledger` does.",
 )
 @click.option("--force", is_flag=True, help="Replace a file of this name.")
 def command(
@@ -89,9 +89,7 @@ def command(
 
     printed = print_to_pdf(out) if out.suffix == ".pdf" else bytes
     with moving("opening the store") as show:
-        wanted = Wanted(
-            as_of=as_of, last=last[0], last_ns=last[1], counted=_counted(journal, store, as_of)
-        )
+        wanted = Wanted(as_of=as_of, last=last[0], last_ns=last[1], counted=_counted(journal, store, as_of))
         written = write_report(store, role, out, wanted, replacing=force, printed=printed, show=show)
     emit_left_out(written.left_out)
     emit_hidden(str(role), written.hidden)

@@ -9,6 +9,7 @@ from streams.page.drawing.matrix import drawn_matrix
 from streams.page.pictures.crossed import crossing_matrix
 from streams.page.pictures.statements import statement
 from streams.page.showing import (
+    Block,
     Cell,
     Drawing,
     Facts,
@@ -35,7 +36,7 @@ def page(asked: Asked) -> Shown:
     rows = [row for row in every if all(row[name] == value for name, value in chosen.items())]
     of = " ".join(f"{name} {value}" for name, value in chosen.items())
     crossings = asked.store.crossings(zone=query.get("zone", ""), sink=query.get("sink", ""), every="minute")
-    blocks = [
+    blocks: list[Block] = [
         Drawing("matrix", "From zone into sink", drawn_matrix(matrix, asked.looks)),
         *(
             [Facts("chosen", "", (("shown below", Cell(f"{of}; all of it", links.to("/zones"))),))]

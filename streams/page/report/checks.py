@@ -55,6 +55,7 @@ def standing(reporting: Reporting, checks: Sequence[Check]) -> Section:
     held_back.sort(key=lambda row: -row["events"])
     blocks: list[Block] = [
         *_verdict(checks, str(reporting.asked.role)),
+        *_not_judged(reporting),
         _table(checks),
         decided_table(reporting.asked, held_back, "What the policy held back, the most first", "held-back"),
     ]
@@ -89,7 +90,7 @@ def _misplaced(reporting: Reporting) -> Iterator[Check]:
         words="passed although a requirement of the policy forbids it",
         count=count,
         of=of,
-        section="requirements",
+        section="rules",
         misplaced=True,
     )
     yield Check(
@@ -132,7 +133,7 @@ def _compared(reporting: Reporting) -> Check:
     return Check(
         words="differences between what devices sent and what is stored, as the ledger finds them",
         count=None if counted is None else counted.findings,
-        of="the devices' journals" if counted else "no journals were given (--journal)",
+        of="the devices' journals" if counted else "no journals were given; --journal names them",
         section="integrity",
     )
 
@@ -153,9 +154,20 @@ def _verdict(checks: Sequence[Check], role: str) -> Iterator[Notice]:
     if unaccounted:
         wrong = "; ".join(f"{check.result} {check.words}" for check in unaccounted)
         yield Notice(f"Not everything is accounted for: {wrong}.", "error")
-    skipped = [f"{check.words} ({check.of})" for check in checks if check.count is None]
+    skipped = [f"{check.words}: {check.of}" for check in checks if check.count is None]
     if skipped:
         yield Notice(f"Not checked: {'; '.join(skipped)}.")
+
+
+def _not_judged(reporting: Reporting) -> Iterator[Notice]:
+    """Say how much the answer does not speak of, because the policies do not let it out of the store."""
+    if hidden := reporting.asked.store.hidden:
+        bands = ", ".join(f"{band} {name.replace('_', ' ')}" for name, band in hidden.items())
+        yield Notice(
+            f"Not judged, because the policies do not let {reporting.asked.role} take it out of the store: "
+            f"{bands}. `sightline requirements` and `sightline page` judge what the role is shown there.",
+            "hidden-by-policy",
+        )
 
 
 def _table(checks: Sequence[Check]) -> Table:
@@ -168,7 +180,11 @@ def _table(checks: Sequence[Check]) -> Table:
                 Cell(check.words, f"#{check.section}"),
                 Cell(
                     check.result,
-                    css="verdict deny" if check.wrong else "muted" if check.count is None else "verdict allow",
+                    css="verdict deny"
+                    if check.wrong
+                    else "muted"
+                    if check.count is None
+                    else "verdict allow",
                 ),
                 Cell(check.of),
             )

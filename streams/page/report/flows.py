@@ -13,7 +13,20 @@ from streams.page.pages.remedies import refusals as explained
 from streams.page.pages.zones import decided_table
 from streams.page.pictures.crossed import crossing_matrix
 from streams.page.report.reporting import Reporting
-from streams.page.showing import Block, Cell, Drawing, Facts, Notice, Section, Table, event, moment, number, table, zone
+from streams.page.showing import (
+    Block,
+    Cell,
+    Drawing,
+    Facts,
+    Notice,
+    Section,
+    Table,
+    event,
+    moment,
+    number,
+    table,
+    zone,
+)
 
 #: What refusals that one explanation is enough for have in common.
 _ALIKE = ("sink", "purpose", "zone", "verdict", "rule", "policy_version", "consent_state")

@@ -45,7 +45,7 @@ def ran(reporting: Reporting) -> Section:
         table(
             "kinds",
             "Kinds of event",
-            ("kind", "topic", "devices", "events", "zones", "captured until"),
+            ("kind", "topic", "devices", "events", "zones", "latest"),
             kinds,
             lambda row: (
                 Cell(row["kind"]),

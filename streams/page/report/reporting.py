@@ -77,4 +77,4 @@ class Within(Links, frozen=True):
     def to(self, path: str, anchor: str = "", **state: str | int) -> str:
         """Return the anchor of a page's address; empty if the report does not have what it shows."""
         del anchor
-        return self.anchors.get(Links.to(self, path, **state), "")
+        return self.anchors.get(Links.to(self, path, "", **state), "")

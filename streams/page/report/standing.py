@@ -20,8 +20,8 @@ def requirements(reporting: Reporting) -> Section:
     blocks: list[Block] = []
     try:
         standing = asked.store.requirements()
-    except InputError as error:
-        blocks.append(Notice(str(error)))
+    except InputError:
+        blocks.append(Notice("No policy decided about anything that this role is shown."))
     else:
         blocks.append(standing_table(asked, standing))
         if standing.dropped:
@@ -32,7 +32,7 @@ def requirements(reporting: Reporting) -> Section:
                 single = asked.store.requirement(line.requirement)
                 words = f"{single.requirement}: {single.about}"
                 blocks.append(violations_table(asked, single, words, f"violations-{place}"))
-    return Section("requirements", "Requirements of the policy", tuple(blocks))
+    return Section("rules", "Requirements of the policy", tuple(blocks))
 
 
 def integrity(reporting: Reporting) -> Section:
@@ -110,7 +110,7 @@ def _missing(missing: Missing) -> Iterator[Block]:
     if missing.not_shown_whole.rows:
         count = len(missing.not_shown_whole) + missing.not_shown_whole.more
         yield Notice(
-            f"{count:,} captured streams are shown to this role in part, so nothing is said of their numbers.",
+            f"{count:,} captured streams are shown in part, so nothing is said of their numbers.",
             "hidden-by-policy",
         )
 
@@ -118,8 +118,9 @@ def _missing(missing: Missing) -> Iterator[Block]:
 def _covered(reporting: Reporting) -> Iterator[Block]:
     try:
         coverage = reporting.asked.store.coverage()
-    except InputError as error:
-        yield Notice(str(error))
+    except InputError:
+        words = "An earlier version of Sightline published this epoch, and did not say what reads and writes."
+        yield Notice(words)
         return
     yield Facts(
         "coverage",
@@ -148,7 +149,7 @@ def _ledger(reporting: Reporting) -> Block:
     counted = reporting.counted
     if counted is None:
         return Notice(
-            "The ledger: not checked. `--journal` names the devices' journals, which are compared with the store."
+            "The ledger: not checked. `--journal` names the devices' journals, to be compared with the store."
         )
     hidden = bool(reporting.asked.store.hidden)
     return Facts("ledger", "The ledger: journals against the store", _counts(counted, in_bands=hidden))

@@ -89,9 +89,7 @@ def write_report(
             sections.append(section)
         bar = View(directory, store, role, store.moments(), bool(wanted.as_of)).bar()
         show("putting it together")
-        content = printed(
-            rendering.report(sections, bar, asked.looks, static("page.css").decode(), links)
-        )
+        content = printed(rendering.report(sections, bar, asked.looks, static("page.css").decode(), links))
         digest = xxhash.xxh3_128_hexdigest(content)
         opened.record(asked_as(f"report --out {out}", {"--as-of": wanted.as_of}), digest)
         file.write(content)
@@ -99,7 +97,7 @@ def write_report(
             file=str(out),
             epoch=bar.epoch,
             bytes=len(content),
-            wrong=tuple(check.words for check in judged if check.wrong),
+            wrong=tuple(f"{check.result} {check.words}" for check in judged if check.wrong),
             hidden=bar.hidden,
             left_out=bar.left_out,
         )
