@@ -27,9 +27,11 @@ def svg(kind: str, width: float, height: float, body: str, *, title: str, descri
     least = f"least-{rem}" if rem <= _LEAST_REM_MAX else "least-all"
     long = " long" if height > _ONE_SHEET_PX else ""
     role = "group" if "<a " in body else "img"
+    # Tab reaches the links in a drawing; without any it reaches the field, so that that can be moved.
+    reached = "" if role == "group" else f' tabindex="0" role="group" aria-label="{escaped(title)}"'
     across, down = f"{width / _REM_PX:.2f}rem", f"{height / _REM_PX:.2f}rem"
     return (
-        f'<div class="drawing {least}{long}"><svg xmlns="http://www.w3.org/2000/svg" class="{kind}" '
+        f'<div class="drawing {least}{long}"{reached}><svg xmlns="http://www.w3.org/2000/svg" class="{kind}" '
         f'role="{role}" aria-label="{escaped(title)}" width="{across}" height="{down}" '
         f'viewBox="0 0 {width:.0f} {height:.0f}"><title>{escaped(title)}</title>'
         f"<desc>{escaped(description)}</desc>{body}</svg></div>"

@@ -43,11 +43,11 @@ def page(asked: Asked) -> Shown:
     )
 
 
-def refused_table(asked: Asked, rows: Sequence[Mapping[str, Any]], name: str = "refusals") -> Table:
+def refused_table(asked: Asked, rows: Sequence[Mapping[str, Any]]) -> Table:
     """Return rows of the statement `refusals` as a table."""
     links = asked.links
     return table(
-        name,
+        "refusals",
         "Decisions that refused",
         ("why", "sink", "purpose", "zone", "verdict", "rule", "policy", "consent", "events", "latest"),
         rows,
@@ -67,10 +67,10 @@ def refused_table(asked: Asked, rows: Sequence[Mapping[str, Any]], name: str = "
     )
 
 
-def rejected_table(asked: Asked, rows: Sequence[Mapping[str, Any]], name: str = "rejected") -> Table:
+def rejected_table(asked: Asked, rows: Sequence[Mapping[str, Any]]) -> Table:
     """Return rows of the statement `rejections` as a table."""
     return table(
-        name,
+        "rejected",
         "Not taken, or not made",
         ("stage", "outcome", "rule", "reason", "zone", "batches", "events", "for example", "latest"),
         rows,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from streams import limits
 from streams.events.headers import rfc3339
 from streams.page.drawing.matrix import drawn_matrix
@@ -62,19 +64,21 @@ def recent(reporting: Reporting) -> Section:
         words = f"Every decision of this store lies in these {reporting.last}, so the sections on zones, "
         blocks.append(Notice(f"{words}refusals and the loop show what there is of them."))
     else:
-        blocks += _crossings(reporting, since_ns, "recent-")
-        blocks += _refused(reporting, since_ns, "recent-")
+        blocks += (
+            replace(block, name=f"recent-{block.name}", heading=f"{block.heading}, the last {reporting.last}")
+            for block in (*_crossings(reporting, since_ns), *_refused(reporting, since_ns))
+        )
     return Section("recent", f"The last {reporting.last}", tuple(blocks))
 
 
 def crossings(reporting: Reporting) -> Section:
     """Return the section about all that crossed from zones into sinks."""
-    return Section("crossings", "Zones and crossings", tuple(_crossings(reporting, 0, "")))
+    return Section("crossings", "Zones and crossings", tuple(_crossings(reporting, 0)))
 
 
 def refusals(reporting: Reporting) -> Section:
     """Return the section about all refusals, with what would change those of each kind."""
-    blocks = _refused(reporting, 0, "")
+    blocks: list[Block] = list(_refused(reporting, 0))
     groups = _alike(reporting.rows("refusals"))
     shown = groups[: limits.REPORT_REFUSALS_MAX]
     decisions, headings = [], []
@@ -103,22 +107,22 @@ def _alike(rows: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
     return sorted(groups.values(), key=lambda group: -sum(row["events"] for row in group))
 
 
-def _crossings(reporting: Reporting, since_ns: int, prefix: str) -> list[Block]:
+def _crossings(reporting: Reporting, since_ns: int) -> tuple[Drawing, Table]:
     asked = reporting.asked
     matrix = crossing_matrix(asked.store, asked.looks, asked.links, since_ns)
     rows = reporting.rows("crossed_rules", since_ns=since_ns)
-    return [
-        Drawing(f"{prefix}matrix", "From zone into sink", drawn_matrix(matrix, asked.looks)),
-        decided_table(asked, rows, "Decisions by rule", f"{prefix}decisions"),
-    ]
+    return (
+        Drawing("matrix", "From zone into sink", drawn_matrix(matrix, asked.looks)),
+        decided_table(asked, rows, "Decisions by rule"),
+    )
 
 
-def _refused(reporting: Reporting, since_ns: int, prefix: str) -> list[Block]:
+def _refused(reporting: Reporting, since_ns: int) -> tuple[Table, Table]:
     asked = reporting.asked
-    return [
-        refused_table(asked, reporting.rows("refusals", since_ns=since_ns), f"{prefix}refusals"),
-        rejected_table(asked, reporting.rows("rejections", since_ns=since_ns), f"{prefix}rejected"),
-    ]
+    return (
+        refused_table(asked, reporting.rows("refusals", since_ns=since_ns)),
+        rejected_table(asked, reporting.rows("rejections", since_ns=since_ns)),
+    )
 
 
 def _by_zone(reporting: Reporting, since_ns: int) -> Table:
