@@ -184,7 +184,7 @@ def test_a_refusal_says_what_would_change_it(page: str) -> None:
     text = html.unescape(page)
     # Two runs of examples were refused alike, but for the consent's number: one explanation is enough.
     assert text.count("Why training-run refused 5 events of public, such as g1/example/0") == 1
-    assert "What would change it" in text
+    assert text.count("What would change that training-run refused 5 events of public") == 2, "and its label"
     # What only a logging zone let through has one of its own.
     assert "Why processing refused 5 events of public" in text
 

@@ -24,20 +24,20 @@ def policies_of(store: OpenStore) -> StoredPolicies:
 
 
 def refusals(
-    store: OpenStore, decisions: Iterable[ToldDecision], headings: Sequence[str] = ()
+    store: OpenStore, decisions: Iterable[ToldDecision], told_as: Sequence[str] = ()
 ) -> tuple[tuple[Block, ...], list[Mapping[str, Any]]]:
     """Return blocks that explain each decision that is not *allow*, and the same as plain values.
 
-    `headings` has one for each of these decisions, or none: each then names its sink.
+    `told_as` has a clause for the headings of each of these decisions, or is empty: each then names its sink.
     """
     refused = [decision for decision in decisions if decision.verdict != "allow"]
-    headings = headings or [f"Why {decision.sink} refused it" for decision in refused]
+    told_as = told_as or [f"{decision.sink} refused it" for decision in refused]
     if not refused:
         return (), []
     policies = policies_of(store)
     blocks: list[Block] = []
     plain: list[Mapping[str, Any]] = []
-    for place, (decision, heading) in enumerate(zip(refused, headings, strict=True)):
+    for place, (decision, clause) in enumerate(zip(refused, told_as, strict=True)):
         try:
             policy = policies.version(decision.policy_version)
             why = explain(policy, decision.stored)
@@ -46,13 +46,13 @@ def refusals(
             blocks.append(Notice(words, "error"))
             continue
         remedies = list(_remedies(policy, why, decision.wearer))
-        blocks += _explained(why, remedies, f"refused-{place}", heading)
+        blocks += _explained(why, remedies, f"refused-{place}", clause)
         plain.append({**to_builtins(why), "remedies": [dict(remedy) for remedy in remedies]})
     return tuple(blocks), plain
 
 
 def _explained(
-    why: Explanation, remedies: Iterable[Mapping[str, str]], name: str, heading: str
+    why: Explanation, remedies: Iterable[Mapping[str, str]], name: str, clause: str
 ) -> Iterator[Block]:
     matched = why.matched
     pairs = {
@@ -76,10 +76,10 @@ def _explained(
     }
     if isinstance(why.requirement, RequirementText):
         pairs |= {"requirement": Cell(f"{why.requirement.about}: {why.requirement.require}")}
-    yield Facts(name, heading, tuple((key, cell) for key, cell in pairs.items() if cell.text))
+    yield Facts(name, f"Why {clause}", tuple((key, cell) for key, cell in pairs.items() if cell.text))
     yield Table(
         f"{name}-remedies",
-        "What would change it",
+        f"What would change that {clause}",
         ("remedy", "who may decide"),
         tuple((Cell(remedy["remedy"]), Cell(remedy["who"])) for remedy in remedies),
         none="Nothing would.",

@@ -81,19 +81,19 @@ def refusals(reporting: Reporting) -> Section:
     blocks: list[Block] = list(_refused(reporting, 0))
     groups = _alike(reporting.rows("refusals"))
     shown = groups[: limits.REPORT_REFUSALS_MAX]
-    decisions, headings = [], []
+    decisions, told_as = [], []
     for rows in shown:
         example = rows[0]
         events = sum(row["events"] for row in rows)
         for decision in reporting.asked.store.decisions(example["id"]).decisions:
             if all(getattr(decision, name) == example[name] for name in _ALIKE):
                 decisions.append(decision)
-                headings.append(
-                    f"Why {example['sink']} refused {events:,} events of {example['zone']}, such as "
+                told_as.append(
+                    f"{example['sink']} refused {events:,} events of {example['zone']}, such as "
                     f"{example['id']}"
                 )
                 break
-    blocks += explained(reporting.asked.store, decisions, headings)[0]
+    blocks += explained(reporting.asked.store, decisions, told_as)[0]
     if len(groups) > len(shown):
         blocks.append(Notice(f"{len(groups) - len(shown):,} more kinds of refusal are not explained here."))
     return Section("refused", "Refusals, and what would change them", tuple(blocks))

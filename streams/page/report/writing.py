@@ -10,9 +10,9 @@ import xxhash
 from msgspec import Struct
 
 from streams import files
-from streams.page import rendering
 from streams.page.app import static
 from streams.page.pictures.links import Links
+from streams.page.rendering import report as rendered
 from streams.page.report import checks, flows, ran, standing, turning
 from streams.page.report.reporting import Counted, Reporting, Within
 from streams.page.showing import Section
@@ -89,7 +89,7 @@ def write_report(
             sections.append(section)
         bar = View(directory, store, role, store.moments(), bool(wanted.as_of)).bar()
         show("putting it together")
-        content = printed(rendering.report(sections, bar, asked.looks, static("page.css").decode(), links))
+        content = printed(rendered(sections, bar, asked.looks, static("page.css").decode(), links))
         digest = xxhash.xxh3_128_hexdigest(content)
         opened.record(asked_as(f"report --out {out}", {"--as-of": wanted.as_of}), digest)
         file.write(content)
