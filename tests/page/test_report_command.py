@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import stat
 from pathlib import Path
@@ -97,7 +98,7 @@ def test_a_chromium_that_does_not_print_leaves_nothing(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, complaint: str
 ) -> None:
     monkeypatch.setattr(limits, "REPORT_PRINT_S", 1.0)
-    before = __import__("os").environ["PATH"]
+    before = os.environ["PATH"]
     monkeypatch.setenv("PATH", f"{chromium(tmp_path / 'bin', script)}:{before}")
     result = typed(path, "--out", str(tmp_path / "report.pdf"))
     assert (result.exit_code, complaint in result.output) == (3, True), result.output
@@ -112,7 +113,7 @@ def test_what_is_printed_is_private_and_gone_afterwards(
         f'for word; do case "$word" in --print-to-pdf=*) echo "%PDF-1.7" > "${{word#*=}}";; '
         f'file://*) stat -c "%a %n" "${{word#file://}}" > {told}; echo "$@" >> {told};; esac; done'
     )
-    monkeypatch.setenv("PATH", f"{chromium(tmp_path / 'bin', script)}:{__import__('os').environ['PATH']}")
+    monkeypatch.setenv("PATH", f"{chromium(tmp_path / 'bin', script)}:{os.environ['PATH']}")
     result = typed(path, "--out", str(tmp_path / "report.pdf"))
     assert result.exit_code == 0, result.output
     assert (tmp_path / "report.pdf").read_bytes() == b"%PDF-1.7\n"
