@@ -45,7 +45,7 @@ def recent(reporting: Reporting) -> Section:
             "recent-facts",
             f"In the {reporting.last} before the latest decision",
             (
-                ("from", moment(rfc3339(since_ns))),
+                ("from", moment(rfc3339(since_ns) if since_ns else None)),
                 ("decided about, once for each sink", number(passed["decided"])),
                 ("stopped", number(passed["stopped"])),
                 ("refused, and passed all the same", number(passed["passed_refused"])),

@@ -117,7 +117,7 @@ def _missing(missing: Missing) -> Iterator[Block]:
 
 def _covered(reporting: Reporting) -> Iterator[Block]:
     try:
-        coverage = reporting.asked.store.coverage()
+        coverage = reporting.asked.store.io_coverage()
     except InputError:
         words = "An earlier version of Sightline published this epoch, and did not say what reads and writes."
         yield Notice(words)
