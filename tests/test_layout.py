@@ -92,6 +92,7 @@ INSIDE: dict[str, dict[str, set[str]]] = {
         "drawing": set(),
         "pictures": {"drawing"},
         "pages": {"drawing", "pictures", "showing", "viewing"},
+        "report": {"app", "drawing", "pages", "pictures", "rendering", "showing", "viewing"},
     },
 }
 #: Packages that only some rooms may import.

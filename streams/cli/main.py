@@ -30,6 +30,7 @@ COMMANDS = {
         "inventory",
         "sql",
         "page",
+        "report",
         "export",
         "policy",
         "pair",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Mapping, Sequence
 from functools import cache
 
@@ -9,10 +11,12 @@ import jinja2
 import orjson
 from markupsafe import Markup
 
+from streams import clock, limits
+from streams.events.headers import rfc3339
 from streams.page.drawing.elements import mark_alone
 from streams.page.drawing.zones import Looks
 from streams.page.pictures.links import Links
-from streams.page.showing import Shown
+from streams.page.showing import Section, Shown
 from streams.page.viewing import Bar, RefusedError
 
 #: Pages in the order of the bar.
@@ -60,6 +64,34 @@ def html(
             own=lambda epoch: Links(dict(query)).to(path, epoch=epoch),
             # `streams.page.drawing` escapes what it draws.
             mark=lambda name: Markup(mark_alone(looks.look(name))),  # noqa: S704
+            drawn=Markup,
+        )
+        .encode()
+    )
+
+
+def report(sections: Sequence[Section], bar: Bar, looks: Looks, css: str, links: Links) -> bytes:
+    """Return a report as HTML with nothing beside it: its style is in it, and it needs no script.
+
+    Its own Content-Security-Policy permits this style alone, by its digest, and fetches nothing.
+    """
+    digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
+    return (
+        _environment()
+        .get_template("report.html")
+        .render(
+            # What the blocks of a page look up: a report is not live, and has nothing that a server answers.
+            shown=Shown(title=f"Report of {bar.store}", blocks=(), plain={}),
+            twin="",
+            sections=sections,
+            bar=bar,
+            links=links,
+            made=rfc3339(clock.now_ns()),
+            rows_max=limits.PAGE_ROWS_MAX,
+            policy=f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; "
+            "form-action 'none'",
+            style=Markup(css),  # noqa: S704 - a file of ours
+            mark=lambda name: Markup(mark_alone(looks.look(name))),  # noqa: S704 - as above
             drawn=Markup,
         )
         .encode()

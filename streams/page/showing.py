@@ -96,6 +96,14 @@ class Form(Struct, frozen=True, tag="form"):
 Block = Drawing | Facts | Table | Notice | Text | Form
 
 
+class Section(Struct, frozen=True):
+    """A chapter of a report: its name, which is its anchor, its heading, and its blocks in order."""
+
+    name: str
+    heading: str
+    blocks: tuple[Block, ...]
+
+
 class Shown(Struct, frozen=True, kw_only=True):
     """A page: its title, its blocks in order, and `plain`, the same facts for its `.json`.
 

@@ -78,6 +78,18 @@ READERS: tuple[Operation, ...] = (
         "sightline page --export",
         ("streams/page/exporting.py:_Export.put:files.create",),
     ),
+    _leaves(
+        "exports of reports",
+        "export",
+        "sightline report",
+        (
+            "streams/page/report/writing.py:write_report:files.written",
+            "streams/page/report/writing.py:write_report:files.added",
+            "streams/cli/paper.py:print_to_pdf.printed:files.create",
+            "streams/cli/paper.py:print_to_pdf.printed:read_bytes",
+            "streams/cli/paper.py:_run:subprocess.run",
+        ),
+    ),
     _leaves("answers about restricted zones", "answer", "sightline ask, sql, page", _ANSWERED),
     Operation(
         name="answers about other zones",

@@ -90,7 +90,7 @@ WITHOUT_EVENTS: Mapping[str, tuple[str, ...]] = {
         "streams/events/schema.py:texts:read_text",
         "streams/policy/source.py:read:read_text",
         "streams/queries/grants.py:_granted:files.read_guarded",
-        "streams/page/pictures/statements.py:statement:read_text",
+        "streams/page/pictures/statements.py:_text:read_text",
         "streams/queries/store.py:_statement:read_text",
         "streams/settings/file.py:SettingsFile.read:read_bytes",
     ),

@@ -32,6 +32,8 @@ ALONE: tuple[Sample, ...] = (
     Sample("sightline settings --json"),
     Sample("sightline page --store {store} --role analyst --export {tmp}/exported"),
     Sample("sightline page --store {store} --role analyst --role nobody", code=2),
+    Sample(f"sightline report --out {{tmp}}/report.html --journal {{journal}} {_AS}"),
+    Sample(f"sightline report --out {{tmp}}/report.html --force --last 90min {_THEN}"),
     Sample(
         "sightline page --broker 127.0.0.1:9 --topic-prefix '' --store {store} --role privacy-officer"
         " --port 0 --host localhost --allow-host page.example --log text --ready-fd {fd} --ready-file {ready}"

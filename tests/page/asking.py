@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import html
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -79,3 +81,25 @@ class Visitor:
         begin = sent[0]
         told = {name.decode().lower(): value.decode() for name, value in begin["headers"]}
         return Reply(begin["status"], told, b"".join(message.get("body", b"") for message in sent[1:]))
+
+
+def cells(page: str, table_id: str) -> list[list[str]]:
+    """Texts of the cells of a table of a page."""
+    body = page.partition(f'id="{table_id}-table"')[2].partition("</table>")[0].partition("<tbody>")[2]
+    rows = re.findall(r"<tr>(.*?)</tr>", body, re.DOTALL)
+    return [
+        [
+            html.unescape(re.sub(r"<[^>]+>", "", cell)).strip()
+            for cell in re.findall(r"<td.*?>(.*?)</td>", each, re.S)
+        ]
+        for each in rows
+    ]
+
+
+def facts(page: str, name: str) -> dict[str, str]:
+    """Names and values of the facts of a page."""
+    body = page.partition(f'id="{name}-facts"')[2].partition("</dl>")[0]
+    return {
+        html.unescape(key): html.unescape(re.sub(r"<[^>]+>", "", value)).strip()
+        for key, value in re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", body, re.S)
+    }

@@ -19,7 +19,7 @@ from streams.page.exporting import ABSENT, export
 from streams.page.showing import number, table
 from streams.queries.asking import OpenStore, open_store
 from streams.queries.role import Role
-from tests.page.asking import Visitor
+from tests.page.asking import Visitor, cells
 from tests.queries.pair import pair_of
 from tests.snapshots.build import POLICY, event, row, store, stream, tagged
 
@@ -39,19 +39,6 @@ def visitor(played: Path) -> Visitor:
 
 def silent(_: str) -> None:
     """Nobody is told how far it is."""
-
-
-def cells(page: str, table_id: str) -> list[list[str]]:
-    """Texts of the cells of a table of a page."""
-    body = page.partition(f'id="{table_id}-table"')[2].partition("</table>")[0].partition("<tbody>")[2]
-    rows = re.findall(r"<tr>(.*?)</tr>", body, re.DOTALL)
-    return [
-        [
-            html.unescape(re.sub(r"<[^>]+>", "", cell)).strip()
-            for cell in re.findall(r"<td.*?>(.*?)</td>", each, re.S)
-        ]
-        for each in rows
-    ]
 
 
 @pytest.mark.parametrize("role", [OFFICER, "analyst", "wearer:w1"])

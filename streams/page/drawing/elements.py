@@ -16,6 +16,8 @@ _REM_PX = 16
 #: page.css has a class for; beyond that it is moved to and fro. One that is wider than the widest class stays
 #: as it is.
 _SMALLEST, _STEP_REM, _LEAST_REM_MAX = 0.8, 5, 200
+#: A higher drawing could not be read if it were made to fit one printed sheet, so it goes on over several.
+_ONE_SHEET_PX = 1400
 
 
 def svg(kind: str, width: float, height: float, body: str, *, title: str, description: str) -> str:
@@ -23,10 +25,13 @@ def svg(kind: str, width: float, height: float, body: str, *, title: str, descri
     steps = width / _REM_PX / _STEP_REM
     rem = int(steps * _SMALLEST) * _STEP_REM
     least = f"least-{rem}" if rem <= _LEAST_REM_MAX else "least-all"
+    long = " long" if height > _ONE_SHEET_PX else ""
     role = "group" if "<a " in body else "img"
+    # Tab reaches the links in a drawing; without any it reaches the field, so that that can be moved.
+    reached = "" if role == "group" else f' tabindex="0" role="group" aria-label="{escaped(title)}"'
     across, down = f"{width / _REM_PX:.2f}rem", f"{height / _REM_PX:.2f}rem"
     return (
-        f'<div class="drawing {least}"><svg xmlns="http://www.w3.org/2000/svg" class="{kind}" '
+        f'<div class="drawing {least}{long}"{reached}><svg xmlns="http://www.w3.org/2000/svg" class="{kind}" '
         f'role="{role}" aria-label="{escaped(title)}" width="{across}" height="{down}" '
         f'viewBox="0 0 {width:.0f} {height:.0f}"><title>{escaped(title)}</title>'
         f"<desc>{escaped(description)}</desc>{body}</svg></div>"

@@ -2,64 +2,25 @@
 
 from __future__ import annotations
 
-from streams.page.drawing.loop import drawn_loop
+from streams.page.drawing.loop import Turns, drawn_loop
 from streams.page.drawing.series import drawn_series
 from streams.page.pictures.turns import accuracy_series, loop_turns
-from streams.page.showing import Block, Cell, Drawing, Notice, Shown, event, number, table, zone
+from streams.page.showing import Block, Cell, Drawing, Notice, Shown, Table, event, number, table, zone
 from streams.page.viewing import Asked
+from streams.queries.creep import Creep
 
 
 def page(asked: Asked) -> Shown:
     """Show what each model learned from, what it answered, its accuracy, and how labels change meanwhile."""
-    links = asked.links
     creep = asked.store.creep()
-    turns = loop_turns(asked.store, creep, links)
-    fed = [(turn.title, each) for turn in turns.turns for each in turn.fed]
+    turns = loop_turns(asked.store, creep, asked.links)
     blocks: list[Block] = [
         *([Notice(turns.cut)] if turns.cut else []),
         Drawing("loop", "By generation", drawn_loop(turns, asked.looks)),
-        table(
-            "generations",
-            "Generations",
-            ("model", "zone", "examples added", "answers", "accuracy", "purposes permitted"),
-            turns.turns,
-            lambda turn: (
-                Cell(turn.title, turn.href, "id"),
-                zone(turn.zone),
-                number(turn.examples, turn.examples_href),
-                number(turn.answers, turn.answers_href),
-                number(turn.accuracy),
-                number(turn.purposes),
-            ),
-            none="There is no model that this role is shown.",
-        ),
-        table(
-            "fed",
-            "What each learned from",
-            ("model", "examples", "made on the answers of"),
-            fed,
-            lambda row: (
-                event(row[0], links),
-                number(row[1].examples, row[1].href),
-                event(row[1].of, links) if row[1].of else Cell("nobody: the seed, or not shown"),
-            ),
-        ),
-        Drawing("accuracy", "Accuracy", drawn_series(accuracy_series(turns, links))),
-        table(
-            "creep",
-            "How labels change round the loop",
-            ("generation", "kind", "events", "different labels", "purposes on average", "purposes at least"),
-            creep.creep.rows,
-            lambda row: (
-                number(row.generation),
-                Cell(row.hop),
-                number(row.events),
-                number(row.distinct_labels),
-                number(row.mean_purposes),
-                number(row.fewest_purposes),
-            ),
-            more=creep.creep.more,
-        ),
+        generation_table(turns),
+        fed_table(asked, turns),
+        Drawing("accuracy", "Accuracy", drawn_series(accuracy_series(turns, asked.links))),
+        creep_table(creep),
     ]
     return Shown(
         title="The loop",
@@ -80,4 +41,58 @@ def page(asked: Asked) -> Shown:
             "cut": turns.cut,
             "labels": creep.to_dict(),
         },
+    )
+
+
+def generation_table(turns: Turns) -> Table:
+    """Return the generations of a loop as a table."""
+    return table(
+        "generations",
+        "Generations",
+        ("model", "zone", "examples added", "answers", "accuracy", "purposes permitted"),
+        turns.turns,
+        lambda turn: (
+            Cell(turn.title, turn.href, "id"),
+            zone(turn.zone),
+            number(turn.examples, turn.examples_href),
+            number(turn.answers, turn.answers_href),
+            number(turn.accuracy),
+            number(turn.purposes),
+        ),
+        none="There is no model that this role is shown.",
+    )
+
+
+def fed_table(asked: Asked, turns: Turns) -> Table:
+    """Return what each generation of a loop learned from as a table."""
+    links = asked.links
+    return table(
+        "fed",
+        "What each learned from",
+        ("model", "examples", "made on the answers of"),
+        [(turn.title, each) for turn in turns.turns for each in turn.fed],
+        lambda row: (
+            event(row[0], links),
+            number(row[1].examples, row[1].href),
+            event(row[1].of, links) if row[1].of else Cell("nobody: the seed, or not shown"),
+        ),
+    )
+
+
+def creep_table(creep: Creep) -> Table:
+    """Return how labels change round the loop as a table."""
+    return table(
+        "creep",
+        "How labels change round the loop",
+        ("generation", "kind", "events", "different labels", "purposes on average", "purposes at least"),
+        creep.creep.rows,
+        lambda row: (
+            number(row.generation),
+            Cell(row.hop),
+            number(row.events),
+            number(row.distinct_labels),
+            number(row.mean_purposes),
+            number(row.fewest_purposes),
+        ),
+        more=creep.creep.more,
     )

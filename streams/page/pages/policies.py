@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from streams import limits
 from streams.errors import InputError
@@ -16,6 +17,7 @@ from streams.page.showing import (
     Form,
     Notice,
     Shown,
+    Table,
     Text,
     moment,
     number,
@@ -41,21 +43,7 @@ def page(asked: Asked) -> Shown:
                 404, "Not shown", "version: this epoch has no such policy; /policies lists them"
             )
     version = version or (rows[-1]["version"] if rows else "")
-    blocks: list[Block] = [
-        table(
-            "versions",
-            "Versions",
-            ("version", "name", "published", "first in epoch", "events decided"),
-            rows,
-            lambda row: (
-                Cell(row["version"], asked.links.to("/policies", version=row["version"]), "id"),
-                Cell(row["name"]),
-                moment(row["published"]),
-                number(row["epoch"]),
-                number(decided.get(row["version"], 0)),
-            ),
-        )
-    ]
+    blocks: list[Block] = [versions_table(asked, rows, decided)]
     difference, over = "", None
     if len(rows) > 1:
         choices = tuple(texts)
@@ -74,12 +62,8 @@ def page(asked: Asked) -> Shown:
             )
         )
     if against:
-        lines = difflib.unified_diff(
-            texts[against].splitlines(), texts[version].splitlines(), against, version, lineterm=""
-        )
-        difference = "\n".join(lines)
-        words = difference or "Both texts are the same."
-        blocks.append(Text("difference", f"What {version} says otherwise than {against}", words))
+        difference = differing(texts, version, against)
+        blocks.append(difference_text("difference", version, against, difference))
         over = _over(asked, version, against)
         blocks += _decided_otherwise(asked, version, against, over)
     if version:
@@ -144,3 +128,34 @@ def _decided_otherwise(asked: Asked, version: str, against: str, over: OverStore
         ),
         none="No decision differs.",
     )
+
+
+def versions_table(asked: Asked, rows: Sequence[Mapping[str, Any]], decided: Mapping[str, int]) -> Table:
+    """Return rows of the statement `policies` as a table, with how many events each `decided`."""
+    return table(
+        "versions",
+        "Versions",
+        ("version", "name", "published", "first in epoch", "events decided"),
+        rows,
+        lambda row: (
+            Cell(row["version"], asked.links.to("/policies", version=row["version"]), "id"),
+            Cell(row["name"]),
+            moment(row["published"]),
+            number(row["epoch"]),
+            number(decided.get(row["version"], 0)),
+        ),
+    )
+
+
+def differing(texts: Mapping[str, str], version: str, against: str) -> str:
+    """Return the lines in which the text of a version differs from another; empty if none does."""
+    lines = difflib.unified_diff(
+        texts[against].splitlines(), texts[version].splitlines(), against, version, lineterm=""
+    )
+    return "\n".join(lines)
+
+
+def difference_text(name: str, version: str, against: str, difference: str) -> Text:
+    """Return the lines of `differing` as they stand."""
+    words = difference or "Both texts are the same."
+    return Text(name, f"What {version} says otherwise than {against}", words)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from msgspec import to_builtins
@@ -24,16 +24,20 @@ def policies_of(store: OpenStore) -> StoredPolicies:
 
 
 def refusals(
-    store: OpenStore, decisions: Iterable[ToldDecision]
+    store: OpenStore, decisions: Iterable[ToldDecision], told_as: Sequence[str] = ()
 ) -> tuple[tuple[Block, ...], list[Mapping[str, Any]]]:
-    """Return blocks that explain each decision that is not *allow*, and the same as plain values."""
+    """Return blocks that explain each decision that is not *allow*, and the same as plain values.
+
+    `told_as` has a clause for the headings of each of these decisions, or is empty: each then names its sink.
+    """
     refused = [decision for decision in decisions if decision.verdict != "allow"]
+    told_as = told_as or [f"{decision.sink} refused it" for decision in refused]
     if not refused:
         return (), []
     policies = policies_of(store)
     blocks: list[Block] = []
     plain: list[Mapping[str, Any]] = []
-    for place, decision in enumerate(refused):
+    for place, (decision, clause) in enumerate(zip(refused, told_as, strict=True)):
         try:
             policy = policies.version(decision.policy_version)
             why = explain(policy, decision.stored)
@@ -42,12 +46,14 @@ def refusals(
             blocks.append(Notice(words, "error"))
             continue
         remedies = list(_remedies(policy, why, decision.wearer))
-        blocks += _explained(why, remedies, f"refused-{place}")
+        blocks += _explained(why, remedies, f"refused-{place}", clause)
         plain.append({**to_builtins(why), "remedies": [dict(remedy) for remedy in remedies]})
     return tuple(blocks), plain
 
 
-def _explained(why: Explanation, remedies: Iterable[Mapping[str, str]], name: str) -> Iterator[Block]:
+def _explained(
+    why: Explanation, remedies: Iterable[Mapping[str, str]], name: str, clause: str
+) -> Iterator[Block]:
     matched = why.matched
     pairs = {
         "verdict": verdict(why.verdict, passed=why.passed),
@@ -70,12 +76,10 @@ def _explained(why: Explanation, remedies: Iterable[Mapping[str, str]], name: st
     }
     if isinstance(why.requirement, RequirementText):
         pairs |= {"requirement": Cell(f"{why.requirement.about}: {why.requirement.require}")}
-    yield Facts(
-        name, f"Why {why.sink} refused it", tuple((key, cell) for key, cell in pairs.items() if cell.text)
-    )
+    yield Facts(name, f"Why {clause}", tuple((key, cell) for key, cell in pairs.items() if cell.text))
     yield Table(
         f"{name}-remedies",
-        "What would change it",
+        f"What would change that {clause}",
         ("remedy", "who may decide"),
         tuple((Cell(remedy["remedy"]), Cell(remedy["who"])) for remedy in remedies),
         none="Nothing would.",

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from msgspec import UnsetType
 
-from streams.page.showing import Block, Cell, Facts, Shown, event, moment, number, table, zone
+from streams.page.showing import Block, Cell, Facts, Shown, Table, event, moment, number, table, zone
 from streams.page.viewing import Asked
+from streams.queries.requirement import Required, Requirements
 
 
 def page(asked: Asked) -> Shown:
     """Show all requirements, the most violated first."""
     standing = asked.store.requirements()
-    rows = table(
+    dropped = ", ".join(standing.dropped)
+    facts = Facts("dropped", "", (("no longer in the policy", Cell(dropped)),) if dropped else ())
+    rows = standing_table(asked, standing)
+    blocks: tuple[Block, ...] = (rows, facts) if dropped else (rows,)
+    return Shown(title="Requirements", blocks=blocks, plain=standing.to_dict())
+
+
+def standing_table(asked: Asked, standing: Requirements) -> Table:
+    """Return all requirements of a policy as a table."""
+    return table(
         "requirements",
         standing.policy,
         (
@@ -38,10 +48,6 @@ def page(asked: Asked) -> Shown:
         more=standing.requirements.more,
         none="This policy has none.",
     )
-    dropped = ", ".join(standing.dropped)
-    facts = Facts("dropped", "", (("no longer in the policy", Cell(dropped)),) if dropped else ())
-    blocks: tuple[Block, ...] = (rows, facts) if dropped else (rows,)
-    return Shown(title="Requirements", blocks=blocks, plain=standing.to_dict())
 
 
 def single(asked: Asked) -> Shown:
@@ -82,23 +88,7 @@ def single(asked: Asked) -> Shown:
             ),
             more=standing.flows.more,
         ),
-        table(
-            "violations",
-            "What breaks it",
-            ("first event", "events", "time", "zone", "sink", "purpose", "checked"),
-            standing.open_violations.rows,
-            lambda row: (
-                event(row.id, asked.links),
-                number(row.events),
-                moment(row.t),
-                zone(row.zone),
-                Cell(row.sink),
-                Cell(row.purpose),
-                Cell(row.checked),
-            ),
-            more=standing.open_violations.more,
-            none="Nothing that this role is shown.",
-        ),
+        violations_table(asked, standing, "What breaks it"),
         table(
             "enforcing",
             "What enforcing would have stopped",
@@ -124,6 +114,27 @@ def single(asked: Asked) -> Shown:
         ),
     )
     return Shown(title=f"Requirement {standing.requirement}", blocks=blocks, plain=standing.to_dict())
+
+
+def violations_table(asked: Asked, standing: Required, heading: str, name: str = "violations") -> Table:
+    """Return what breaks a requirement as a table."""
+    return table(
+        name,
+        heading,
+        ("first event", "events", "time", "zone", "sink", "purpose", "checked"),
+        standing.open_violations.rows,
+        lambda row: (
+            event(row.id, asked.links),
+            number(row.events),
+            moment(row.t),
+            zone(row.zone),
+            Cell(row.sink),
+            Cell(row.purpose),
+            Cell(row.checked),
+        ),
+        more=standing.open_violations.more,
+        none="Nothing that this role is shown.",
+    )
 
 
 def _word(text: str | UnsetType) -> Cell:

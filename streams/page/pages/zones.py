@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from streams.page.drawing.matrix import drawn_matrix
 from streams.page.pictures.crossed import crossing_matrix
 from streams.page.pictures.statements import statement
-from streams.page.showing import Cell, Drawing, Facts, Shown, event, moment, number, table, verdict, zone
+from streams.page.showing import (
+    Block,
+    Cell,
+    Drawing,
+    Facts,
+    Shown,
+    Table,
+    event,
+    moment,
+    number,
+    table,
+    verdict,
+    zone,
+)
 from streams.page.viewing import Asked
 
 _CHOSEN = ("zone", "sink")
@@ -22,14 +36,14 @@ def page(asked: Asked) -> Shown:
     rows = [row for row in every if all(row[name] == value for name, value in chosen.items())]
     of = " ".join(f"{name} {value}" for name, value in chosen.items())
     crossings = asked.store.crossings(zone=query.get("zone", ""), sink=query.get("sink", ""), every="minute")
-    blocks = [
+    blocks: list[Block] = [
         Drawing("matrix", "From zone into sink", drawn_matrix(matrix, asked.looks)),
         *(
             [Facts("chosen", "", (("shown below", Cell(f"{of}; all of it", links.to("/zones"))),))]
             if chosen
             else []
         ),
-        _decisions(asked, rows, of),
+        decided_table(asked, rows, f"Decisions of {of}" if of else "Decisions"),
         table(
             "over-time",
             "By the minute",
@@ -52,10 +66,13 @@ def page(asked: Asked) -> Shown:
     )
 
 
-def _decisions(asked: Asked, rows: list[dict[str, Any]], of: str) -> Any:
+def decided_table(
+    asked: Asked, rows: Sequence[Mapping[str, Any]], heading: str, name: str = "decisions"
+) -> Table:
+    """Return rows of the statement `crossed_rules` as a table."""
     return table(
-        "decisions",
-        f"Decisions of {of}" if of else "Decisions",
+        name,
+        heading,
         ("zone", "sink", "purpose", "verdict", "rule", "policy", "events", "for example", "latest"),
         rows,
         lambda row: (

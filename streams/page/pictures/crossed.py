@@ -16,17 +16,19 @@ from streams.topology import CROSSINGS, STORE
 SPANS = 24
 
 
-def crossing_matrix(store: OpenStore, looks: Looks, links: Links) -> Matrix:
+def crossing_matrix(store: OpenStore, looks: Looks, links: Links, since_ns: int = 0) -> Matrix:
     """Return what crossed from each zone into each sink, and what did not, as the store's role sees it.
+
+    Decisions count from `since_ns` on.
 
     Events are counted as decisions were made about them; the highest zone comes first, sinks are in the order
     of the flow.
     """
     counts: dict[tuple[str, str], dict[str, list[int]]] = {}
-    for row in store.sql(statement("crossed")).to_dicts():
+    for row in store.sql(statement("crossed", since_ns=since_ns)).to_dicts():
         field = counts.setdefault((row["zone"], row["sink"]), {})
         field.setdefault(row["verdict"], [0] * SPANS)[row["span"]] += row["events"]
-    bounds: Mapping[str, Any] = store.sql(statement("decided_between")).to_dicts()[0]
+    bounds: Mapping[str, Any] = store.sql(statement("decided_between", since_ns=since_ns)).to_dicts()[0]
     zones = sorted({zone for zone, _ in counts}, key=lambda zone: (-looks.places.get(zone, -1), zone))
     order = {sink: number for number, sink in enumerate((*CROSSINGS, STORE))}
     sinks = sorted({sink for _, sink in counts}, key=lambda sink: (order.get(sink, len(order)), sink))

@@ -89,6 +89,27 @@ def accuracy_series(turns: Turns, links: Links) -> Series:
     )
 
 
+def purposes_series(turns: Turns, links: Links) -> Series:
+    """Return how many purposes the labels of each generation's answers permit, on average."""
+    return Series(
+        title="Purposes permitted by generation",
+        description="How many purposes the labels of each generation's answers permit, on average.",
+        measure="purposes that labels of answers permit, on average",
+        points=tuple(
+            Point(
+                word=turn.title.rpartition("/")[2],
+                value=turn.purposes,
+                tip=f"{turn.title}: {turn.purposes:.4g}",
+                href=links.event(turn.title),
+            )
+            for turn in turns.turns
+            if turn.purposes is not None
+        ),
+        low=0,
+        high=turns.purposes_max,
+    )
+
+
 def _turn(
     row: dict[str, Any], fed: tuple[Fed, ...], answers: int, purposes: dict[int, float], links: Links
 ) -> Turn:
