@@ -17,6 +17,7 @@ import click
 from streams import clock, limits
 from streams.cli import snapshots_export
 from streams.cli.extending import kinds_option
+from streams.cli.measuring import exported, measured
 from streams.cli.output import store_option
 from streams.cli.staying import stays
 from streams.connection.address import broker_option
@@ -83,6 +84,7 @@ def told(status: Status) -> str | None:
 )
 @kinds_option
 @click.option("--until-end", is_flag=True, help="Stop when what the topic holds now has been published.")
+@measured
 @stays
 @click.pass_context
 def command(
@@ -94,6 +96,8 @@ def command(
     migrate: bool,
     kinds: Kinds,
     until_end: bool,
+    metrics_port: int | None,
+    metrics_host: str,
     ready_fd: int | None,
     ready_file: Path | None,
 ) -> None:
@@ -115,7 +119,7 @@ def command(
     # Progress is only for logs, where silence would look like a hanging process.
     status = None if until_end or sys.stdout.isatty() else Status(store)
     try:
-        with Ready(ready_fd, ready_file) as ready:
+        with Ready(ready_fd, ready_file) as ready, exported("snapshots", metrics_host, metrics_port):
             log_id = asyncio.run(log_ids(broker, [LINEAGE]))[LINEAGE]
             count = 0 if wanted is None else len(asyncio.run(end_offsets(broker, [LINEAGE])))
             share = writer.hold(wanted, count)

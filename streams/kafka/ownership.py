@@ -192,8 +192,8 @@ class Ownership(Generic[State]):
     ) -> None:
         metrics.count("fetch_total", agent=self.agent)
         metrics.count("fetch_records_total", len(fetch.records), agent=self.agent)
-        metrics.count("fetch_compute_seconds_total", compute_s, agent=self.agent)
-        metrics.count("transaction_seconds_total", transaction_s, agent=self.agent)
+        metrics.observe("fetch_compute_seconds", compute_s, agent=self.agent)
+        metrics.observe("transaction_seconds", transaction_s, agent=self.agent)
         for topic, count in Counter(output.topic for output in outputs).items():
             metrics.count("output_total", count, agent=self.agent, topic=topic)
 

@@ -16,6 +16,8 @@ Kind = Literal["counter", "gauge", "histogram"]
 #: The command whose process knows a metric; `every` stands for each of them.
 Process = Literal["worker", "snapshots", "page", "every"]
 
+PREFIX = "sightline_"
+
 #: Upper bounds of the buckets of a duration, in seconds; one without a bound is added to them.
 SECONDS: tuple[float, ...] = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 #: The same for what should be immediate and can take hours if something is wrong.
