@@ -207,6 +207,8 @@ LEFT_OUT_MAX = (
 )
 CANDIDATES_NAMED_MAX = 8  #: examples that the message about a failed run names
 MODELS_KEPT_MAX = 64  #: newest model versions in memory; an older one is read again if a state names it
+DRIFT_QUERIES_MIN = 64  #: without as many queries, nothing is said about the drift of what a model reads
+DRIFT_QUERIES_MAX = 256  #: newest queries that it is measured on
 MODELS_WAITING_MAX = 8  #: model versions that wait for their policy
 MODEL_NUMBERS_AHEAD_MAX = 1024  #: above the highest known; runs that the policy refused use numbers too
 EXAMPLES_AHEAD_MS_MAX = 3_600_000  #: example ahead of the broker's time; it sets training's "now"

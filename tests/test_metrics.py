@@ -18,11 +18,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from streams import limits
 from streams.errors import UnavailableError
 from streams.metrics import DECLARED, Numbers, Tally
-from streams.metrics.declared import PREFIX, Process
+from streams.metrics.declared import PREFIX, PROCESSES
 from streams.metrics.exposition import serving, write
 
 STREAMS = Path(__file__).parent.parent / "streams"
-PROCESSES: tuple[Process, ...] = ("worker", "snapshots", "page")
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
@@ -111,9 +110,9 @@ def test_counters_without_labels_begin_with_zero_where_they_are_counted(tmp_path
 def test_labels_are_those_that_are_declared(labels: dict[str, str]) -> None:
     numbers, tally = Numbers(), Tally()
     with pytest.raises(AssertionError, match="output_total"):
-        numbers.count("output_total", **labels)
+        numbers.count("output_total", 1, **labels)
     with pytest.raises(AssertionError, match="output_total"):
-        tally.count("output_total", **labels)
+        tally.count("output_total", 1, **labels)
     assert not list(numbers.current())
 
 
@@ -166,7 +165,12 @@ def test_what_is_forgotten_makes_room(tmp_path: Path) -> None:
 
 def test_a_hook_sets_what_depends_on_the_time(tmp_path: Path) -> None:
     numbers, reads = Numbers(), list[int]()
-    end = numbers.before_reading(lambda: (reads.append(1), numbers.gauge("store_waiting_seconds", 7))[0])
+
+    def hook() -> None:
+        reads.append(1)
+        numbers.gauge("store_waiting_seconds", 7)
+
+    end = numbers.before_reading(hook)
     assert shown(numbers, tmp_path)["store_waiting_seconds", ()] == 7
     end()
     shown(numbers, tmp_path)

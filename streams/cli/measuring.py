@@ -54,7 +54,7 @@ def exported(process: Process, host: str, port: int | None) -> Iterator[None]:
 
     if host not in _LOOPBACK:
         say(
-            f"the metrics are shown on {host} to everybody who reaches it, and the connection is not encrypted",
+            f"the metrics are shown on {host} to whoever reaches it, and the connection is not encrypted",
             err=True,
         )
     with serving(host, port, metrics.PROCESS) as (_, own):

@@ -312,6 +312,11 @@ class Follower:
             for tp, offset in (await _uncommitted_ends(self._broker, self._tps, self._wait_s)).items()
         }
 
+    async def ends(self) -> dict[int, int]:
+        """End of the committed records by partition; KafkaError if the broker does not answer."""
+        ends = await self._running().end_offsets(self._tps)
+        return {tp.partition: offset for tp, offset in ends.items()}
+
     def _running(self) -> AIOKafkaConsumer:
         if self._consumer is None:
             raise UnavailableError(

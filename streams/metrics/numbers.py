@@ -122,11 +122,7 @@ class Numbers:
         """
         with self._lock:
             for name, declared in DECLARED.items():
-                if (
-                    declared.process in (process, "every")
-                    and declared.kind != "gauge"
-                    and not declared.labels
-                ):
+                if process in declared.processes and declared.kind != "gauge" and not declared.labels:
                     self._at(name, ())
 
     def before_reading(self, hook: Callable[[], None]) -> Callable[[], None]:

@@ -51,9 +51,11 @@ class IntentModel:
 
     def predict(self, utterances: Sequence[str]) -> list[tuple[str, float]]:
         """(intent, confidence 0 ... 1) of each utterance; confidence is the softmax probability."""
-        if not utterances:
-            return []
-        scores = features(utterances) @ self.weights.T + self.bias
+        return self.understood(features(utterances)) if utterances else []
+
+    def understood(self, matrix: Any) -> list[tuple[str, float]]:
+        """Like `predict`, of the utterances that `matrix` was made from by `features`."""
+        scores = matrix @ self.weights.T + self.bias
         scores -= scores.max(axis=1, keepdims=True)
         chances = np.exp(scores)
         chances /= chances.sum(axis=1, keepdims=True)

@@ -18,6 +18,7 @@ from streams.feedback import stage as feedback
 from streams.limits import POLICY_REFUSALS_PER_FETCH_MAX
 from streams.lineage.record import Row, Rows
 from streams.lineage.tables import CONSENT_TAKEUP, MODEL_TAKEUP, POLICY_TAKEUP
+from streams.metrics import Tally
 from streams.models.version import ModelVersion
 from streams.pipeline.devices import Devices, Shelf
 from streams.pipeline.emit import consent_records, lineage_of, records_of
@@ -25,6 +26,7 @@ from streams.pipeline.partition import PARTITION, PartitionState, readable, rest
 from streams.pipeline.rows import input_row, policy_row, refusal_of, told
 from streams.pipeline.shadow import differences, with_gate
 from streams.pipeline.side_inputs import SideInputs
+from streams.pipeline.tally import tallied
 from streams.policy.crossing import Crossing
 from streams.policy.policy import Policy
 from streams.policy.step import Step
@@ -147,7 +149,13 @@ class GlassesCore:
             step, values, policy, place, extra, (f"glasses/{fetch.partition}".encode(), stamp)
         )
         recorded = after.policies_read != state.policies_read
-        return Outcome(after, records, checkpoint=recorded or bool(extra["inputs"]))
+        return Outcome(
+            after,
+            records,
+            checkpoint=recorded or bool(extra["inputs"]),
+            tally=Tally() if silent else tallied(step, extra.get("shadow", ())),
+            grams=(step.counts.queries, step.counts.grams) if step.counts.queries and not silent else None,
+        )
 
     def _stages(
         self, context: _Context, devices: Devices, policy: Policy, known: PartitionConsents

@@ -178,6 +178,7 @@ async def _serve(
                     await refuse_losses(settings.broker, specs, settings.groups_begin_with)
                 apps += [_app(settings, spec, directory / spec.name) for spec in specs]
                 lookout = Lookout(settings.broker, settings.partitions, [app.consumer for app in apps])
+                context.closing.callback(metrics.before_reading(lookout.show))
                 # Started before the apps, because an app's start waits for its first assignment for any time.
                 helpers.append(asyncio.create_task(lookout.run(), name="lookout"))
                 helpers[0].add_done_callback(end_with)
