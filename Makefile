@@ -88,6 +88,7 @@ soak: $(TEST_STAMP)
 
 docs: $(TEST_STAMP)
 	$(BIN)/python -m docs.make
+	$(BIN)/python -m docs.measures
 	$(BIN)/python -m tests.docs.test_sql
 	$(BIN)/python -m tests.docs.test_policies
 	$(BIN)/python -m tests.docs.test_python
