@@ -34,7 +34,7 @@ curl http://127.0.0.1:9101/metrics
 Each process answers at a port of its own, on 127.0.0.1 unless `--metrics-host` names another address; port 0
 is any that is free, and the process says which. Whoever reaches the port reads the metrics, unencrypted: they
 hold no id of a device, a wearer or an event, but the names of zones, rules and topics. A process whose port
-is taken ends with exit code 3 before it reads anything. At most {SCRAPES_MAX} scrapes are answered at one time.
+is taken ends with exit code 3 before it reads anything. At most {SCRAPES_MAX} scrapes are answered at a time.
 `sightline worker --metrics FILE` writes the same text to a file every {METRICS_INTERVAL_S:g} s instead, for a
 collector of text files.
 

@@ -78,7 +78,7 @@ def _predicted(texts: Sequence[str], serving: ModelVersion, crossing: Crossing) 
         return []
     matrix = features(texts)
     crossing.step.counts.queries, crossing.step.counts.grams = len(texts), pooled(matrix)
-    return serving.model.understood(matrix)
+    return serving.model.predict(texts, matrix)
 
 
 def _position(given: _Given) -> int:
