@@ -22,12 +22,10 @@ def tallied(step: Step, differing: Sequence[Row] = ()) -> Tally:
     _batches(tally, step)
     _decisions(tally, step.decisions)
     _rejects(tally, step.rejects)
-    for amount, name in (
-        (step.counts.late, "late_events_total"),
-        (step.counts.queries, "model_inputs_total"),
-    ):
-        if amount:
-            tally.count(name, amount)
+    if step.counts.late:
+        tally.count("late_events_total", step.counts.late)
+    if step.counts.queries:
+        tally.count("model_inputs_total", step.counts.queries)
     for row in differing:
         tally.count(
             "shadow_different_events_total",
