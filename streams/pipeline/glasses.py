@@ -41,7 +41,7 @@ _NEW = DeviceState()
 
 @dataclass(frozen=True, slots=True)
 class Stages:
-    """The functions that process a fetch, in order: the four stages, then what makes records and lineage.
+    """The functions that process a fetch, in order: the stages, then what makes records, lineage and counts.
 
     Benchmarks replace single functions to measure what they cost.
     """
@@ -52,6 +52,7 @@ class Stages:
     feedback: Callable[..., dict[str, DeviceState]] = feedback.run
     records: Callable[..., tuple[list[Outgoing], list[bytes]]] = records_of
     lineage: Callable[..., list[Outgoing]] = lineage_of
+    tally: Callable[..., Tally] = tallied
 
 
 class GlassesCore:
@@ -153,7 +154,7 @@ class GlassesCore:
             after,
             records,
             checkpoint=recorded or bool(extra["inputs"]),
-            tally=Tally() if silent else tallied(step, extra.get("shadow", ())),
+            tally=Tally() if silent else self._run.tally(step, extra.get("shadow", ())),
             grams=(step.counts.queries, step.counts.grams) if step.counts.queries and not silent else None,
         )
 

@@ -32,9 +32,12 @@ class Measures:
             self._appended_ns = max(self._appended_ns, newest)
         metrics.gauge("store_waiting_rows", sum(self._hot.rows().values()))
 
-    def published(self, took_s: float) -> None:
-        """Take note of a new epoch, and of how long it took."""
-        metrics.observe("store_publish_seconds", took_s)
+    def took(self, seconds: float) -> None:
+        """Take note of how long it took to publish an epoch."""
+        metrics.observe("store_publish_seconds", seconds)
+
+    def published(self) -> None:
+        """Take note of a new epoch."""
         if self._appended_ns:
             metrics.gauge("store_watermark_timestamp_seconds", self._appended_ns / 1e9)
         self._show()

@@ -267,7 +267,7 @@ class Writer:
         """
         began_s, epoch = clock.monotonic_s(), self._publish(now_ns)
         if epoch is not None:
-            self._measures.published(clock.monotonic_s() - began_s)
+            self._measures.took(clock.monotonic_s() - began_s)
             self._fold()
         return epoch
 
@@ -380,6 +380,7 @@ class Writer:
                 self._after_step(4)
                 directory.point(self.path, newest.number)
             self._hot.published()
+            self._measures.published()
             self._after_step(5)
             self._retention.follows(newest.number)
         self._sweep()
