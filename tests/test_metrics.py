@@ -6,7 +6,7 @@ import ast
 import re
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -253,6 +253,42 @@ def test_scrapes_and_counts_of_many_threads_lose_nothing() -> None:
             thread.join()
         samples = parsed(scrape(address))
     assert sum(value for (name, _), value in samples.items() if name == "output_total") == 8000
+
+
+#: What a calm run of worker and writer does not show (`tests/kafka/test_shown.py`), and tests that make it
+#: happen.
+ELSEWHERE: Mapping[str, str] = {
+    "consent_effect_seconds": "tests/pipeline/test_tally.py",
+    "declassified_events_total": "tests/training/test_training.py",
+    "declassifiers_overdue_total": "tests/policy/test_reviews.py",
+    "device_states_loaded_total": "tests/recovery/test_shelf.py",
+    "device_states_shelved_bytes_total": "tests/recovery/test_shelf.py",
+    "device_states_shelved_total": "tests/recovery/test_shelf.py",
+    "fetch_retried_total": "tests/kafka/test_steps.py",
+    "fold_failed_total": "tests/snapshots/test_scarcity.py",
+    "follow_failed_total": "tests/worker/test_followers.py",
+    "foreign_commit_total": "tests/kafka/test_groups.py",
+    "late_events_total": "tests/pipeline/test_tally.py",
+    "lineage_incomplete_events_total": "tests/snapshots/test_store_measures.py",
+    "model_input_drift_psi": "tests/pipeline/test_tally.py",
+    "page_request_seconds": "tests/page/test_measuring.py",
+    "page_requests_total": "tests/page/test_measuring.py",
+    "passed_over_total": "tests/worker/test_followers.py",
+    "poisoned_total": "tests/kafka/test_compute.py",
+    "series_merged_total": "tests/test_metrics.py",
+    "shadow_different_events_total": "tests/pipeline/test_tally.py",
+    "state_refused_total": "tests/kafka/test_restore.py",
+    "store_write_failed_total": "tests/snapshots/test_measuring.py",
+    "training_failed_total": "tests/training/test_runs.py",
+    "training_left_out_examples": "tests/training/test_runs.py",
+}
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_what_no_calm_run_shows_has_a_test_of_its_own(name: str) -> None:
+    path = STREAMS.parent / ELSEWHERE[name]
+    assert name in DECLARED
+    assert f'"{name}"' in path.read_text(encoding="utf-8")
 
 
 COUNTING = {"count", "gauge", "highest", "observe", "forget", "read"}

@@ -39,6 +39,10 @@ class StoreMeasures:
         self._stored: Mapping[int, int] = {}
         self._oldest_ms: dict[int, int] = {}
         self._behind: dict[int, Behind] = {}
+        #: The newest epoch; what was published before this process is not checked.
+        self._epoch = 0
+        with contextlib.suppress(UnavailableError):
+            self._epoch = _newest_epoch(self._path) if shown else 0
 
     def progress(
         self, read: Mapping[int, int], stored: Mapping[int, int], storing: Mapping[int, list[Received]]
@@ -81,10 +85,7 @@ class StoreMeasures:
                 behind.look(stored[partition], ends[partition], clock.monotonic_s(), only_markers=all_stored)
 
     async def _check(self) -> None:
-        after = 0
-        with contextlib.suppress(UnavailableError):
-            after = await asyncio.to_thread(_newest_epoch, self._path)
-        rest_s = limits.METRICS_INTERVAL_S
+        after, rest_s = self._epoch, limits.METRICS_INTERVAL_S
         while True:
             await asyncio.sleep(rest_s)
             began_s = clock.monotonic_s()

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streams import metrics
 from streams.consent.record import learn_consent
 from streams.events.batch import Batch
 from streams.events.record import Outgoing, StoredRecord
@@ -205,3 +206,17 @@ def test_a_thousand_devices_make_no_more_series_than_one() -> None:
     sizes = [sum(len(sets) for _, _, sets in numbers.current()) for numbers in (few, many)]
     # Devices that nobody is paired with are refused by a rule of their own.
     assert sizes[1] <= sizes[0] + 10
+
+
+def test_queries_of_another_language_drift(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics.PROCESS, "_values", {})
+    made, state = build.core(), build.begun()
+    said = [
+        "wie wird das wetter morgen",
+        "stell den wecker auf sieben uhr",
+        "mach das licht heller",
+    ]
+    for number in range(70):
+        one = build.fetch([build.query(number, said[number % 3], T0_NS + number * S_NS)], offset=number)
+        state = build.step(made, state, one).state
+        assert (metrics.read("model_input_drift_psi") > 0.25) is (number + 1 >= 64)
