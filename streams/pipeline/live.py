@@ -58,6 +58,7 @@ class LiveGlasses(GlassesCore):
     def restore(self, partition: int, entries: Mapping[str, bytes]) -> PartitionState:
         """State from checkpointed values; it is said what another version of an operator had left."""
         state = super().restore(partition, entries)
+        metrics.gauge("devices_known", len(state.devices), partition=str(partition))
         for operator, count in sorted(state.let_go.items()):
             log.warning(
                 "Operator %s is version %d now: its open windows and what it remembered of %d devices of "

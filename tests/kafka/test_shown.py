@@ -175,7 +175,7 @@ def test_a_running_worker_shows_what_its_store_has(broker: str, tmp_path: Path) 
         until_all_is_read(KafkaSettings(broker, topic_prefix=TOPICS_PREFIX), TOPICS_PREFIX)
         until(lambda: settled([worker, other]))
         parts = [worker.samples(), other.samples()]
-        assert sum(sum(part["devices_known"].values()) for part in parts) == 3
+        assert total("devices_known", *parts) == 3
 
         # A worker that starts again begins with zero, as Prometheus expects of a counter.
         other.stop(kill=True)
