@@ -151,7 +151,7 @@ def test_a_running_worker_shows_what_its_store_has(broker: str, tmp_path: Path) 
         play(broker, tmp_path / "sent", "--scenario", "smoke", "--devices", "3", "--faults")
         until_all_is_read(KafkaSettings(broker, topic_prefix=TOPICS_PREFIX), TOPICS_PREFIX)
         until(lambda: settled([worker]))
-        until(lambda: not any(writer.samples().get("lag_records", {"": 1}).values()))  # type: ignore[call-overload]
+        until(lambda: not any(writer.samples().get("lag_records", {(): 1}).values()))
         until(lambda: writer.samples()["store_waiting_rows"][()] == 0)
         until(lambda: writer.samples().get("lineage_checked_events_total", {(): 0})[()])
         shown, stored = worker.samples(), writer.samples()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from streams import metrics
 from streams.consent.record import learn_consent
 from streams.events.batch import Batch
-from streams.events.record import Outgoing, StoredRecord
+from streams.events.record import Fetch, Outcome, Outgoing, StoredRecord
 from streams.metrics import Numbers, Tally
 from streams.pipeline.live import LiveGlasses
 from streams.pipeline.partition import PartitionState
+from streams.pipeline.side_inputs import SideInputs
 from streams.policy.load import parse
 from streams.topology import ANSWERS, DERIVED, EXAMPLES, REJECTED, ZONED
 from tests import build
@@ -132,21 +133,28 @@ def test_a_silent_run_counts_nothing() -> None:
     assert build.step(made, build.begun(), one, silent=True).tally == Tally()
 
 
-def test_what_is_found_by_halving_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
+class Failing(LiveGlasses):
+    """Fails on fetches of more than three records."""
+
+    async def process(
+        self,
+        state: PartitionState,
+        fetch: Fetch,
+        inputs: SideInputs,
+        *,
+        silent: bool,
+        poisoned: Mapping[int, str],
+    ) -> Outcome[PartitionState]:
+        if len(fetch.records) > 3:
+            raise ValueError("too much at once")
+        return await super().process(state, fetch, inputs, silent=silent, poisoned=poisoned)
+
+
+def test_what_is_found_by_halving_counts_once() -> None:
     """A fetch that fails is processed again in parts, and its parts count what the whole would have."""
     made, batches = build.core(), day()
     (one,) = build.cut(batches, [100])
     calm = build.step(made, build.begun(), one).tally
-    process, most = LiveGlasses.process, 3
-
-    async def failing(self: LiveGlasses, state: PartitionState, some: Any, *more: Any, **named: Any) -> Any:
-        if len(some.records) > most:
-            raise ValueError("too much at once")
-        return await process(self, state, some, *more, **named)
-
-    class Failing(LiveGlasses):
-        process = failing  # type: ignore[assignment]
-
     parts = build.run(build.computed(Failing(made.followed), build.begun(), one)).tally
     for name in ("events_total", "decided_events_total", "rejected_events_total", "feedback_total"):
         assert counted(parts, name) == counted(calm, name)

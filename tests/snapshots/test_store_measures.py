@@ -69,7 +69,7 @@ async def test_the_lag_is_what_is_not_stored_yet(tmp_path: Path) -> None:
     topic = Topic({0: 10, 1: 20, 2: 5})
     async with measured(tmp_path, topic) as (_, measures):
         old = StoredRecord(8, clock.now_ns() // 10**6 - 60_000, b"", b"")
-        measures.progress({0: 10, 1: 20, 2: 5}, {0: 10, 1: 18, 2: 3}, {2: [old]})  # type: ignore[dict-item]
+        measures.progress({0: 10, 1: 20, 2: 5}, {0: 10, 1: 18, 2: 3}, {2: [old]})
         await looked(topic)
         assert lag(0) == (0, False)
         assert lag(1) == (2, True)
@@ -110,7 +110,7 @@ async def test_new_lineage_without_its_parents_is_counted(tmp_path: Path) -> Non
 
     async with measured(tmp_path, Topic({0: 0})) as (writer, _):
         for offset, whole in enumerate((True, True, False)):
-            writer.ingest(told(offset, whole=whole), {}, T0_NS)  # type: ignore[arg-type]
+            writer.ingest(told(offset, whole=whole), {}, T0_NS)
             epoch = writer.publish(clock.now_ns())
             async with asyncio.timeout(PATIENCE_S):
                 while metrics.read("lineage_checked_epoch") != epoch:
