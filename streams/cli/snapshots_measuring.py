@@ -8,8 +8,6 @@ import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from aiokafka.errors import KafkaError
-
 from streams import clock, limits, metrics
 from streams.errors import DamagedError, InputError, UnavailableError, reason
 from streams.events.record import Received
@@ -75,7 +73,7 @@ class StoreMeasures:
             stored, read = self._stored, self._read
             try:
                 ends = await follower.ends()
-            except KafkaError as error:
+            except UnavailableError as error:
                 log.debug("The end of the topic could not be asked for: %s", reason(error))
                 continue
             for partition in ends.keys() & stored.keys():

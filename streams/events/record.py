@@ -138,14 +138,14 @@ class Outcome(Generic[State]):
 
     `checkpoint` asks the transport to write the state in the same transaction, because a recorded input
     (such as a new model or policy) changes the results from this fetch on. `tally` is counted when the fetch
-    is committed. `grams` is what the model read, if anything (number of queries, see `streams.models.drift`).
+    is committed. `aside` is what only the shell around the core looks at.
     """
 
     state: State
     outputs: Sequence[Outgoing]
     checkpoint: bool = False
     tally: Tally = field(default_factory=Tally)
-    grams: tuple[int, Any] | None = None
+    aside: Sequence[Any] = ()
 
 
 class WholeState(Generic[State]):

@@ -197,7 +197,7 @@ _WORKER: Mapping[str, Declared] = {
     ),
     "devices_stopped": _gauge(
         "Devices of a partition that sent something to this worker in the last DEVICE_FORGOTTEN_S, but "
-        "nothing in the last DEVICE_SILENT_S.",
+        "nothing in the last DEVICE_SILENT_S, and that did not end their session.",
         "partition",
     ),
 }

@@ -26,7 +26,7 @@ from streams.pipeline.partition import PARTITION, PartitionState, readable, rest
 from streams.pipeline.rows import input_row, policy_row, refusal_of, told
 from streams.pipeline.shadow import differences, with_gate
 from streams.pipeline.side_inputs import SideInputs
-from streams.pipeline.tally import tallied
+from streams.pipeline.tally import Aside, tallied
 from streams.policy.crossing import Crossing
 from streams.policy.policy import Policy
 from streams.policy.step import Step
@@ -155,7 +155,7 @@ class GlassesCore:
             records,
             checkpoint=recorded or bool(extra["inputs"]),
             tally=Tally() if silent else self._run.tally(step, extra.get("shadow", ())),
-            grams=(step.counts.queries, step.counts.grams) if step.counts.queries and not silent else None,
+            aside=() if silent else (Aside.of(step),),
         )
 
     def _stages(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
 
 from streams import clock, metrics
 from streams.errors import UnavailableError
@@ -112,16 +113,18 @@ class LiveGlasses(GlassesCore):
         devices, tally = outcome.state.devices, outcome.tally
         known = [name for name in names_of(fetch.records) if name in devices]
         self.sending.heard(fetch.partition, known, clock.monotonic_s())
+        for aside in outcome.aside:
+            self.sending.ended(fetch.partition, aside.ended)
+            if aside.queries:
+                self._drift = self._drift or Drift([text for text, _ in (*seed().pairs, *evaluation().pairs)])
+                drift = self._drift.add(aside.queries, aside.grams)
+                if drift is not None:
+                    metrics.gauge("model_input_drift_psi", drift)
         metrics.gauge("devices_known", len(devices), partition=str(fetch.partition))
         # The first take-up is of all words since the topic began.
         if before.consents_taken:
             for appended_ms in inputs.consents.appended_ms(before.consents_taken, before.own):
                 tally.observe("consent_effect_seconds", max(before.now_ns / 1e9 - appended_ms / 1e3, 0))
-        if outcome.grams is not None:
-            self._drift = self._drift or Drift([text for text, _ in (*seed().pairs, *evaluation().pairs)])
-            drift = self._drift.add(*outcome.grams)
-            if drift is not None:
-                metrics.gauge("model_input_drift_psi", drift)
 
     async def _in_parts(
         self,
@@ -135,7 +138,7 @@ class LiveGlasses(GlassesCore):
     ) -> Outcome[PartitionState]:
         """Process a fetch in parts, each of no more devices than may be in memory at once."""
         outputs: list[Outgoing] = []
-        due, tally, grams = False, metrics.Tally(), None
+        due, tally, aside = False, metrics.Tally(), list[Any]()
         for part in parts(state.devices, fetch):
             names = names_of(part.records)
             for devices in (state.devices, state.shadow[1]):
@@ -145,9 +148,9 @@ class LiveGlasses(GlassesCore):
             state, due = outcome.state, due or outcome.checkpoint
             outputs += outcome.outputs
             tally.merge(outcome.tally)
-            grams = outcome.grams or grams
+            aside += outcome.aside
             file.settle()
-        return Outcome(state, outputs, due, tally, grams)
+        return Outcome(state, outputs, due, tally, aside)
 
 
 class LiveTraining(TrainingCore):

@@ -24,6 +24,12 @@ class Sending:
         with self._lock:
             self._heard.setdefault(partition, {}).update(dict.fromkeys(devices, now_s))
 
+    def ended(self, partition: int, devices: Iterable[str]) -> None:
+        """Forget devices whose session ended: they have not stopped, and send nothing more."""
+        with self._lock:
+            for device in devices:
+                self._heard.get(partition, {}).pop(device, None)
+
     def left(self, partition: int) -> None:
         """Forget the devices of a partition that another worker may have now."""
         with self._lock:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from streams.events.batch import Batch
 from streams.feedback.forms import DENIALS, RATED_LOW
@@ -12,8 +14,31 @@ from streams.metrics import Tally
 from streams.policy.step import Decision, Reject, Step
 from streams.topology import FEEDBACK
 
+_SESSIONS, _ENDED = "device_state", "ended"
 #: Rules by which feedback says that an answer was wrong.
 _DENIED = frozenset({rule for rule, _ in DENIALS.values()} | {RATED_LOW})
+
+
+@dataclass(frozen=True, slots=True)
+class Aside:
+    """What a worker measures of a fetch beside its counts.
+
+    `queries` is how many the model read, `grams` the mass of their n-grams (see `streams.models.drift`), and
+    `ended` are the devices whose session ended.
+    """
+
+    queries: int
+    grams: Any
+    ended: frozenset[str]
+
+    @classmethod
+    def of(cls, step: Step) -> Aside:
+        """Make it of the results of the stages."""
+        last = {
+            stretch.stream[0]: stretch.batches[-1] for stretch in step.stretches if stretch.kind == _SESSIONS
+        }
+        ended = frozenset(name for name, batch in last.items() if batch.columns["session"][-1] == _ENDED)
+        return cls(step.counts.queries, step.counts.grams, ended)
 
 
 def tallied(step: Step, differing: Sequence[Row] = ()) -> Tally:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from streams import limits, metrics
+from streams import clock, limits, metrics
 from streams.pipeline.sending import Sending
+from tests import build
 
 
 @pytest.fixture(autouse=True)
@@ -41,6 +42,33 @@ def test_a_device_that_is_silent_for_long_is_forgotten() -> None:
     assert shown() == (0, 1)
     sending.show(limits.DEVICE_FORGOTTEN_S + 10)
     assert shown() == (0, 0)
+
+
+def test_a_device_whose_session_ended_has_not_stopped() -> None:
+    sending = Sending()
+    sending.heard(0, ["g1", "g2"], 0.0)
+    sending.ended(0, ["g1", "g9"])
+    sending.ended(7, ["g1"])
+    sending.show(limits.DEVICE_SILENT_S)
+    assert shown() == (0, 1)
+    sending.heard(0, ["g1"], limits.DEVICE_SILENT_S)
+    sending.show(limits.DEVICE_SILENT_S)
+    assert shown() == (1, 1)
+
+
+def test_a_core_hears_its_devices_and_the_end_of_their_sessions() -> None:
+    made, state = build.core(), build.begun()
+    batches = [build.imu(1.0, 0, 20, source=source) for source in ("g1", "g2", "stranger")]
+    state = build.step(made, state, build.fetch(batches)).state
+    made.sending.show(clock.monotonic_s())
+    assert shown() == (2, 0), "nobody is paired with the stranger"
+    assert metrics.read("devices_known", partition="0") == 2
+    end = build.ended(0, build.T0_NS + 10**9, source="g2")
+    build.step(made, state, build.fetch([end], offset=3))
+    made.sending.show(clock.monotonic_s())
+    assert shown() == (1, 0)
+    made.left(0)
+    assert not any(name.startswith("devices") for name, _, _ in metrics.PROCESS.current())
 
 
 def test_a_partition_that_another_worker_has_is_not_shown() -> None:

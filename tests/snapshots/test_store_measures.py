@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import cast
 
 import pytest
-from aiokafka.errors import KafkaConnectionError
 
 from streams import clock, limits, metrics
 from streams.cli.snapshots_measuring import StoreMeasures
+from streams.errors import UnavailableError
 from streams.events.record import StoredRecord
 from streams.kafka.reader import Follower
 from streams.snapshots.writer import Writer
@@ -36,7 +36,7 @@ class Topic:
     async def ends(self) -> dict[int, int]:
         self.asked += 1
         if self.away:
-            raise KafkaConnectionError("away")
+            raise UnavailableError("away")
         return self.at
 
 
