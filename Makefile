@@ -62,7 +62,7 @@ bench: $(BENCH_STAMP)
 	$(BENCH_BIN)/python -m bench
 
 bench-full: $(BENCH_STAMP)
-	$(BENCH_BIN)/python -m bench races sizes policy stages scale latency rest stalls
+	$(BENCH_BIN)/python -m bench races sizes policy stages scale latency metrics rest stalls
 
 bench-memory: $(BENCH_STAMP)
 	$(BENCH_BIN)/python -m bench memory
@@ -88,6 +88,7 @@ soak: $(TEST_STAMP)
 
 docs: $(TEST_STAMP)
 	$(BIN)/python -m docs.make
+	$(BIN)/python -m docs.measures
 	$(BIN)/python -m tests.docs.test_sql
 	$(BIN)/python -m tests.docs.test_policies
 	$(BIN)/python -m tests.docs.test_python

@@ -23,6 +23,7 @@ from bench import race, report
 from bench.bars import FIGURES, Bar, Held, Measured
 from bench.faults import rest, stalls
 from bench.latency import latency, memory
+from bench.measuring import measuring
 from bench.policy import policy
 from bench.races import RACES, Race
 from bench.scale import scale
@@ -47,6 +48,7 @@ def _parts(memory_minutes: float) -> Mapping[str, Callable[[Path], Measured]]:
         "latency": lambda directory: asyncio.run(latency(directory, _say)),
         "memory": lambda directory: asyncio.run(memory(directory, memory_minutes, _say)),
         "tls": lambda directory: asyncio.run(tls(directory, STAGE_BATCHES, TLS_ROUNDS)),
+        "metrics": lambda _directory: measuring(STAGE_BATCHES, ROUNDS),
         "rest": lambda directory: asyncio.run(rest(directory, REST_S)),
         "stalls": lambda directory: asyncio.run(stalls(directory, _say)),
     }
@@ -86,7 +88,7 @@ def main(
 ) -> None:
     """Measure the PARTs that are named, each on an embedded broker of its own; without any, the races.
 
-    A part is one of races, sizes, policy, stages, scale, latency, memory, tls, rest and stalls.
+    A part is one of races, sizes, policy, stages, scale, latency, memory, tls, metrics, rest and stalls.
     """
     began_s = time.perf_counter()
     # Other signals than Ctrl-C must not leave a broker behind either.

@@ -75,7 +75,10 @@ REST = Bar("at rest, all processes together", most=0.35, unit=" core")
 WORKER = Bar("a worker's memory at nine tenths of the load, at most", most=300, unit=" MB")
 FLAT = Bar("a worker's memory grows after the first fifth", most=0.5, unit=" MB/minute")
 WATCHED = Bar("memory was watched", least=20, unit=" minutes")
-FIGURES = (BYTES_20, BYTES_160, DEVICES, VISIBLE, REST, WORKER, FLAT, WATCHED)
+METRICS = Bar("CPU time with metrics, of that without", most=1.01, unit=" x")
+SCRAPE = Bar("scrape of the metrics, 1,000 devices", most=50, unit=" ms")
+SERIES = Bar("series of a worker, 1,000 devices", most=2000)
+FIGURES = (BYTES_20, BYTES_160, DEVICES, VISIBLE, REST, WORKER, FLAT, WATCHED, METRICS, SCRAPE, SERIES)
 
 
 class Measured(NamedTuple):

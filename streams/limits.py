@@ -116,6 +116,11 @@ OUTSIDE_PAUSE_MAX_S = 5.0  #: between attempts at a fetch that fails for an exte
 EMPTY_ASSIGNMENT_REJOIN_S = 3.0
 
 METRICS_INTERVAL_S = 5.0
+SERIES_MAX = 2000  #: of all metrics of a process together; further sets of labels are counted as `other`
+SCRAPES_MAX = 8  #: answered at one time
+SCRAPE_WAIT_S = 5.0  #: until a connection that asks for nothing is ended
+DEVICE_SILENT_S = 60.0  #: without a record, after which a device counts as stopped
+DEVICE_FORGOTTEN_S = 3600.0  #: without a record, after which it does not count any more
 BROKER_LOG_BYTES_MAX = 16 * 1024 * 1024  #: of the embedded broker's kafka.log, which is then started anew
 
 # Store
@@ -209,6 +214,8 @@ LEFT_OUT_MAX = (
 )
 CANDIDATES_NAMED_MAX = 8  #: examples that the message about a failed run names
 MODELS_KEPT_MAX = 64  #: newest model versions in memory; an older one is read again if a state names it
+DRIFT_QUERIES_MIN = 64  #: without as many queries, nothing is said about the drift of what a model reads
+DRIFT_QUERIES_MAX = 256  #: newest queries that it is measured on
 MODELS_WAITING_MAX = 8  #: model versions that wait for their policy
 MODEL_NUMBERS_AHEAD_MAX = 1024  #: above the highest known; runs that the policy refused use numbers too
 EXAMPLES_AHEAD_MS_MAX = 3_600_000  #: example ahead of the broker's time; it sets training's "now"

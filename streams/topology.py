@@ -163,6 +163,7 @@ STAGES: tuple[Stage, ...] = (
 
 #: Source of records that no device makes: models (`training/intent-model/3`) and the seed.
 TRAINING_SOURCE = "training"
+SEED_STREAM = "seed"
 #: Words in keys of `glasses.consents` in place of a wearer or a device: for a pairing, and for an operator's
 #: statement.
 PAIRING_KEY, OPERATOR_KEY = "pairing", "operator"

@@ -18,6 +18,7 @@ from streams import files, metrics
 from streams.cli.main import main as sightline
 from streams.errors import InputError
 from streams.kafka import broker
+from streams.metrics import exposition
 from streams.queries import audit
 from streams.queries.role import Role, RoleFilter
 from streams.replay.derived import DerivedLines
@@ -54,7 +55,7 @@ def broker_directory(path: Path) -> None:
 def measured(path: Path) -> None:
     """A file of a worker's metrics."""
     files.make_directory(path)
-    metrics.write(path / "worker.prom")
+    exposition.write(path / "worker.prom", metrics.PROCESS)
 
 
 MAKERS: dict[str, Callable[[Path], object]] = {

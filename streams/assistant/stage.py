@@ -15,6 +15,8 @@ from streams.errors import operating
 from streams.events.batch import Batch
 from streams.events.identity import derived_stream
 from streams.events.state import DeviceState, OpenAnswer
+from streams.models.drift import pooled
+from streams.models.intent import features
 from streams.models.version import ModelVersion
 from streams.policy.crossing import Cited, Crossing, Maker
 from streams.policy.step import Stretch, Tagged, in_order
@@ -52,7 +54,7 @@ def run(
     ]
     requested = in_order(crossing.admit(passed, (requests.KIND,), ASSISTANT))
     with operating(MAKER.name):
-        predicted = serving.model.predict([query.batch.columns["text"][0] for query, _ in answerable])
+        predicted = _predicted([query.batch.columns["text"][0] for query, _ in answerable], serving, crossing)
     model = Cited.unowned(serving)
     given = [
         _Given(
@@ -69,6 +71,14 @@ def run(
             state = states[answer.batch.source]
             states[answer.batch.source] = replace(state, answers=(*state.answers, _open(answer, each.query)))
     return states
+
+
+def _predicted(texts: Sequence[str], serving: ModelVersion, crossing: Crossing) -> list[tuple[str, float]]:
+    if not texts:
+        return []
+    matrix = features(texts)
+    crossing.step.counts.queries, crossing.step.counts.grams = len(texts), pooled(matrix)
+    return serving.model.predict(texts, matrix)
 
 
 def _position(given: _Given) -> int:

@@ -11,6 +11,7 @@ import click
 from msgspec import to_builtins
 
 from streams import settings
+from streams.cli.measuring import exported, measured
 from streams.cli.output import store_option
 from streams.cli.staying import stays
 from streams.connection.address import broker_option
@@ -60,6 +61,7 @@ def _roles(_context: click.Context, _parameter: click.Parameter, texts: tuple[st
 @broker_option(
     "A Kafka that the live page asks for the lag of agents and store.  [default: none]", default=None
 )
+@measured
 @stays
 def command(
     store: Path,
@@ -69,6 +71,8 @@ def command(
     names: tuple[str, ...],
     out: Path | None,
     broker: Broker | None,
+    metrics_port: int | None,
+    metrics_host: str,
     ready_fd: int | None,
     ready_file: Path | None,
 ) -> None:
@@ -103,7 +107,11 @@ def command(
             "shown, and the connection is not encrypted",
             err=True,
         )
-    with Ready(ready_fd, ready_file) as ready, bound(host, port) as listening:
+    with (
+        Ready(ready_fd, ready_file) as ready,
+        bound(host, port) as listening,
+        exported("page", metrics_host, metrics_port),
+    ):
         own = listening.getsockname()[1]
         keys = Keys.drawn(roles, own)
         hosts = (*LOOPBACK, host.lower(), *(name.lower() for name in names))

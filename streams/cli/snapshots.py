@@ -17,7 +17,9 @@ import click
 from streams import clock, limits
 from streams.cli import snapshots_export
 from streams.cli.extending import kinds_option
+from streams.cli.measuring import exported, measured
 from streams.cli.output import store_option
+from streams.cli.snapshots_measuring import StoreMeasures
 from streams.cli.staying import stays
 from streams.connection.address import broker_option
 from streams.connection.settings import Broker
@@ -83,6 +85,7 @@ def told(status: Status) -> str | None:
 )
 @kinds_option
 @click.option("--until-end", is_flag=True, help="Stop when what the topic holds now has been published.")
+@measured
 @stays
 @click.pass_context
 def command(
@@ -94,6 +97,8 @@ def command(
     migrate: bool,
     kinds: Kinds,
     until_end: bool,
+    metrics_port: int | None,
+    metrics_host: str,
     ready_fd: int | None,
     ready_file: Path | None,
 ) -> None:
@@ -115,7 +120,7 @@ def command(
     # Progress is only for logs, where silence would look like a hanging process.
     status = None if until_end or sys.stdout.isatty() else Status(store)
     try:
-        with Ready(ready_fd, ready_file) as ready:
+        with Ready(ready_fd, ready_file) as ready, exported("snapshots", metrics_host, metrics_port):
             log_id = asyncio.run(log_ids(broker, [LINEAGE]))[LINEAGE]
             count = 0 if wanted is None else len(asyncio.run(end_offsets(broker, [LINEAGE])))
             share = writer.hold(wanted, count)
@@ -123,7 +128,8 @@ def command(
                 log.warning("%s: goes on with %s, from its beginning", store, log_id)
             elif changed := writer.follow(log_id):
                 log.warning(changed)
-            following = _Following(retrying, broker, log_id, share, kinds, status, until_end)
+            measures = StoreMeasures(writer, shown=metrics_port is not None)
+            following = _Following(retrying, broker, log_id, share, kinds, status, until_end, measures)
             epoch, rows = asyncio.run(_follow(following, writer.offsets(), stop, ready))
     finally:
         writer.close()
@@ -157,6 +163,7 @@ class _Following:
     kinds: Kinds
     status: Status | None
     until_end: bool
+    measures: StoreMeasures
 
 
 async def _follow(
@@ -181,6 +188,7 @@ async def _follow(
             end = await follower.end_offsets() if following.until_end else {}
             known, unknown = offsets, 0
             ready.say()
+            waits.enter_context(following.measures.running(follower))
             if following.until_end:
                 await waits.enter_async_context(saying(f"what {LINEAGE} holds now to be published"))
             while not stop.is_set():
@@ -194,6 +202,8 @@ async def _follow(
                 if poll is not None and not unknown and (unknown := poll.of_unknown_kinds()):
                     log.warning(_UNKNOWN)
                 await storing.next(poll, positions, arrived_ns)
+                # What was passed on before is stored now.
+                following.measures.progress(positions, known, records)
                 known = positions
                 if following.until_end and all(
                     positions[partition] >= offset for partition, offset in end.items()

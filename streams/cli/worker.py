@@ -8,6 +8,7 @@ import click
 
 from streams import clock, files, settings, topology
 from streams.cli.extending import operators_option
+from streams.cli.measuring import exported, measured
 from streams.cli.names import pair
 from streams.cli.staying import stays
 from streams.connection.address import broker_option
@@ -76,6 +77,7 @@ def _prefix(_context: click.Context, _parameter: click.Parameter, prefix: str) -
     metavar="FILE",
     help="Write counts and gauges here every 5 s, as text that Prometheus collects.",
 )
+@measured
 @stays
 @click.pass_context
 def command(
@@ -88,6 +90,8 @@ def command(
     group_prefix: str,
     accept_loss: bool,
     metrics: Path | None,
+    metrics_port: int | None,
+    metrics_host: str,
     ready_fd: int | None,
     ready_file: Path | None,
 ) -> None:
@@ -101,7 +105,7 @@ def command(
     if metrics is not None:
         with files.written(metrics):
             pass
-    with Ready(ready_fd, ready_file) as ready:
+    with Ready(ready_fd, ready_file) as ready, exported("worker", metrics_host, metrics_port):
 
         def on_ready() -> None:
             say(f"worker ready on {broker}")

@@ -87,7 +87,7 @@ def learn_consent(consents: Consents, record: Received) -> None:
             wearer, statement = _word(record)
     except (DecodeError, UnicodeDecodeError):
         raise MalformedError("consent: found something else, expected what the zones stage writes") from None
-    consents.learn(record.offset, wearer, statement)
+    consents.learn(record.offset, wearer, statement, appended_ms=record.timestamp)
 
 
 def _pairing(record: Received) -> Statement:

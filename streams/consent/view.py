@@ -33,13 +33,18 @@ class Consents:
         self.offset = 0  #: the next offset to read
         self._places: list[int] = []
         self._log: list[Statement] = []
+        self._appended_ms: list[int] = []
         self._words: dict[str, tuple[list[int], list[Words]]] = {}
         self._pairings: dict[tuple[str, str], tuple[list[int], list[bool]]] = {}
 
-    def learn(self, offset: int, wearer: str, statement: Word | Pairing) -> None:
-        """Add the statement at `offset`, which is after all that were added before."""
+    def learn(self, offset: int, wearer: str, statement: Word | Pairing, *, appended_ms: int = 0) -> None:
+        """Add the statement at `offset`, which is after all that were added before.
+
+        `appended_ms` is its append time in ms since the epoch, if it is known.
+        """
         self._places.append(offset)
         self._log.append((wearer, statement))
+        self._appended_ms.append(appended_ms)
         self.offset = max(self.offset, offset + 1)
         if isinstance(statement, Pairing):
             places, bound = self._pairings.setdefault((statement.device, wearer), ([], []))
@@ -80,6 +85,10 @@ class Consents:
         """Whether (device, wearer) are bound now; pairs about which nothing was stated are absent."""
         return {pair: bound[-1] for pair, (_, bound) in sorted(self._pairings.items())}
 
+    def appended_ms(self, offset: int) -> int:
+        """Append time of the statement at an offset, ms since the epoch; 0 if it is not known."""
+        return self._appended_ms[bisect_left(self._places, offset)]
+
     def between(self, low: int, high: int) -> list[tuple[int, str, Word | Pairing]]:
         """(offset, wearer, statement) at offsets from `low` to below `high`, in order."""
         begin, end = bisect_left(self._places, low), bisect_left(self._places, high)
@@ -113,13 +122,26 @@ class ConsentView:
 
     def fresh(self, taken: int, own: Own) -> tuple[list[Statement], Own]:
         """Statements of other partitions since `taken`, and own words that are not on the topic yet."""
-        foreign: list[Statement] = []
+        foreign, left = self._divided(taken, own)
+        return [(wearer, statement) for _, wearer, statement in foreign], left
+
+    def appended_ms(self, taken: int, own: Own) -> list[int]:
+        """Append times of the words among these statements, ms since the epoch, as far as they are known."""
+        times = [
+            self._log.appended_ms(offset)
+            for offset, _, statement in self._divided(taken, own)[0]
+            if isinstance(statement, Word)
+        ]
+        return list(filter(None, times))
+
+    def _divided(self, taken: int, own: Own) -> tuple[list[tuple[int, str, Word | Pairing]], Own]:
+        foreign: list[tuple[int, str, Word | Pairing]] = []
         left = dict(own)
-        for _, wearer, statement in self._log.between(taken, self.offset):
+        for offset, wearer, statement in self._log.between(taken, self.offset):
             mine = left.get(wearer, ())
             rest = tuple(word for word in mine if word[1] != statement)
             if len(rest) == len(mine):
-                foreign.append((wearer, statement))
+                foreign.append((offset, wearer, statement))
             elif rest:
                 left[wearer] = rest
             else:

@@ -8,10 +8,12 @@ state and inputs gives the same outcome. Waiting for a broker happens before it,
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 from msgspec import Struct
+
+from streams.metrics import Tally
 
 State = TypeVar("State")
 Headers = Sequence[tuple[str, bytes]]
@@ -135,12 +137,15 @@ class Outcome(Generic[State]):
     """Result of processing a fetch: the new state and the records to write.
 
     `checkpoint` asks the transport to write the state in the same transaction, because a recorded input
-    (such as a new model or policy) changes the results from this fetch on.
+    (such as a new model or policy) changes the results from this fetch on. `tally` is counted when the fetch
+    is committed. `aside` is what only the shell around the core looks at.
     """
 
     state: State
     outputs: Sequence[Outgoing]
     checkpoint: bool = False
+    tally: Tally = field(default_factory=Tally)
+    aside: Sequence[Any] = ()
 
 
 class WholeState(Generic[State]):
@@ -191,6 +196,9 @@ class WholeState(Generic[State]):
     def behind(self, state: State) -> State:
         """See `Core`."""
         return state
+
+    def left(self, partition: int) -> None:
+        """See `LiveCore`."""
 
 
 class Core(Protocol[State]):
@@ -262,6 +270,9 @@ class LiveCore(Core[State], Protocol[State]):
 
         UnavailableError if they are not available yet; the transport then waits and blames no record.
         """
+
+    def left(self, partition: int) -> None:
+        """Take note that the partition is not this worker's any more."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from streams.events.intents import INTENT
 #: ratings of two people.
 FORMS = ("thumb", "choice", "spoken", "rating")
 PRAISE = "general_praise"
+RATED_LOW = "rated-low"  #: rule of a rating by which the answer was wrong
 #: Spoken feedback other than praise: intent to (rule, reason).
 DENIALS: Mapping[str, tuple[str, str]] = {
     "general_negate": ("negated", "the wearer said that the answer was wrong; no example was made"),
@@ -118,4 +119,4 @@ def _rated(answered: str, ratings: tuple[float | None, float | None]) -> Meaning
             "raters-disagree",
             "one rater finds the answer acceptable and the other does not; no example was made",
         )
-    return Meaning(None, "rated-low", "both raters rate the answer below acceptable; no example was made")
+    return Meaning(None, RATED_LOW, "both raters rate the answer below acceptable; no example was made")

@@ -55,6 +55,7 @@ async def compute(
         Something that the core needs is unavailable; no record is rejected for that.
     """
     outputs, checkpoint, rejected = list[Outgoing](), False, 0
+    tally = metrics.Tally()
     waiting: list[Sequence[Received]] = [fetch.records]
     while waiting:
         records = waiting.pop()
@@ -79,6 +80,7 @@ async def compute(
             await asyncio.sleep(0)
         state, checkpoint = outcome.state, checkpoint or outcome.checkpoint
         outputs += outcome.outputs
+        tally.merge(outcome.tally)
     if rejected:
         metrics.count("poisoned_total", rejected, topic=fetch.topic)
     if rejected > _SAID_MAX:
@@ -90,7 +92,7 @@ async def compute(
             fetch.records[-1].offset,
             rejected - _SAID_MAX,
         )
-    return Outcome(state, outputs, checkpoint)
+    return Outcome(state, outputs, checkpoint, tally)
 
 
 async def _alone(

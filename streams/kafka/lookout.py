@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from aiokafka import TopicPartition
@@ -19,6 +20,7 @@ from streams import clock, limits, logs, metrics, topology
 from streams.connection.connect import administering
 from streams.connection.settings import Broker
 from streams.errors import UnavailableError, reason
+from streams.kafka.behind import Behind
 from streams.kafka.groups import commits, described, say_foreign, unformed_sentence
 from streams.kafka.log_ids import counts
 from streams.kafka.ownership import Ownership
@@ -41,6 +43,9 @@ class Member(Protocol):
     def ownerships(self) -> Mapping[TopicPartition, Ownership[Any]]:
         """Current ownerships by partition."""
 
+    async def ends(self, tps: Iterable[TopicPartition]) -> Mapping[TopicPartition, tuple[int, int]]:
+        """Next offset to read, and end of the committed records, of assigned partitions."""
+
 
 class Lookout:
     """Checks topics, groups and commits every LOOK_INTERVAL_S and logs problems.
@@ -53,6 +58,9 @@ class Lookout:
     def __init__(self, broker: Broker, partitions: int, members: Sequence[Member]) -> None:
         self._broker, self._partitions, self._members = broker, partitions, members
         self._said: dict[str, str] = {}
+        self._behind: dict[tuple[str, int], Behind] = {}
+        #: The metrics are read in threads of their own.
+        self._showing = threading.Lock()
 
     async def run(self) -> None:
         """Check until cancelled. If the broker is unavailable, this is logged and the check waits for it."""
@@ -77,6 +85,7 @@ class Lookout:
             with logs.at(member.agent):
                 await self._group(admin, member)
                 await self._commits(admin, member)
+                await self._lag(member)
 
     async def _topics(self, admin: AIOKafkaAdminClient) -> None:
         names = [topic.name for topic in topology.TOPICS]
@@ -126,6 +135,36 @@ class Lookout:
                     admin, member.agent, member.group, place, commit.offset, ownership.next_offset
                 )
             ownership.uncommitted = True
+
+    async def _lag(self, member: Member) -> None:
+        """Measure how far a member is behind in its partitions; what it committed is read before the ends."""
+        committed = {place: ownership.next_offset for place, ownership in member.ownerships().items()}
+        ends = await member.ends(committed) if committed else {}
+        now_s, owned = clock.monotonic_s(), member.ownerships()
+        for place, (position, end) in ends.items():
+            if place in owned:
+                behind = self._behind.setdefault((member.agent, place.partition), Behind())
+                under_way_ms = owned[place].under_way_ms
+                behind.oldest_ms = under_way_ms[0] if under_way_ms else None
+                # The reader's position is behind markers of transactions, which no commit moves over.
+                read = position >= end and not under_way_ms
+                behind.look(committed[place], end, now_s, only_markers=read)
+        partitions = {place.partition for place in owned}
+        gone = [(agent, at) for agent, at in self._behind if agent == member.agent and at not in partitions]
+        with self._showing:
+            for agent, partition in gone:
+                del self._behind[agent, partition]
+                metrics.forget("lag_records", agent=agent, partition=str(partition))
+                metrics.forget("lag_seconds", agent=agent, partition=str(partition))
+
+    def show(self) -> None:
+        """Set the gauges of the lag, whose time goes on while the broker does not answer."""
+        now_s, now_ms = clock.monotonic_s(), clock.now_ns() / 1e6
+        with self._showing:
+            for (agent, partition), behind in list(self._behind.items()):
+                metrics.gauge("lag_records", behind.records, agent=agent, partition=str(partition))
+                seconds = behind.seconds(now_s, now_ms)
+                metrics.gauge("lag_seconds", seconds, agent=agent, partition=str(partition))
 
     def _say(self, about: str, sentence: str) -> None:
         """Log a sentence about a subject unless it is the last one logged; empty means that all is well."""

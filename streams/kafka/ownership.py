@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
@@ -63,6 +63,8 @@ class Ownership(Generic[State]):
     )
     work: asyncio.Task[None] | None = None
     saved_offset: int = field(init=False)
+    #: Append time of the first record of each fetch that is processed now, ms since the epoch.
+    under_way_ms: deque[int] = field(default_factory=deque)
     #: A producer can have only one transaction at a time.
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -83,6 +85,7 @@ class Ownership(Generic[State]):
         if self.ended:
             return
         self.work = asyncio.create_task(self._in_turn(self._step(fetch)))
+        self.under_way_ms.append(fetch.records[0].timestamp)
         try:
             # The agent may be cancelled at any moment, and the transaction should be finished all the same.
             await asyncio.shield(self.work)
@@ -97,6 +100,7 @@ class Ownership(Generic[State]):
             if not self.lost.done():
                 self.lost.set_result(error)
         finally:
+            self.under_way_ms.popleft()
             self.slots.release()
             budget.WORKER.give_back(self, size_bytes)
 
@@ -163,6 +167,7 @@ class Ownership(Generic[State]):
         if 2 * len(fetch.records) >= self.records_max:
             self.records_max = min(2 * self.records_max, limits.FETCH_RECORDS_MAX)
         self._measure(fetch, outputs, now_s - began_s, clock.monotonic_s() - now_s)
+        metrics.add(outcome.tally)
         if save:
             self._saved(outcome.state, fetch.next_offset, now_s)
 
@@ -192,8 +197,8 @@ class Ownership(Generic[State]):
     ) -> None:
         metrics.count("fetch_total", agent=self.agent)
         metrics.count("fetch_records_total", len(fetch.records), agent=self.agent)
-        metrics.count("fetch_compute_seconds_total", compute_s, agent=self.agent)
-        metrics.count("transaction_seconds_total", transaction_s, agent=self.agent)
+        metrics.observe("fetch_compute_seconds", compute_s, agent=self.agent)
+        metrics.observe("transaction_seconds", transaction_s, agent=self.agent)
         for topic, count in Counter(output.topic for output in outputs).items():
             metrics.count("output_total", count, agent=self.agent, topic=topic)
 

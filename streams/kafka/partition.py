@@ -139,6 +139,7 @@ class PartitionOwner(Generic[State]):
             await self._deliver(ownership)  # 6. only now
         finally:
             self.ownership = None
+            self._core.left(self._tp.partition)
             await (writer.close() if ownership is None else ownership.end())
 
     async def _committed(self) -> tuple[int | None, bool]:

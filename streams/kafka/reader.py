@@ -312,6 +312,16 @@ class Follower:
             for tp, offset in (await _uncommitted_ends(self._broker, self._tps, self._wait_s)).items()
         }
 
+    async def ends(self) -> dict[int, int]:
+        """End of the committed records by partition; UnavailableError if the broker does not answer."""
+        try:
+            ends = await self._running().end_offsets(self._tps)
+        except KafkaError as error:
+            raise UnavailableError(
+                f"{self._broker} does not say where {self._topic} ends ({type(error).__name__}); tried again"
+            ) from error
+        return {tp.partition: offset for tp, offset in ends.items()}
+
     def _running(self) -> AIOKafkaConsumer:
         if self._consumer is None:
             raise UnavailableError(

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
 import aiokafka
@@ -26,13 +26,14 @@ from aiokafka.errors import InconsistentGroupProtocolError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
-from streams import clock, limits, logs, metrics
+from streams import clock, limits, logs
 from streams.connection.connect import let_go
 from streams.connection.settings import KafkaSettings
 from streams.ends import End, end_process, end_with
 from streams.errors import reason
 from streams.events.record import LiveCore, Received
 from streams.kafka import budget, groups
+from streams.kafka.behind import ends_of
 from streams.kafka.last_will import LastWill
 from streams.kafka.ownership import Delivery, Ownership
 from streams.kafka.partition import PartitionOwner
@@ -305,11 +306,13 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         consumer, on_wire = self._thread._ensure_consumer(), self._on_wire(tp)
         fetched = await self._in_thread(_fetched(consumer._fetcher, on_wire, timeout_s, max_records))
         records: Sequence[Received] = fetched.get(on_wire, ())
-        if records and (end := consumer.highwater(on_wire)) is not None:
-            metrics.gauge(
-                "lag_records", end - records[-1].offset - 1, agent=self.agent, partition=str(tp.partition)
-            )
         return records
+
+    async def ends(self, tps: Iterable[TopicPartition]) -> Mapping[TopicPartition, tuple[int, int]]:
+        """See `streams.kafka.behind.ends_of`."""
+        on_wire = {self._on_wire(tp): tp for tp in tps}
+        ends = await self._in_thread(ends_of(self._thread._ensure_consumer(), list(on_wire)))
+        return {on_wire[tp]: both for tp, both in ends.items()}
 
     async def deliver(self, tp: TopicPartition, delivery: Delivery) -> None:
         """Pass one fetch, as one Faust event, to the agent's actor of its partition."""

@@ -49,11 +49,14 @@ class IntentModel:
     weights: NDArray[np.float32]
     bias: NDArray[np.float32]
 
-    def predict(self, utterances: Sequence[str]) -> list[tuple[str, float]]:
-        """(intent, confidence 0 ... 1) of each utterance; confidence is the softmax probability."""
+    def predict(self, utterances: Sequence[str], matrix: Any = None) -> list[tuple[str, float]]:
+        """(intent, confidence 0 ... 1) of each utterance; confidence is the softmax probability.
+
+        `matrix` is what `features` made of the utterances, if it has been called already.
+        """
         if not utterances:
             return []
-        scores = features(utterances) @ self.weights.T + self.bias
+        scores = (features(utterances) if matrix is None else matrix) @ self.weights.T + self.bias
         scores -= scores.max(axis=1, keepdims=True)
         chances = np.exp(scores)
         chances /= chances.sum(axis=1, keepdims=True)

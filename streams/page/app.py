@@ -19,7 +19,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from streams import clock, limits
+from streams import clock, limits, metrics
 from streams.errors import DamagedError, InputError, SightlineError, UnavailableError, called_off
 from streams.page import rendering
 from streams.page.access import HEADERS, Admitted, Entering, Keys, Refused, judge
@@ -48,6 +48,8 @@ TWIN = ".json"
 _EVENT = "/event/{source}/{stream}/{number}"
 #: Where the gate leaves the role of a request.
 _ROLE = "sightline.role"
+#: Where a page leaves its path, by which requests are counted.
+_SITE = "sightline.site"
 _HTML, _JSON = "text/html; charset=utf-8", "application/json"
 #: Files that the page is drawn with, which hold nothing of the store.
 STATIC: Mapping[str, str] = {
@@ -182,6 +184,7 @@ class _Serving:
 
     async def _page(self, site: Site, as_json: bool, request: Request) -> Response:
         own = request.url.path
+        request.scope[_SITE] = site.path
         if as_json:
             own = own.removesuffix(TWIN) if own != f"/index{TWIN}" else "/"
         pairs = request.query_params.multi_items()
@@ -271,9 +274,13 @@ class _Gate:
         """Answer one request."""
         if scope["type"] != "http":
             return
+        began_s = clock.monotonic_s()
 
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
+                page = scope.get(_SITE, "other")
+                metrics.count("page_requests_total", page=page, status=str(message["status"]))
+                metrics.observe("page_request_seconds", clock.monotonic_s() - began_s, page=page)
                 own = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
                 message["headers"] = [*message.get("headers", []), *own]
             await send(message)

@@ -18,6 +18,7 @@ from streams.feedback import stage as feedback
 from streams.limits import POLICY_REFUSALS_PER_FETCH_MAX
 from streams.lineage.record import Row, Rows
 from streams.lineage.tables import CONSENT_TAKEUP, MODEL_TAKEUP, POLICY_TAKEUP
+from streams.metrics import Tally
 from streams.models.version import ModelVersion
 from streams.pipeline.devices import Devices, Shelf
 from streams.pipeline.emit import consent_records, lineage_of, records_of
@@ -25,6 +26,7 @@ from streams.pipeline.partition import PARTITION, PartitionState, readable, rest
 from streams.pipeline.rows import input_row, policy_row, refusal_of, told
 from streams.pipeline.shadow import differences, with_gate
 from streams.pipeline.side_inputs import SideInputs
+from streams.pipeline.tally import Aside, tallied
 from streams.policy.crossing import Crossing
 from streams.policy.policy import Policy
 from streams.policy.step import Step
@@ -39,7 +41,7 @@ _NEW = DeviceState()
 
 @dataclass(frozen=True, slots=True)
 class Stages:
-    """The functions that process a fetch, in order: the four stages, then what makes records and lineage.
+    """The functions that process a fetch, in order: the stages, then what makes records, lineage and counts.
 
     Benchmarks replace single functions to measure what they cost.
     """
@@ -50,6 +52,7 @@ class Stages:
     feedback: Callable[..., dict[str, DeviceState]] = feedback.run
     records: Callable[..., tuple[list[Outgoing], list[bytes]]] = records_of
     lineage: Callable[..., list[Outgoing]] = lineage_of
+    tally: Callable[..., Tally] = tallied
 
 
 class GlassesCore:
@@ -147,7 +150,13 @@ class GlassesCore:
             step, values, policy, place, extra, (f"glasses/{fetch.partition}".encode(), stamp)
         )
         recorded = after.policies_read != state.policies_read
-        return Outcome(after, records, checkpoint=recorded or bool(extra["inputs"]))
+        return Outcome(
+            after,
+            records,
+            checkpoint=recorded or bool(extra["inputs"]),
+            tally=Tally() if silent else self._run.tally(step, extra.get("shadow", ())),
+            aside=() if silent else (Aside.of(step),),
+        )
 
     def _stages(
         self, context: _Context, devices: Devices, policy: Policy, known: PartitionConsents

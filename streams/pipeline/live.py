@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
 
-from streams import metrics
+from streams import clock, metrics
 from streams.errors import UnavailableError
 from streams.events.kinds import Kinds
 from streams.events.record import Fetch, Outcome, Outgoing, Received
 from streams.limits import RETRAIN_EVERY_EXAMPLES
+from streams.models.drift import Drift
 from streams.pipeline.followed import Followed
 from streams.pipeline.glasses import GlassesCore, Stages, names_of
 from streams.pipeline.partition import PartitionState
+from streams.pipeline.sending import Sending
 from streams.pipeline.shelf import FileShelf, parts
 from streams.pipeline.side_inputs import SideInputs, TrainingInputs
 from streams.pipeline.training import Fit, TrainingCore, TrainingState
@@ -23,6 +26,7 @@ from streams.processing.operators import Operators
 from streams.processing.shipped import SHIPPED_OPERATORS
 from streams.topology import EXAMPLES
 from streams.training.gate import labelled_under
+from streams.training.seed import evaluation, seed
 
 log = logging.getLogger(__name__)
 
@@ -49,10 +53,13 @@ class LiveGlasses(GlassesCore):
     ) -> None:
         super().__init__(operators=operators, stages=stages, shelf=shelf)
         self.followed, self._file = followed, shelf
+        self.sending = Sending()
+        self._drift: Drift | None = None
 
     def restore(self, partition: int, entries: Mapping[str, bytes]) -> PartitionState:
         """State from checkpointed values; it is said what another version of an operator had left."""
         state = super().restore(partition, entries)
+        metrics.gauge("devices_known", len(state.devices), partition=str(partition))
         for operator, count in sorted(state.let_go.items()):
             log.warning(
                 "Operator %s is version %d now: its open windows and what it remembered of %d devices of "
@@ -77,6 +84,10 @@ class LiveGlasses(GlassesCore):
             return self.followed.side_inputs()
         return side
 
+    def left(self, partition: int) -> None:
+        """Forget which devices of the partition sent."""
+        self.sending.left(partition)
+
     async def process(
         self,
         state: PartitionState,
@@ -88,9 +99,46 @@ class LiveGlasses(GlassesCore):
     ) -> Outcome[PartitionState]:
         """Run `GlassesCore.process` with the device states loaded. OSError if the shelf's file fails."""
         if self._file is None:
-            return await super().process(state, fetch, inputs, silent=silent, poisoned=poisoned)
+            outcome = await super().process(state, fetch, inputs, silent=silent, poisoned=poisoned)
+        else:
+            outcome = await self._in_parts(self._file, state, fetch, inputs, silent=silent, poisoned=poisoned)
+        if not silent:
+            self._measure(state, fetch, inputs, outcome)
+        return outcome
+
+    def _measure(
+        self, before: PartitionState, fetch: Fetch, inputs: SideInputs, outcome: Outcome[PartitionState]
+    ) -> None:
+        """Measure what depends on the worker: who sends, how late words took effect, how queries drift."""
+        devices, tally = outcome.state.devices, outcome.tally
+        known = [name for name in names_of(fetch.records) if name in devices]
+        self.sending.heard(fetch.partition, known, clock.monotonic_s())
+        for aside in outcome.aside:
+            self.sending.ended(fetch.partition, aside.ended)
+            if aside.queries:
+                self._drift = self._drift or Drift([text for text, _ in (*seed().pairs, *evaluation().pairs)])
+                drift = self._drift.add(aside.queries, aside.grams)
+                if drift is not None:
+                    metrics.gauge("model_input_drift_psi", drift)
+        metrics.gauge("devices_known", len(devices), partition=str(fetch.partition))
+        # The first take-up is of all words since the topic began.
+        if before.consents_taken:
+            for appended_ms in inputs.consents.appended_ms(before.consents_taken, before.own):
+                tally.observe("consent_effect_seconds", max(before.now_ns / 1e9 - appended_ms / 1e3, 0))
+
+    async def _in_parts(
+        self,
+        file: FileShelf,
+        state: PartitionState,
+        fetch: Fetch,
+        inputs: SideInputs,
+        *,
+        silent: bool,
+        poisoned: Mapping[int, str],
+    ) -> Outcome[PartitionState]:
+        """Process a fetch in parts, each of no more devices than may be in memory at once."""
         outputs: list[Outgoing] = []
-        due = False
+        due, tally, aside = False, metrics.Tally(), list[Any]()
         for part in parts(state.devices, fetch):
             names = names_of(part.records)
             for devices in (state.devices, state.shadow[1]):
@@ -99,9 +147,10 @@ class LiveGlasses(GlassesCore):
             outcome = await super().process(state, part, inputs, silent=silent, poisoned=poisoned)
             state, due = outcome.state, due or outcome.checkpoint
             outputs += outcome.outputs
-            self._file.settle()
-        metrics.gauge("devices_known", len(state.devices), partition=str(fetch.partition))
-        return Outcome(state, outputs, due)
+            tally.merge(outcome.tally)
+            aside += outcome.aside
+            file.settle()
+        return Outcome(state, outputs, due, tally, aside)
 
 
 class LiveTraining(TrainingCore):

@@ -33,11 +33,13 @@ from streams.lineage.tables import (
     NO_EXAMPLE,
     POLICY_TAKEUP,
 )
+from streams.metrics import Tally
 from streams.models.version import SOURCE, STREAM, version_key
 from streams.pipeline.emit import lineage_of, records_of
 from streams.pipeline.made_version import add_version
 from streams.pipeline.rows import input_row, policy_row, told
 from streams.pipeline.side_inputs import SideInputs, TrainingInputs
+from streams.pipeline.tally import tallied
 from streams.policy.crossing import Crossing
 from streams.policy.policy import Policy
 from streams.policy.step import MALFORMED, Cause, Reject, Step
@@ -235,6 +237,7 @@ class TrainingCore(WholeState[TrainingState]):
             # After a training run a checkpoint is due: a silent re-run does not train, so it could not tell
             # whether the run succeeded.
             checkpoint=len(extra["inputs"]) > 1 or ran,
+            tally=Tally() if silent else tallied(step),
         )
 
     async def _train(

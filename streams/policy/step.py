@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import Struct
 from msgspec import field as struct_field
@@ -246,7 +246,10 @@ class Reject(Struct, frozen=True, kw_only=True):
 
 @dataclass(slots=True)
 class Counts:
-    """Counts of one fetch besides outputs, in events except `batches`."""
+    """Counts of one fetch besides outputs, in events except `batches`.
+
+    `queries` are those that the model read, `grams` the mass of their n-grams (see `streams.models.drift`).
+    """
 
     batches: int = 0
     events: int = 0
@@ -254,6 +257,8 @@ class Counts:
     late: int = 0
     too_late: int = 0
     collided: int = 0
+    queries: int = 0
+    grams: Any = None
 
 
 @dataclass(slots=True)

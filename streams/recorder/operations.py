@@ -101,7 +101,7 @@ _AGENTS_READ = (
         step="assistant",
         counted="edges",
         key="answer",
-        sites=("streams/assistant/stage.py:run:predict",),
+        sites=("streams/assistant/stage.py:_predicted:predict",),
     ),
     Operation(
         name=_UNDERSTOOD,

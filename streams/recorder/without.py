@@ -95,9 +95,10 @@ WITHOUT_EVENTS: Mapping[str, tuple[str, ...]] = {
         "streams/settings/file.py:SettingsFile.read:read_bytes",
     ),
     "descriptions of kinds, and metrics, which have numbers of events and no events": (
+        "streams/metrics/exposition.py:_listening:socket.socket",
         "streams/cli/topics.py:_describe:files.written",
         "streams/cli/worker.py:command:files.written",
-        "streams/metrics.py:write:files.written",
+        "streams/metrics/exposition.py:write:files.written",
     ),
     "the look of pages, and the socket on which they are asked for": (
         "streams/page/app.py:static:read_bytes",

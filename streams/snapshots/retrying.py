@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import duckdb
 
+from streams import metrics
 from streams.errors import UnavailableError
 from streams.events.record import Received
 from streams.snapshots.rows.poll import Poll
@@ -73,6 +74,7 @@ class RetryingWriter:
                 return work()
             except (OSError, duckdb.Error) as error:
                 # DuckDB's message about a failed write holds the file and the system's reason, and no values.
+                metrics.count("store_write_failed_total")
                 failure = f"the store {self._writer.path} cannot be written ({_reason(error)})"
                 self._say(f"{failure}; nothing is lost, tried again in {pause_s:g} s")
                 if self._wait(pause_s):

@@ -28,6 +28,7 @@ from streams.snapshots.folds.folder import Folder
 from streams.snapshots.folds.tiers import choose
 from streams.snapshots.intake import decode, genuine, overlap
 from streams.snapshots.intake.lookup import Lookup
+from streams.snapshots.measuring import Measures
 from streams.snapshots.rows.poll import Poll
 from streams.snapshots.upgrade import migrations
 from streams.topology import LINEAGE
@@ -67,12 +68,14 @@ class Writer:
     def __init__(self, path: Path, lock: FileIO, after_step: Callable[[int], None], folder: Folder) -> None:
         self.path, self._lock, self._after_step = path, lock, after_step
         self._hot = Hot(path)
+        self._measures = Measures(self._hot)
         self._folder = folder
         self._known = Lookup(self._hot)
         self._retention = Retention(path)
         #: Approximate number of current files; exact when a fold is chosen.
         self._files = 0
-        self._waiting_since_ns: int | None = None
+        #: Since when rows wait, by the monotonic clock; None: none do.
+        self.waiting_since_ns: int | None = None
 
     @classmethod
     def open(
@@ -245,11 +248,11 @@ class Writer:
 
         Return the number of the epoch, or None. `monotonic_ns` as in `ingest`.
         """
-        if self._waiting_since_ns is None and self._anything_new():
-            self._waiting_since_ns = monotonic_ns
+        if self.waiting_since_ns is None and self._anything_new():
+            self.waiting_since_ns = monotonic_ns
         if (
-            self._waiting_since_ns is None
-            or monotonic_ns - self._waiting_since_ns < limits.PUBLISH_INTERVAL_MS * 1_000_000
+            self.waiting_since_ns is None
+            or monotonic_ns - self.waiting_since_ns < limits.PUBLISH_INTERVAL_MS * 1_000_000
         ):
             return None
         return self.publish(clock.now_ns())
@@ -262,8 +265,9 @@ class Writer:
         The first epoch of a store may be empty, so that readers find typed views; an epoch that only records
         a fold adds no rows either. After an error the next call continues with the same epoch.
         """
-        epoch = self._publish(now_ns)
+        began_s, epoch = clock.monotonic_s(), self._publish(now_ns)
         if epoch is not None:
+            self._measures.took(clock.monotonic_s() - began_s)
             self._fold()
         return epoch
 
@@ -278,7 +282,7 @@ class Writer:
                 self._folder.result(limits.FOLD_WAIT_MAX_S)
             self._record(newest.number + 1, now_ns)
         self._finish()
-        self._waiting_since_ns = None
+        self.waiting_since_ns = None
         return self._hot.newest().number
 
     def settle(self, now_ns: int) -> int | None:
@@ -328,8 +332,9 @@ class Writer:
         rows: int = sum(content.num_rows for content in tables.values())
         if rows or moved:
             self._hot.append(tables, LINEAGE, moved)
-            if self._waiting_since_ns is None:
-                self._waiting_since_ns = monotonic_ns
+            self._measures.taken_in(tables)
+            if self.waiting_since_ns is None:
+                self.waiting_since_ns = monotonic_ns
             self._after_step(1)
         return rows
 
@@ -349,7 +354,7 @@ class Writer:
         if self._hot.newest().state != PUBLISHED:
             self._finish()
         directory.remove_leftovers(self.path, self._hot.known_files())
-        self._waiting_since_ns = None
+        self.waiting_since_ns = None
         self._sweep()
 
     def _record(self, number: int, now_ns: int) -> None:
@@ -375,6 +380,7 @@ class Writer:
                 self._after_step(4)
                 directory.point(self.path, newest.number)
             self._hot.published()
+            self._measures.published()
             self._after_step(5)
             self._retention.follows(newest.number)
         self._sweep()

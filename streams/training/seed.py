@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from streams.events.digest import digest
-from streams.topology import TRAINING_SOURCE
+from streams.topology import SEED_STREAM, TRAINING_SOURCE
 
-SOURCE, STREAM = TRAINING_SOURCE, "seed"
+SOURCE, STREAM = TRAINING_SOURCE, SEED_STREAM
 _HERE = Path(__file__).parent
 
 

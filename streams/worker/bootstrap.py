@@ -36,6 +36,7 @@ from streams.worker.checking import Checker
 from streams.worker.child import Child
 from streams.worker.follower import TableFollower
 from streams.worker.run import WorkerContext, WorkerSettings
+from streams.worker.showing import Showing
 
 log = logging.getLogger(__name__)
 
@@ -245,8 +246,11 @@ def agents(context: WorkerContext, followed: Followed, child: Child) -> list[Age
     if context.directory is not None:
         shelf = FileShelf(context.directory / "device-states")
         context.closing.callback(shelf.close)
+    glasses = LiveGlasses(followed, shelf, operators=operators)
+    context.closing.callback(metrics.before_reading(Showing(followed).show))
+    context.closing.callback(metrics.before_reading(lambda: glasses.sending.show(clock.monotonic_s())))
     cores: Mapping[str, LiveCore[Any]] = {
-        "glasses": LiveGlasses(followed, shelf, operators=operators),
+        "glasses": glasses,
         "training": LiveTraining(followed, history, fit, kinds=operators.kinds),
     }
     return [AgentSpec(name, topic, cores[name]) for name, topic in AGENTS.items()]

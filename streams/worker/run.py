@@ -52,7 +52,7 @@ class WorkerSettings:
     group_prefix
         Prefix of the names of the agents' consumer groups; if it is empty, the topic prefix is used.
     metrics_path
-        File to which `streams.metrics` is written every METRICS_INTERVAL_S; None: not written.
+        File to which the metrics are written every METRICS_INTERVAL_S; None: not written.
     operators
         The shipped operators, and those of extensions.
     """
@@ -129,12 +129,15 @@ def run_worker(
 
 async def _write_metrics(path: Path) -> None:
     """Write the metrics periodically, and once more when cancelled, so that the file has the final values."""
+    # Loads the Prometheus client, which nothing else needs.
+    from streams.metrics.exposition import write  # noqa: PLC0415
+
     while True:
         try:
             await asyncio.sleep(limits.METRICS_INTERVAL_S)
         finally:
             try:
-                metrics.write(path)
+                write(path, metrics.PROCESS)
             except (OSError, InputError) as error:
                 log.warning("Metrics could not be written: %s", reason(error))
 
@@ -175,6 +178,7 @@ async def _serve(
                     await refuse_losses(settings.broker, specs, settings.groups_begin_with)
                 apps += [_app(settings, spec, directory / spec.name) for spec in specs]
                 lookout = Lookout(settings.broker, settings.partitions, [app.consumer for app in apps])
+                context.closing.callback(metrics.before_reading(lookout.show))
                 # Started before the apps, because an app's start waits for its first assignment for any time.
                 helpers.append(asyncio.create_task(lookout.run(), name="lookout"))
                 helpers[0].add_done_callback(end_with)

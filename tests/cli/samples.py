@@ -36,7 +36,8 @@ ALONE: tuple[Sample, ...] = (
     Sample(f"sightline report --out {{tmp}}/report.html --force --last 90min {_THEN}"),
     Sample(
         "sightline page --broker 127.0.0.1:9 --topic-prefix '' --store {store} --role privacy-officer"
-        " --port 0 --host localhost --allow-host page.example --log text --ready-fd {fd} --ready-file {ready}"
+        " --port 0 --host localhost --allow-host page.example --metrics-port 0 --metrics-host ::1"
+        " --log text --ready-fd {fd} --ready-file {ready}"
     ),
     Sample(f"sightline ask ancestors g1/answer/1 --through-models {_THEN}"),
     Sample(f"sightline ask ancestors g1/answer/1 --through-models --all {_AS} --json"),
@@ -178,6 +179,7 @@ LIVE: tuple[Sample, ...] = (
     Sample(
         "sightline snapshots --broker {broker} --store {live} --until-end --adopt --log text --ready-fd {fd}"
         " --topic-prefix ''"
+        " --metrics-port 0 --metrics-host 127.0.0.1"
         " --ready-file {ready} --extend tests.extensions.temple"
     ),
     Sample("sightline snapshots --broker {broker} --store {tmp}/a --partitions 0-1 --until-end"),
@@ -201,7 +203,8 @@ PROCESSES: tuple[str, ...] = (
     " --ready-fd {fd} --ready-file {ready}",
     "sightline worker --broker {broker} --policy household --partitions 4 --pair g1=w1 --pair g2=w2"
     " --topic-prefix ''"
-    " --metrics {tmp}/metrics --log text --accept-loss --group-prefix samples."
+    " --metrics {tmp}/metrics --metrics-port 0 --metrics-host localhost"
+    " --log text --accept-loss --group-prefix samples."
     " --extend tests.extensions.temple"
     " --ready-fd {fd} --ready-file {ready}",
 )

@@ -115,9 +115,9 @@ def test_one_batch_with_many_forms_is_judged_event_by_event_in_one_prediction(mo
     asked: list[int] = []
     predict = IntentModel.predict
 
-    def counted(self: IntentModel, utterances: Sequence[str]) -> list[tuple[str, float]]:
+    def counted(self: IntentModel, utterances: Sequence[str], *matrix: Any) -> list[tuple[str, float]]:
         asked.append(len(utterances))
-        return predict(self, utterances)
+        return predict(self, utterances, *matrix)
 
     monkeypatch.setattr(IntentModel, "predict", counted)
     praise, negate = (

@@ -116,7 +116,7 @@ async def test_a_number_of_parts_that_is_none_is_one(room: Room, count: bytes) -
 
 
 def test_what_is_written_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metrics, "_values", {})
+    monkeypatch.setattr(metrics.PROCESS, "_values", {})
     for entries in ({"g1": b"x" * 10, "g2": b"x" * 30}, {"g1": b"x" * 20}, {}):
         checkpoint.outputs("a", 0, entries, 1, 0)
     read = [

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streams import metrics
 from streams.events.record import Fetch, Outcome, Outgoing, StoredRecord
 from streams.kafka.compute import OUTPUT_BYTES_MAX, CoreFailedError
 from streams.pipeline.live import LiveGlasses
@@ -97,9 +98,12 @@ def test_others_get_their_turn_while_a_thousand_bad_records_in_a_row_are_found(
         finally:
             beside.cancel()
 
+    source = fetch_of([b""]).topic
+    before = metrics.read("poisoned_total", topic=source)
     with caplog.at_level(logging.ERROR, "streams.kafka.compute"):
         outcome = build.run(both())
     assert Counter(output.topic for output in outcome.outputs) == {"out": 4000, REJECTED: 1000}
+    assert metrics.read("poisoned_total", topic=source) - before == 1000
     assert core.passes.total() <= 5000 * passes_max(5000)
     waits = [after - before for before, after in itertools.pairwise(turns)]
     assert max(waits) <= 2 * 5000, "a neighbour waits no longer than for two whole fetches"

@@ -12,6 +12,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.protocol.admin import DeleteGroupsRequest
 
 from streams import topology
+from streams.connection.settings import Broker
 from streams.kafka.lag import lags
 from streams.kafka.reader import committed_offsets
 from streams.kafka.standing import NEXT
@@ -79,7 +80,7 @@ async def remade(broker: str, topic: str, partitions: int) -> None:
             await until_known(admin, broker, [topic])
 
 
-def until_all_is_read(broker: str, group_prefix: str) -> None:
+def until_all_is_read(broker: Broker, group_prefix: str) -> None:
     """Wait until no agent has a record left to read."""
 
     async def left() -> int:

@@ -29,6 +29,7 @@ from tests.processing.test_windows import lives
 
 PLAIN = build.core()
 GAZE = 1999
+SHELVED = ("device_states_shelved_total", "device_states_shelved_bytes_total")
 FAT = [device for device, wearer in build.BOUND if wearer == "w1"]
 
 
@@ -99,6 +100,7 @@ def test_a_worker_that_keeps_nothing_decoded_writes_the_same(
 def test_what_fat_devices_leave_half_open_is_bounded_by_bytes() -> None:
     """The attack of `fat_devices.py`, with a device's worth of memory for seven."""
     budget = 2 * limits.OPEN_WINDOWS_BYTES_MAX
+    shelved = [metrics.read(name) for name in SHELVED]
     with shelving(budget) as (core, shelf, path):
         state = begun(core)
         for device in FAT:
@@ -109,6 +111,9 @@ def test_what_fat_devices_leave_half_open_is_bounded_by_bytes() -> None:
         assert len(sizes) == len(FAT)
         assert min(sizes) > 32 * GAZE * 25
         assert path.stat().st_size > 0
+        assert all(metrics.read(name) > before for name, before in zip(SHELVED, shelved, strict=True))
+        assert metrics.read("device_states_kept") == shelf.kept
+        assert metrics.read("device_states_bytes") == shelf.held_bytes
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         # One record of each in one fetch: worked off in parts, none of which decodes more than the bound.
         fetch = build.fetch([still(device, "gaze-0", GAZE, 1) for device in FAT])

@@ -19,6 +19,7 @@ from streams.errors import MalformedError, UnavailableError
 from streams.events.codec import encode
 from streams.events.headers import LABEL, RESERVED, ZONE, envelope
 from streams.events.record import Fetch, Outgoing, Received, StoredRecord
+from streams.metrics import Tally
 from streams.models import intent
 from streams.models.intent import IntentModel, fit
 from streams.models.version import ModelVersion, version_key
@@ -64,7 +65,9 @@ def examples(
     ]
 
 
-def train(records: Sequence[Received], cut: int = 5, every: int = 6) -> tuple[list[Outgoing], TrainingState]:
+def train(
+    records: Sequence[Received], cut: int = 5, every: int = 6, tally: Tally | None = None
+) -> tuple[list[Outgoing], TrainingState]:
     async def history(offset: int) -> Sequence[Received]:
         return records[: offset + 1]
 
@@ -74,6 +77,8 @@ def train(records: Sequence[Received], cut: int = 5, every: int = 6) -> tuple[li
         outcome = build.step(core, state, Fetch(EXAMPLES, 0, records[at : at + cut]))
         state = outcome.state
         written += outcome.outputs
+        if tally is not None:
+            tally.merge(outcome.tally)
     return written, state
 
 
@@ -115,6 +120,20 @@ def test_refused_examples_are_listed_with_the_rule_and_not_learned() -> None:
         (0, "sinks.training-run"),
         (5, "sinks.training-run"),
     ]
+
+
+def test_what_the_gate_decides_and_a_declassifier_loosens_is_counted() -> None:
+    tally = Tally()
+    written, _ = train(examples(utterances(14, 2), refused=[0, 5]), tally=tally)
+    assert tally.counts["declassified_events_total", ("model-training",)] == len(versions(written)) == 2
+    at_gate = [row for row in table(written, "decisions") if row["sink"] == "training-run"]
+    for verdict in ("allow", "deny"):
+        counted = sum(
+            amount
+            for (name, labels), amount in tally.counts.items()
+            if name == "decided_events_total" and labels[0] == "training-run" and labels[2] == verdict
+        )
+        assert counted == sum(row["count"] for row in at_gate if row["verdict"] == verdict)
 
 
 def test_a_model_descends_from_its_examples_by_the_declassifier() -> None:

@@ -65,7 +65,7 @@ async def followed(
     log: Log, take: Callable[[Received], None], monkeypatch: pytest.MonkeyPatch
 ) -> TableFollower:
     """Follow the log to its end."""
-    monkeypatch.setattr(metrics, "_values", {})
+    monkeypatch.setattr(metrics.PROCESS, "_values", {})
     monkeypatch.setattr(following, "Follower", log)
     monkeypatch.setattr(following, "_RETRY_PAUSE_S", 0.0)
     follower = TableFollower("nowhere:9", "glasses.toy", take)

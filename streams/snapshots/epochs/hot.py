@@ -103,7 +103,7 @@ class Hot(Database):
         self._classes: dict[Class, int] = {tuple(texts): number for number, *texts in classes}
         self._classes_kept = len(self._classes)
         self.files = Listing(self.connection)
-        self._at_hand, self._label_ns = self.only_row(
+        self._at_hand, self.published_ns = self.only_row(
             "SELECT count(*), coalesce(max(published_ns), 0) FROM epochs"
         )
         self._log_id = LogId(*self.only_row("SELECT cluster, topic FROM store"))
@@ -235,7 +235,7 @@ class Hot(Database):
         ends = ", ".join(f"{part:d}: {behind:d}" for part, behind in sorted(offsets.items()))
         every = [*made, *(folded.made if folded else ())]
         # If the clock was set back, labels stay at the last value, because retention depends on their order.
-        label_ns = max(published_ns, self._label_ns)
+        label_ns = max(published_ns, self.published_ns)
         with self.transaction():
             self.enter(every)
             if folded is not None:
@@ -256,7 +256,7 @@ class Hot(Database):
             self._forget_put_by()
             if offsets != self._newest_offsets:
                 self._move(topic)
-        self._at_hand, self._label_ns = (
+        self._at_hand, self.published_ns = (
             self._at_hand + 1 - (limits.EPOCHS_AT_HAND_MAX // 2 if moved else 0),
             label_ns,
         )

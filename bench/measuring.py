@@ -1,0 +1,131 @@
+"""What counting costs a worker, and how long a scrape takes with many devices; without Kafka."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+from collections.abc import Sequence
+from statistics import median
+from typing import Any
+from urllib.request import urlopen
+
+from bench.bars import METRICS, SCRAPE, SERIES, Measured
+from bench.consents import known
+from bench.load import AGE_NS
+from bench.traffic import GLASSES, span_ns
+from streams import clock, settings
+from streams.events.codec import encode
+from streams.events.headers import envelope
+from streams.events.record import Fetch, StoredRecord
+from streams.metrics import Numbers, Tally
+from streams.metrics.exposition import serving
+from streams.models.registry import ModelTable
+from streams.pipeline.bootstrap import first_records
+from streams.pipeline.followed import Followed
+from streams.pipeline.glasses import Stages
+from streams.pipeline.live import LiveGlasses
+from streams.policy.load import load
+from streams.policy.versions import PolicyTable, PolicyVersions
+from streams.topology import CAPTURED, MODELS
+
+_FETCH = 2500
+_DEVICES, _SCRAPES = 1000, 50
+
+
+class _Unmeasured(LiveGlasses):
+    """A worker's core that counts nothing."""
+
+    def __init__(self, followed: Followed) -> None:
+        super().__init__(followed, stages=Stages(tally=lambda *_: Tally()))
+
+    def _measure(self, *_: Any) -> None:
+        """Measure nothing."""
+
+
+def measuring(number: int, pairs: int) -> Measured:
+    """Tables: CPU time of `number` batches with and without counting, and scrapes with 1,000 devices.
+
+    The two run in turn, `pairs` times; the first of a pair is the other one each time.
+    """
+    followed, records = _load(number, _DEVICES)
+    numbers = Numbers()
+    ratios, spent = [], {True: list[float](), False: list[float]()}
+    for turn in range(pairs + 1):
+        pair = {
+            measured: asyncio.run(_run(followed, records, numbers if measured else None))
+            for measured in (bool(turn % 2), not turn % 2)
+        }
+        # The first pair loads what is loaded once.
+        if turn:
+            ratios.append(pair[True] / pair[False])
+            for measured, seconds in pair.items():
+                spent[measured].append(seconds)
+    series, scrapes_ms = _scraped(numbers)
+    rows = [
+        {"what": "without metrics", "CPU µs a batch": round(median(spent[False]) / number * 1e6, 2)},
+        {"what": "with metrics", "CPU µs a batch": round(median(spent[True]) / number * 1e6, 2)},
+    ]
+    scraped = [
+        {"what": "series", "value": f"{series:,}"},
+        {"what": "scrape, median", "value": f"{median(scrapes_ms):.1f} ms"},
+        {"what": "scrape, longest", "value": f"{max(scrapes_ms):.1f} ms"},
+    ]
+    return Measured(
+        {
+            f"Counting, {GLASSES.name}, {number:,} batches of {_DEVICES:,} devices, {pairs} pairs": rows,
+            f"{_SCRAPES} scrapes after that": scraped,
+        },
+        [METRICS.held(ratios), SCRAPE.held(scrapes_ms), SERIES.held([series])],
+    )
+
+
+def _load(number: int, devices: int) -> tuple[Followed, list[StoredRecord]]:
+    policy = load(settings.POLICY)
+    models = ModelTable()
+    for outgoing in first_records(policy, clock.now_ns()):
+        if outgoing.topic == MODELS:
+            models.learn(outgoing.key, outgoing.value)
+    start_ns = clock.now_ns() - AGE_NS - span_ns(GLASSES, number, devices)
+    records = [
+        StoredRecord(at, batch.t0_ns // 1_000_000, batch.source.encode(), encode(batch), envelope(batch))
+        for at, batch in enumerate(GLASSES.batches(0, number, start_ns, devices))
+    ]
+    return Followed(PolicyTable(PolicyVersions.of(policy)), models, known(policy, devices)), records
+
+
+async def _run(followed: Followed, records: Sequence[StoredRecord], numbers: Numbers | None) -> float:
+    """Process all records, counted in `numbers` unless it is None; return the CPU seconds of this thread."""
+    core = LiveGlasses(followed) if numbers is not None else _Unmeasured(followed)
+    state = core.empty(0)
+    gc.collect()
+    gc.disable()
+    try:
+        began_s = time.thread_time()
+        for at in range(0, len(records), _FETCH):
+            fetch = Fetch(CAPTURED, 0, records[at : at + _FETCH])
+            inputs = await core.inputs(state, fetch, silent=False)
+            outcome = await core.process(state, fetch, inputs, silent=False, poisoned={})
+            state = outcome.state
+            if numbers is not None:
+                # What an owner of a partition does after each commit (`streams.kafka.ownership`).
+                numbers.count("fetch_total", agent="glasses")
+                numbers.count("fetch_records_total", len(fetch.records), agent="glasses")
+                numbers.observe("fetch_compute_seconds", 0.1, agent="glasses")
+                numbers.observe("transaction_seconds", 0.1, agent="glasses")
+                numbers.add(outcome.tally)
+        return time.thread_time() - began_s
+    finally:
+        gc.enable()
+
+
+def _scraped(numbers: Numbers) -> tuple[int, list[float]]:
+    """Number of series, and how long each scrape over HTTP took, in ms."""
+    took_ms, text = [], b""
+    with serving("127.0.0.1", 0, numbers) as (host, port):
+        for _ in range(_SCRAPES):
+            began_s = time.perf_counter()
+            with urlopen(f"http://{host}:{port}/metrics", timeout=60) as answer:
+                text = answer.read()
+            took_ms.append((time.perf_counter() - began_s) * 1e3)
+    return sum(not line.startswith(b"#") for line in text.splitlines()), took_ms
