@@ -6,13 +6,11 @@ are whatever the figures say. The first draw is the one that is shipped; `sightl
 
 from __future__ import annotations
 
-import csv
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from device_sim.recordings import HERE
+from device_sim.recordings import rows
 
 Pair = tuple[str, str]
 #: The draws that are evaluated.
@@ -24,7 +22,7 @@ FEEDBACK = ("general_praise", "general_negate", "general_repeat", "general_comma
 PER_TASK, PER_FEEDBACK = (2, 25, 50), (16, 16, 16)
 #: Queries of an intent that are played; of spoken feedback, all that is left.
 QUERIES_PER_TASK = 100
-UTTERANCES = HERE / "utterances.csv"
+RECORDING = "nlu-utterances"  #: all utterances
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,23 +37,28 @@ class Draw:
     spoken: Sequence[Pair]
 
 
-def utterances(path: Path = UTTERANCES) -> tuple[Pair, ...]:
+def utterances() -> tuple[Pair, ...]:
     """All (utterance, intent) that are shipped, in file order."""
-    with path.open(encoding="utf-8", newline="") as file:
-        return tuple((row["utterance"], row["intent"]) for row in csv.DictReader(file))
+    return tuple((row["utterance"], row["intent"]) for row in rows(RECORDING))
+
+
+def by_intent(pairs: Iterable[Pair]) -> Mapping[str, list[str]]:
+    """Utterances by intent, in their order."""
+    texts: dict[str, list[str]] = {}
+    for text, intent in pairs:
+        texts.setdefault(intent, []).append(text)
+    return texts
 
 
 def draw(number: int, pairs: Iterable[Pair]) -> Draw:
     """Divide utterances by draw `number`; the same number and set of pairs give the same parts."""
-    by_intent: dict[str, list[str]] = {}
-    for text, intent in pairs:
-        by_intent.setdefault(intent, []).append(text)
     parts: tuple[list[Pair], ...] = ([], [], [], [], [])
-    for intent, texts in sorted(by_intent.items()):
+    for intent, texts in sorted(by_intent(pairs).items()):
         order = sorted(texts)
         random.Random(f"{number}/{intent}").shuffle(order)  # noqa: S311  a fixed draw, no secret
         seed, validation, test = PER_FEEDBACK if intent in FEEDBACK else PER_TASK
-        played, begin = (parts[4], None) if intent in FEEDBACK else (parts[3], QUERIES_PER_TASK), 0
+        played = (parts[4], None) if intent in FEEDBACK else (parts[3], QUERIES_PER_TASK)
+        begin = 0
         for part, size in ((parts[0], seed), (parts[1], validation), (parts[2], test), played):
             end = len(order) if size is None else begin + size
             part.extend((text, intent) for text in order[begin:end])

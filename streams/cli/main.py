@@ -22,6 +22,7 @@ COMMANDS = {
         "worker",
         "snapshots",
         "replay",
+        "evaluate",
         "ledger",
         "status",
         "ask",

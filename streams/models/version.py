@@ -72,6 +72,23 @@ class Manifest:
         """Number of examples that it was fitted on, including the seed."""
         return self.seed_examples + sum(run.count for _, _, run in self.admitted)
 
+    def dump(self) -> dict[str, Any]:
+        """Fields that JSON can encode."""
+        return {
+            "seed_examples": self.seed_examples,
+            "seed_digest": self.seed_digest,
+            "admitted": [
+                [source, stream, run.first, run.step, run.count] for source, stream, run in self.admitted
+            ],
+            "refused": [
+                [source, stream, run.first, run.step, run.count, rule]
+                for source, stream, run, rule in self.refused
+            ],
+            "wearers": dict(self.wearers),
+            # Without left-out examples the bytes are the same as before this field existed.
+            **({"left_out": self.left_out} if self.left_out else {}),
+        }
+
 
 @dataclass(frozen=True, eq=False)
 class ModelVersion:
@@ -98,21 +115,6 @@ class ModelVersion:
 
     def dump(self) -> bytes:
         """Value of the record on `glasses.models`."""
-        manifest = {
-            "seed_examples": self.manifest.seed_examples,
-            "seed_digest": self.manifest.seed_digest,
-            "admitted": [
-                [source, stream, run.first, run.step, run.count]
-                for source, stream, run in self.manifest.admitted
-            ],
-            "refused": [
-                [source, stream, run.first, run.step, run.count, rule]
-                for source, stream, run, rule in self.manifest.refused
-            ],
-            "wearers": dict(self.manifest.wearers),
-            # Without left-out examples the bytes are the same as before this field existed.
-            **({"left_out": self.manifest.left_out} if self.manifest.left_out else {}),
-        }
         return orjson.dumps(
             {
                 "v": 1,
@@ -124,7 +126,7 @@ class ModelVersion:
                 "trained_ns": self.trained_ns,
                 "retrain_by_ns": self.retrain_by_ns,
                 "declassifier": self.declassifier,
-                "manifest": manifest,
+                "manifest": self.manifest.dump(),
                 "model": self.model.dump(),
             }
         )

@@ -20,13 +20,15 @@ from streams.topology import EXAMPLES, POLICIES, STORE, TRAINING_RUN
 from streams.training import run, seed
 
 
-def first_records(policy: Policy, now_ns: int) -> list[Outgoing]:
+def first_records(policy: Policy, now_ns: int, licensed: seed.Licensed | None = None) -> list[Outgoing]:
     """Return the records for empty topics: the policy, the seed model (version 1), and their lineage.
 
-    InputError if the policy does not allow training a model on the licensed seed and storing it.
+    `licensed` are utterances to use instead of those that are shipped. InputError if the policy does not
+    allow training a model on the licensed seed and storing it.
     """
-    examples = seed.seed()
-    fitted = run.fit_and_measure(examples.pairs, seed.evaluation().pairs)
+    licensed = licensed or seed.licensed()
+    examples = licensed.seed
+    fitted = run.fit_and_measure(examples.pairs, licensed.validation.pairs)
     made = run.make_version(1, fitted, run.manifest_of(examples, ()), (), policy, now_ns)
     step = Step()
     crossing = Crossing(policy, PartitionConsents(Consents(), 0, {}), step)
@@ -43,9 +45,9 @@ def first_records(policy: Policy, now_ns: int) -> list[Outgoing]:
         context=None,
         columns={},
     )
-    licensed = Tagged(batch, policy.seed_zone, run.seed_label(policy), "seed_zone", consent=None)
-    step.outputs.append(Output("", licensed, value=examples.digest.encode()))
-    refused = crossing.refusing_rule(licensed, TRAINING_RUN, STORE)
+    tagged = Tagged(batch, policy.seed_zone, run.seed_label(policy), "seed_zone", consent=None)
+    step.outputs.append(Output("", tagged, value=examples.digest.encode()))
+    refused = crossing.refusing_rule(tagged, TRAINING_RUN, STORE)
     extra: Rows = {
         "streams": [
             {"source": seed.SOURCE, "stream": seed.STREAM, "kind": "example", "captured": False},
@@ -68,7 +70,7 @@ def first_records(policy: Policy, now_ns: int) -> list[Outgoing]:
             }
         ],
     }
-    pointer = [] if refused else add_version(made, crossing, extra, None, 0)
+    pointer = [] if refused else add_version(made, crossing, extra, None, 0, len(licensed.validation.pairs))
     if not pointer:
         raise InputError(
             f"policy {policy.name}: {refused or step.rejects[-1].cause.rule}: the licensed utterances that "

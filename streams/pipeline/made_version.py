@@ -22,13 +22,19 @@ from streams.training import seed
 
 
 def add_version(
-    made: ModelVersion, crossing: Crossing, extra: Rows, trigger: EventId | None, position: int
+    made: ModelVersion,
+    crossing: Crossing,
+    extra: Rows,
+    trigger: EventId | None,
+    position: int,
+    measured_on: int,
 ) -> list[Outgoing]:
     """Add the output of a version to the step, and its rows to `extra`.
 
     Return the record that makes it the current version, or none if the policy refuses the version.
 
-    `trigger` is the example that started the training run, None for the first version. A model is not one
+    `trigger` is the example that started the training run, None for the first version, and `measured_on` the
+    number of examples of the validation set. A model is not one
     person's data; the manifest says whose examples it was trained on, and under which consents.
 
     MalformedError if the record would be larger than MODEL_BYTES_MAX; nothing is added then.
@@ -79,6 +85,22 @@ def add_version(
         )
         return []
     step.outputs.append(Output(MODELS, tagged, "training", 1, parents, value))
+    _add_rows(made, extra, len(value), trigger, measured_on)
+    return [
+        Outgoing(
+            MODELS,
+            0,
+            CURRENT_KEY,
+            orjson.dumps({"version": made.version}),
+            (("content-type", b"application/json"),),
+            made.trained_ns // 1_000_000,
+        )
+    ]
+
+
+def _add_rows(made: ModelVersion, extra: Rows, size: int, trigger: EventId | None, measured_on: int) -> None:
+    """Add the rows of a version, whose record has `size` bytes, and of its training run."""
+    manifest = made.manifest
     extra["models"].append(
         {
             "source": SOURCE,
@@ -93,7 +115,7 @@ def add_version(
             "accuracy": made.accuracy,
             "trained_ns": made.trained_ns,
             "retrain_by_ns": made.retrain_by_ns,
-            "bytes": len(value),
+            "bytes": size,
         }
     )
     extra["training_runs"].append(
@@ -103,20 +125,10 @@ def add_version(
             "seed_examples": manifest.seed_examples,
             "admitted": sum(run.count for _, _, run in manifest.admitted),
             "refused": sum(run.count for _, _, run, _ in manifest.refused),
-            "manifest_digest": digest(orjson.dumps(orjson.loads(value)["manifest"])),
-            "evaluation_examples": len(seed.evaluation().pairs),
+            "manifest_digest": digest(orjson.dumps(manifest.dump())),
+            "evaluation_examples": measured_on,
             "accuracy": made.accuracy,
             "trigger": str(trigger or "seed"),
             "t_ns": made.trained_ns,
         }
     )
-    return [
-        Outgoing(
-            MODELS,
-            0,
-            CURRENT_KEY,
-            orjson.dumps({"version": made.version}),
-            (("content-type", b"application/json"),),
-            made.trained_ns // 1_000_000,
-        )
-    ]

@@ -94,10 +94,17 @@ class _Stored(Struct):
 class TrainingCore(WholeState[TrainingState]):
     """Stage 5 (see `streams.events.record.Core`); a run starts after every `every` admitted examples."""
 
-    def __init__(self, fit: Fit, every: int = RETRAIN_EVERY_EXAMPLES, *, kinds: Kinds = SHIPPED) -> None:
+    def __init__(
+        self,
+        fit: Fit,
+        every: int = RETRAIN_EVERY_EXAMPLES,
+        *,
+        kinds: Kinds = SHIPPED,
+        licensed: seed.Licensed | None = None,
+    ) -> None:
         self._codec = codec_of(kinds)
         self.fit, self.every = fit, every
-        self.seed, self.evaluation = seed.seed(), seed.evaluation()
+        self.licensed = licensed or seed.licensed()
 
     def empty(self, partition: int) -> TrainingState:
         """State with the seed version as the last one, and no admitted examples."""
@@ -272,16 +279,23 @@ class TrainingCore(WholeState[TrainingState]):
         failed = set(state.left_out)
         used = run.within([candidate for candidate in candidates if candidate.id not in failed])
         try:
-            fitted = await self.fit(run.pairs_of(self.seed, used), self.evaluation.pairs)
+            fitted = await self.fit(run.pairs_of(self.licensed.seed, used), self.licensed.validation.pairs)
             made = run.make_version(
                 state.version,
                 fitted,
-                run.manifest_of(self.seed, used, len(candidates) - len(used)),
+                run.manifest_of(self.licensed.seed, used, len(candidates) - len(used)),
                 used,
                 crossing.policy,
                 now_ns,
             )
-            pointers += add_version(made, crossing, extra, EventId.parse(candidates[-1].id), trigger.offset)
+            pointers += add_version(
+                made,
+                crossing,
+                extra,
+                EventId.parse(candidates[-1].id),
+                trigger.offset,
+                len(self.licensed.validation.pairs),
+            )
         except (UnavailableError, OSError):
             raise
         except Exception as error:  # noqa: BLE001  a failing run must not stop the processing of examples

@@ -95,6 +95,8 @@ ALONE: tuple[Sample, ...] = (
     Sample("sightline ledger {journal} --store {store} --extend tests.extensions.temple --json"),
     Sample("sightline topics --schemas {tmp}/schemas --extend tests.extensions.temple"),
     Sample("sightline replay {journal} --store {tmp}/replayed --out {tmp}/derived --policy {policy} --json"),
+    Sample("sightline evaluate --draw 1 --every 400"),
+    Sample("sightline evaluate --draw 2 --draw 3 --every 400 --json"),
     Sample("sightline snapshots --migrate --store {copy}"),
     Sample(f"sightline export openlineage {{tmp}}/events.jsonl {_AS}"),
     Sample(f"sightline export prov {{tmp}}/lineage.json {_THEN} --json"),

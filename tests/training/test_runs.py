@@ -100,7 +100,9 @@ def test_a_run_that_fails_is_said_once_and_the_next_goes_on_without_its_examples
     first, second = (one.manifest for one in versions(written))
     assert [first.admitted, first.left_out] == [[("g1", "example", Run(4, 1, 4))], 4]
     assert second.admitted == [("g1", "example", Run(4, 1, 8))]
-    assert called == [len(seed.seed().pairs) + count for count in (4, 4, 8)], "each run was made once"
+    assert called == [len(seed.licensed().seed.pairs) + count for count in (4, 4, 8)], (
+        "each run was made once"
+    )
     assert state.left_out == tuple(f"g1/example/{i}" for i in range(4))
     assert metrics.read("training_failed_total") == failed + 1
     assert metrics.read("training_left_out_examples") == 4
@@ -157,7 +159,7 @@ def candidates(counts: Sequence[tuple[str, int]], step: int = 2) -> list[gate.Ca
 @example([("b" * 61, 20_000)])
 def test_the_largest_model_of_whatever_examples_fits_its_record(counts: list[tuple[str, int]]) -> None:
     used = run.within(candidates([("g1", 5), *((f"x{source}", count) for source, count in counts)]))
-    manifest = run.manifest_of(seed.seed(), used, 10**9)
+    manifest = run.manifest_of(seed.licensed().seed, used, 10**9)
     made = run.make_version(2, huge([("", "")]), manifest, used, POLICY, build.T0_NS)
     parents = model_parents(("training", "seed", 88), manifest.admitted, "model-training")
     size = len(made.dump()) + len(pack_parents(used[0].tagged.batch, parents))

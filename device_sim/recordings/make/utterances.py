@@ -1,4 +1,4 @@
-"""What is said, from NLU-Evaluation-Data: all of it, and the first blind draw as files that share no utterance.
+"""What is said, from NLU-Evaluation-Data: all utterances, and the first blind draw as separate files.
 
 The files of the draw are queries, feedback, seed and validation; what it keeps for the test is in no file of
 its own, so that nothing but `sightline evaluate` reads it.
@@ -10,7 +10,7 @@ import csv
 import re
 from pathlib import Path
 
-from device_sim.draw import DRAWS, FEEDBACK, UTTERANCES, draw
+from device_sim.draw import DRAWS, FEEDBACK, draw
 from device_sim.recordings.make.writing import HERE, TRAINING, copy_licence, write_text
 
 Row = tuple[str, str]
@@ -35,12 +35,12 @@ _NAMED = re.compile(r"[<@]")
 
 
 def write(data: Path) -> None:
-    """Write all utterances and what is played into our recordings, seed and validation into streams/training."""
+    """Write all utterances and what is played into our recordings, the rest into streams/training."""
     by_intent = _by_intent(data / "voice_queries" / "utterances.csv")
     pairs = [(text, intent) for intent, texts in by_intent.items() for text in texts]
     drawn = draw(DRAWS[0], pairs)
     for path, rows in (
-        (UTTERANCES, pairs),
+        (HERE / "utterances.csv", pairs),
         (TRAINING / "seed.csv", drawn.seed),
         (TRAINING / "validation.csv", drawn.validation),
         (HERE / "queries.csv", drawn.queries),

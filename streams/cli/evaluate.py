@@ -1,0 +1,87 @@
+"""`sightline evaluate`: what the loop is worth, on utterances that no version learned from."""
+
+from __future__ import annotations
+
+import asyncio
+
+import click
+from msgspec import to_builtins
+
+from device_sim.draw import DRAWS
+from streams import clock
+from streams.cli.output import emit_facts, emit_json, emit_rows, json_option
+from streams.evaluation.measure import F1_MIN, GAIN_POINTS_MIN, UTTERANCES_MIN, Curve, curve, drawn
+from streams.extras import require
+from streams.policy.load import load
+from streams.printing import say
+
+EVERY = 48
+
+
+@click.command("evaluate")
+@click.option(
+    "--draw",
+    "numbers",
+    multiple=True,
+    type=click.Choice([str(number) for number in DRAWS]),
+    help="This draw alone; may be repeated.  [default: all]",
+)
+@click.option(
+    "--every",
+    type=click.IntRange(1),
+    default=EVERY,
+    show_default=True,
+    help="Train after so many admitted examples.",
+)
+@json_option
+@click.pass_context
+def command(context: click.Context, numbers: tuple[str, ...], every: int, *, as_json: bool) -> None:
+    """Let a simulated household use the loop, and measure every model version on utterances never used.
+
+    Which utterances are the seed, the validation set, the test and the queries is drawn blind; each draw is
+    played from an empty store without a broker, so that it gives the same figures on every run. Exits with 1
+    unless every draw meets the bar.
+    """
+    require("worker")
+    policy = load("household", clock.date_today())
+    curves = [
+        asyncio.run(curve(each, policy, every)) for each in drawn([int(n) for n in numbers] or list(DRAWS))
+    ]
+    if as_json:
+        emit_json(
+            {
+                "draws": [
+                    {
+                        "draw": each.draw,
+                        "first": each.turns[0].f1,
+                        "last": each.turns[-1].f1,
+                        "gain_points": each.gain_points,
+                        "holds": each.holds,
+                        "turns": to_builtins(each.turns),
+                    }
+                    for each in curves
+                ]
+            }
+        )
+    else:
+        _show(curves)
+    context.exit(0 if all(each.holds for each in curves) else 1)
+
+
+def _show(curves: list[Curve]) -> None:
+    for each in curves:
+        emit_rows([to_builtins(turn) for turn in each.turns])
+        say("")
+    emit_facts({f"draw {each.draw}": _summary(each) for each in curves})
+    say(
+        f"The bar: macro F1 over intents with at least {UTTERANCES_MIN} utterances in the test is at least "
+        f"{F1_MIN:.2f} at the last version, and at least {GAIN_POINTS_MIN:g} points above the first."
+    )
+
+
+def _summary(each: Curve) -> str:
+    first, last = each.turns[0], each.turns[-1]
+    return (
+        f"macro F1 {first.f1:.3f} of version {first.version}, {last.f1:.3f} of version {last.version}: "
+        f"{each.gain_points:+.1f} points; {'holds' if each.holds else 'missed'}"
+    )
