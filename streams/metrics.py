@@ -76,6 +76,7 @@ DECLARED: Mapping[str, tuple[Kind, str]] = {
         "Declassifiers of the policy in force whose review was overdue when the worker started.",
     ),
     "model_versions_kept": ("gauge", "Model versions in memory, of at most MODELS_KEPT_MAX and one in use."),
+    "training_declined_total": ("counter", "Model versions that were worse than the one that served."),
     "training_failed_total": (
         "counter",
         "Training runs that made no version; glasses.rejected says why, and which examples are left out from "

@@ -24,7 +24,8 @@ class Turn:
     """One generation of one draw.
 
     `examples` are those that the version was fitted on, `accuracy` its share of the validation set. `f1` is
-    the macro average on the test over intents of at least UTTERANCES_MIN utterances, `f1_all` over all.
+    the macro average on the test over intents of at least UTTERANCES_MIN utterances, `f1_all` over all. A
+    version that was not promoted never served.
     """
 
     draw: int
@@ -33,6 +34,7 @@ class Turn:
     accuracy: float
     f1: float
     f1_all: float
+    promoted: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +45,19 @@ class Curve:
     turns: Sequence[Turn]
 
     @property
+    def last(self) -> Turn:
+        """The newest generation that serves."""
+        return [turn for turn in self.turns if turn.promoted][-1]
+
+    @property
     def gain_points(self) -> float:
         """From the first generation to the last, in hundredths."""
-        return round(100 * (self.turns[-1].f1 - self.turns[0].f1), 2)
+        return round(100 * (self.last.f1 - self.turns[0].f1), 2)
 
     @property
     def holds(self) -> bool:
         """Whether the last generation is good enough, and gained enough."""
-        return self.turns[-1].f1 >= F1_MIN and self.gain_points >= GAIN_POINTS_MIN
+        return self.last.f1 >= F1_MIN and self.gain_points >= GAIN_POINTS_MIN
 
 
 def f1_by_intent(pairs: Sequence[tuple[str, str]]) -> Mapping[str, float]:
@@ -82,6 +89,7 @@ async def curve(drawn: Draw, policy: Policy, every: int) -> Curve:
                 version.accuracy,
                 macro_f1(version.model, drawn.test, UTTERANCES_MIN),
                 macro_f1(version.model, drawn.test),
+                not version.declined,
             )
             for version in versions
         ],

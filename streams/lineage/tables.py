@@ -132,6 +132,21 @@ TABLES: Mapping[str, Mapping[str, ColumnType]] = {
         "trigger": "text",
         "t_ns": "int",
     },
+    "promotions": {
+        "version": "int",
+        "outcome": "text",
+        "against": "int",
+        "reason": "text",
+        "split_seed": "int",
+        "kept_validation": "int",
+        "kept_test": "int",
+        "compared": "int",
+        "validation_digest": "text",
+        "better": "int",
+        "worse": "int",
+        "p_value": "float",
+        "t_ns": "int",
+    },
     "inputs": {
         "kind": "text",
         "agent": "text",
@@ -172,4 +187,5 @@ WRITTEN_BY: Mapping[str, frozenset[str]] = {
     "shadow": frozenset({"glasses"}),
     "models": frozenset({"training"}),
     "training_runs": frozenset({"training"}),
+    "promotions": frozenset({"training"}),
 }

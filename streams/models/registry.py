@@ -27,20 +27,22 @@ def _any(_version: ModelVersion) -> bool:
 class ModelVersions:
     """The model versions that are known at one moment, by number; an immutable value.
 
-    `current` is the one that the pointer names and `highest` the newest that was read; 0: there is none.
+    `current` is the one that the pointer names, `highest` the newest that was read, and `promoted` the newest
+    that was not declined; 0: there is none.
     """
 
     versions: Mapping[int, ModelVersion] = field(default_factory=dict)
     current: int = 0
     highest: int = 0
+    promoted: int = 0
 
     @property
     def serving(self) -> int:
-        """The version to take up: the current one, or the newest if no readable pointer exists; 0: none.
+        """The version to take up: the current one, or the newest promoted if no pointer is readable; 0: none.
 
         Compaction keeps only the last record of a key, even a forged one, so a pointer can be lost.
         """
-        return self.current or self.highest
+        return self.current or self.promoted
 
     def version(self, number: int) -> ModelVersion:
         """Version by number; UnavailableError if this worker has not read it.
@@ -138,7 +140,12 @@ class ModelTable:
         versions = {**self.now.versions, version.version: version}
         while len(versions) > self._kept_max + 1:
             del versions[min(number for number in versions if number != self.now.current)]
-        self.now = replace(self.now, versions=versions, highest=max(self.now.highest, version.version))
+        self.now = replace(
+            self.now,
+            versions=versions,
+            highest=max(self.now.highest, version.version),
+            promoted=self.now.promoted if version.declined else max(self.now.promoted, version.version),
+        )
         metrics.gauge("model_versions_kept", len(versions))
 
     def _point(self, pointed: int) -> None:
@@ -147,6 +154,10 @@ class ModelTable:
                 self._pointed = pointed
             raise MalformedError(
                 "model/current: points to a version that is not there, expected one written before"
+            )
+        if self.now.versions[pointed].declined:
+            raise MalformedError(
+                "model/current: points to a declined version, expected one that was promoted"
             )
         self.now, self._pointed = replace(self.now, current=pointed), 0
 

@@ -34,6 +34,8 @@ class _Manifest(Struct, forbid_unknown_fields=True):
     refused: list[tuple[_Source, _Stream, _Number, _Positive, _Positive, _Rule]]
     wearers: dict[_Source, list[_Number]]
     left_out: _Number = 0
+    validation: list[tuple[_Source, _Stream, _Number, _Positive, _Positive]] = []
+    test: list[tuple[_Source, _Stream, _Number, _Positive, _Positive]] = []
 
 
 class _Version(Struct, forbid_unknown_fields=True):
@@ -50,6 +52,7 @@ class _Version(Struct, forbid_unknown_fields=True):
     declassifier: _Word
     manifest: _Manifest
     model: dict[str, Any]
+    declined: _Rule = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,8 @@ class Manifest:
     """What a version was made from, and from which wearers under which consents (wearer to record numbers).
 
     Runs are (source, stream, run) of examples; `refused` adds the rule that refused them. `left_out` is the
-    number of further examples, about which nothing else is recorded.
+    number of further examples, about which nothing else is recorded. `validation` and `test` are admitted
+    examples that it was not fitted on, because they are kept for measuring.
     """
 
     seed_examples: int
@@ -66,6 +70,8 @@ class Manifest:
     refused: Sequence[tuple[str, str, Run, str]]
     wearers: Mapping[str, Sequence[int]]
     left_out: int = 0
+    validation: Sequence[tuple[str, str, Run]] = ()
+    test: Sequence[tuple[str, str, Run]] = ()
 
     @property
     def examples(self) -> int:
@@ -77,16 +83,16 @@ class Manifest:
         return {
             "seed_examples": self.seed_examples,
             "seed_digest": self.seed_digest,
-            "admitted": [
-                [source, stream, run.first, run.step, run.count] for source, stream, run in self.admitted
-            ],
+            "admitted": _numbers(self.admitted),
             "refused": [
                 [source, stream, run.first, run.step, run.count, rule]
                 for source, stream, run, rule in self.refused
             ],
             "wearers": dict(self.wearers),
-            # Without left-out examples the bytes are the same as before this field existed.
+            # Without these the bytes are the same as before the fields existed.
             **({"left_out": self.left_out} if self.left_out else {}),
+            **({"validation": _numbers(self.validation)} if self.validation else {}),
+            **({"test": _numbers(self.test)} if self.test else {}),
         }
 
 
@@ -94,7 +100,9 @@ class Manifest:
 class ModelVersion:
     """One version. `label` is packed; `declassifier` names what loosened it (empty: nothing did).
 
-    `retrain_by_ns` is the time from which it may no longer serve, so a new version must be trained before.
+    `declined` says why it never serves, because it was worse than the version that served when it was made;
+    empty: it was promoted. `retrain_by_ns` is the time from which it may no longer serve, so a new version
+    must be trained before.
     """
 
     version: int
@@ -107,6 +115,7 @@ class ModelVersion:
     trained_ns: int
     retrain_by_ns: int
     declassifier: str = ""
+    declined: str = ""
 
     @property
     def edge(self) -> Parent:
@@ -128,6 +137,7 @@ class ModelVersion:
                 "declassifier": self.declassifier,
                 "manifest": self.manifest.dump(),
                 "model": self.model.dump(),
+                **({"declined": self.declined} if self.declined else {}),
             }
         )
 
@@ -151,6 +161,8 @@ class ModelVersion:
                     ],
                     manifest.wearers,
                     manifest.left_out,
+                    [(source, stream, Run(*run)) for source, stream, *run in manifest.validation],
+                    [(source, stream, Run(*run)) for source, stream, *run in manifest.test],
                 ),
                 fields.zone,
                 label,
@@ -159,6 +171,7 @@ class ModelVersion:
                 fields.trained_ns,
                 fields.retrain_by_ns,
                 fields.declassifier,
+                fields.declined,
             )
         except MalformedError:
             raise
@@ -166,6 +179,10 @@ class ModelVersion:
             raise MalformedError(
                 f"model version: found something else ({type(error).__name__}), expected what training writes"
             ) from None
+
+
+def _numbers(runs: Sequence[tuple[str, str, Run]]) -> list[list[str | int]]:
+    return [[source, stream, run.first, run.step, run.count] for source, stream, run in runs]
 
 
 def version_key(version: int) -> bytes:

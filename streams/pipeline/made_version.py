@@ -11,7 +11,7 @@ from streams.events.headers import pack_parents
 from streams.events.identity import EventId
 from streams.events.record import Outgoing
 from streams.events.runs import Run
-from streams.limits import MODEL_BYTES_MAX
+from streams.limits import MODEL_BYTES_MAX, SPLIT_SEED
 from streams.lineage.record import Rows, model_parents
 from streams.models.version import CURRENT_KEY, SOURCE, STREAM, Manifest, ModelVersion, version_key
 from streams.policy.crossing import Crossing
@@ -19,6 +19,7 @@ from streams.policy.policy import JOIN_RULE
 from streams.policy.step import Cause, Output, Reject, Tagged
 from streams.topology import MODELS, STORE
 from streams.training import seed
+from streams.training.promotion import Measured
 
 
 def add_version(
@@ -27,14 +28,13 @@ def add_version(
     extra: Rows,
     trigger: EventId | None,
     position: int,
-    measured_on: int,
+    measured: Measured,
 ) -> list[Outgoing]:
     """Add the output of a version to the step, and its rows to `extra`.
 
-    Return the record that makes it the current version, or none if the policy refuses the version.
+    Return the record that makes it the current version, or none if it was declined or the policy refuses it.
 
-    `trigger` is the example that started the training run, None for the first version, and `measured_on` the
-    number of examples of the validation set. A model is not one
+    `trigger` is the example that started the training run, None for the first version. A model is not one
     person's data; the manifest says whose examples it was trained on, and under which consents.
 
     MalformedError if the record would be larger than MODEL_BYTES_MAX; nothing is added then.
@@ -85,7 +85,9 @@ def add_version(
         )
         return []
     step.outputs.append(Output(MODELS, tagged, "training", 1, parents, value))
-    _add_rows(made, extra, len(value), trigger, measured_on)
+    _add_rows(made, extra, len(value), trigger, measured)
+    if made.declined:
+        return []
     return [
         Outgoing(
             MODELS,
@@ -98,7 +100,9 @@ def add_version(
     ]
 
 
-def _add_rows(made: ModelVersion, extra: Rows, size: int, trigger: EventId | None, measured_on: int) -> None:
+def _add_rows(
+    made: ModelVersion, extra: Rows, size: int, trigger: EventId | None, measured: Measured
+) -> None:
     """Add the rows of a version, whose record has `size` bytes, and of its training run."""
     manifest = made.manifest
     extra["models"].append(
@@ -126,9 +130,27 @@ def _add_rows(made: ModelVersion, extra: Rows, size: int, trigger: EventId | Non
             "admitted": sum(run.count for _, _, run in manifest.admitted),
             "refused": sum(run.count for _, _, run, _ in manifest.refused),
             "manifest_digest": digest(orjson.dumps(manifest.dump())),
-            "evaluation_examples": measured_on,
+            "evaluation_examples": measured.validation.licensed,
             "accuracy": made.accuracy,
             "trigger": str(trigger or "seed"),
+            "t_ns": made.trained_ns,
+        }
+    )
+    verdict, validation = measured.verdict, measured.validation
+    extra["promotions"].append(
+        {
+            "version": made.version,
+            "outcome": "declined" if made.declined else "promoted",
+            "against": measured.against,
+            "reason": made.declined,
+            "split_seed": SPLIT_SEED,
+            "kept_validation": sum(run.count for _, _, run in manifest.validation),
+            "kept_test": sum(run.count for _, _, run in manifest.test),
+            "compared": len(validation.pairs),
+            "validation_digest": validation.digest,
+            "better": verdict.better,
+            "worse": verdict.worse,
+            "p_value": verdict.p_value,
             "t_ns": made.trained_ns,
         }
     )

@@ -90,6 +90,13 @@ def _generations(store: Store, learned: Set[Version]) -> Bounded[LaterGeneration
     ]
     rows = Bounded.of(rows_of(store, later))
     told = told_versions(
-        LaterGeneration, store, rows, lambda of: {"answers": given[of], "learned_from_it": of in learned}
+        LaterGeneration,
+        store,
+        rows,
+        lambda of: {
+            "answers": given[of],
+            "learned_from_it": of in learned,
+            "declined": store.declined.get(of[1], ""),
+        },
     )
     return Bounded(told, rows.more)

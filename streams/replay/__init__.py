@@ -19,12 +19,14 @@ from streams.consent.view import Consents
 from streams.events import journal
 from streams.events.record import Fetch, Outgoing, Received, StoredRecord
 from streams.limits import FETCH_RECORDS_MAX, RETRAIN_EVERY_EXAMPLES
+from streams.models.intent import IntentModel
 from streams.models.registry import ModelTable
 from streams.pipeline.bootstrap import first_records
 from streams.pipeline.glasses import GlassesCore
 from streams.pipeline.partition import PartitionState
 from streams.pipeline.side_inputs import SideInputs, TrainingInputs
-from streams.pipeline.training import TrainingCore, TrainingState
+from streams.pipeline.training import TrainingCore
+from streams.pipeline.training_state import TrainingState
 from streams.policy.policy import Policy
 from streams.policy.versions import PolicyVersions
 from streams.processing.operators import Operators
@@ -37,9 +39,11 @@ from streams.training.seed import Licensed, licensed
 FETCH_NS = 200_000_000
 
 
-async def fit_here(pairs: Sequence[Pair], evaluation: Sequence[Pair]) -> Fitted:
+async def fit_here(
+    pairs: Sequence[Pair], validation: Sequence[Pair], serving: IntentModel | None = None
+) -> Fitted:
     """Train in this process: unlike a worker, a replay needs no child process to keep its event loop free."""
-    return fit_and_measure(pairs, evaluation)
+    return fit_and_measure(pairs, validation, serving)
 
 
 def fetches(path: Path) -> Iterator[Fetch]:

@@ -24,7 +24,8 @@ from streams.pipeline.bootstrap import first_records
 from streams.pipeline.glasses import GlassesCore
 from streams.pipeline.partition import PartitionState
 from streams.pipeline.side_inputs import SideInputs, TrainingInputs
-from streams.pipeline.training import TrainingCore, TrainingState
+from streams.pipeline.training import TrainingCore
+from streams.pipeline.training_state import TrainingState
 from streams.policy.versions import PolicyVersions
 from streams.processing.operators import Operators
 from streams.processing.shipped import SHIPPED_OPERATORS
@@ -60,7 +61,7 @@ class _TakenUp:
 
     def side_inputs(self, made: ModelVersions) -> SideInputs:
         """Side inputs with everything that was taken up so far; `made` are the existing model versions."""
-        models = ModelVersions(made.versions, self.model, self.model)
+        models = ModelVersions(made.versions, self.model, self.model, self.model)
         return SideInputs(self._policies, models, self._consents.view())
 
 

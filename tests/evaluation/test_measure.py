@@ -51,7 +51,7 @@ def test_the_average_is_over_intents_of_enough_utterances() -> None:
 
 
 def turns(*f1: float) -> Curve:
-    return Curve(1, [Turn(1, i + 1, 88, 0.5, each, each) for i, each in enumerate(f1)])
+    return Curve(1, [Turn(1, i + 1, 88, 0.5, each, each, True) for i, each in enumerate(f1)])
 
 
 @pytest.mark.parametrize(
@@ -65,6 +65,12 @@ def turns(*f1: float) -> Curve:
 )
 def test_the_bar_is_about_the_last_generation_and_its_gain(f1: tuple[float, ...], holds: bool) -> None:
     assert turns(*f1).holds is holds
+
+
+def test_a_declined_generation_is_not_the_last() -> None:
+    curve = turns(0.55, 0.9)
+    worse = Turn(1, 3, 88, 0.5, 0.3, 0.3, False)
+    assert Curve(1, [*curve.turns, worse]).last == curve.turns[-1]
 
 
 def small(number: int) -> Draw:
@@ -93,4 +99,8 @@ def test_every_draw_meets_the_bar() -> None:
     for each in draws:
         assert each["last"] >= F1_MIN
         assert each["gain_points"] >= GAIN_POINTS_MIN
+        judged = each["promotion"]
+        assert judged["shuffled_declined"] == judged["shuffled"] == 20
+        assert judged["equal"] == 400
+        assert judged["equal_declined"] <= 0.08 * 400
     assert answer.exit_code == 0

@@ -15,7 +15,7 @@ from streams.pipeline.bootstrap import first_records
 from streams.pipeline.followed import Followed
 from streams.pipeline.live import LiveGlasses, LiveTraining
 from streams.pipeline.partition import PartitionState
-from streams.pipeline.training import TrainingState
+from streams.pipeline.training_state import TrainingState
 from streams.policy.policy import Policy
 from streams.policy.versions import PolicyTable, PolicyVersions
 from streams.replay import fit_here
@@ -61,6 +61,7 @@ class Live:
             self.learn(number)
         self.cores = {number: LiveGlasses(self.known[number]) for number in self.captured}
         self.known[-1].refresh = self._refresh
+        self.known[-1].recall = self._recall
         self.training = LiveTraining(self.known[-1], self._history, fit_here, EXAMPLES_PER_RUN)
         self.places = {number: Place() for number in (*self.captured, -1)}
         self.states: dict[int, PartitionState] = {number: PartitionState() for number in self.captured}
@@ -179,6 +180,10 @@ class Live:
     async def _refresh(self) -> None:
         table = self.known[-1].policies
         table.now = replace(table.now, versions=PolicyVersions.of(*self.policies).versions)
+
+    async def _recall(self, number: int) -> None:
+        stored = [StoredRecord(0, one.timestamp_ms, one.key, one.value) for one in self.models]
+        self.known[-1].models.recall(number, stored)
 
     def _left(self) -> bool:
         return any(

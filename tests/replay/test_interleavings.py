@@ -15,6 +15,7 @@ from msgspec import structs
 from streams.errors import InputError
 from streams.events.batch import Batch
 from streams.events.record import Outgoing, Received, StoredRecord
+from streams.models.intent import IntentModel
 from streams.policy.load import parse
 from streams.policy.policy import Policy
 from streams.replay import recorded
@@ -44,14 +45,15 @@ QUIET = settings(
 )
 
 
-@cache
-def fitted(pairs: tuple[Pair, ...], evaluation: tuple[Pair, ...]) -> Fitted:
-    return fit_and_measure(pairs, evaluation)
+_FITTED: dict[tuple[object, ...], Fitted] = {}
 
 
-async def quick_fit(pairs: Sequence[Pair], evaluation: Sequence[Pair]) -> Fitted:
-    """A fit that is measured on little, and done once for live run and replay."""
-    return fitted(tuple(pairs), tuple(evaluation[:5]))
+async def quick_fit(pairs: Sequence[Pair], validation: Sequence[Pair], serving: IntentModel | None) -> Fitted:
+    """A fit that is done once for live run and replay."""
+    of = tuple(pairs), tuple(validation), "" if serving is None else serving.digest
+    if of not in _FITTED:
+        _FITTED[of] = fit_and_measure(pairs, validation, serving)
+    return _FITTED[of]
 
 
 @pytest.fixture(autouse=True)

@@ -23,7 +23,7 @@ from streams.models import intent
 from streams.models.intent import IntentModel, fit
 from streams.models.version import ModelVersion, version_key
 from streams.pipeline.live import LiveTraining
-from streams.pipeline.training import TrainingState
+from streams.pipeline.training_state import TrainingState
 from streams.policy import label as lattice
 from streams.replay import fit_here
 from streams.topology import EXAMPLES, MODELS, REJECTED
@@ -75,6 +75,7 @@ def train(records: Sequence[Received], cut: int = 5, every: int = 6) -> tuple[li
         outcome = build.step(core, state, Fetch(EXAMPLES, 0, records[at : at + cut]))
         state = outcome.state
         written += outcome.outputs
+        build.learn_models(core.followed, outcome.outputs)
     return written, state
 
 

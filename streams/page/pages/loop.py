@@ -21,7 +21,7 @@ def page(asked: Asked) -> Shown:
         table(
             "generations",
             "Generations",
-            ("model", "zone", "examples added", "answers", "accuracy", "purposes permitted"),
+            ("model", "zone", "examples added", "answers", "accuracy", "purposes permitted", "declined"),
             turns.turns,
             lambda turn: (
                 Cell(turn.title, turn.href, "id"),
@@ -30,6 +30,7 @@ def page(asked: Asked) -> Shown:
                 number(turn.answers, turn.answers_href),
                 number(turn.accuracy),
                 number(turn.purposes),
+                Cell(turn.declined),
             ),
             none="There is no model that this role is shown.",
         ),
@@ -74,6 +75,7 @@ def page(asked: Asked) -> Shown:
                     "answers": turn.answers,
                     "accuracy": turn.accuracy,
                     "purposes_permitted": turn.purposes,
+                    "declined": turn.declined,
                 }
                 for turn in turns.turns
             ],

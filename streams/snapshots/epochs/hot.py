@@ -29,6 +29,7 @@ from streams.snapshots.epochs.books import (
     Database,
     Epoch,
     create,
+    made,
     row_of,
 )
 from streams.snapshots.epochs.listing import Listing
@@ -88,6 +89,8 @@ class Hot(Database):
         # Catalogs name their segments relative to the directory, and the footers of segments never change.
         self.connection.execute(f"SET file_search_path = {quoted(str(self._directory))}")
         self.connection.execute("SET parquet_metadata_cache = true")
+        # A store of before versions were compared has no such table.
+        self.connection.execute(made("promotions"))
         # Left by an older writer that died within an epoch; the rows of that epoch wait again.
         self.connection.execute("DELETE FROM epochs WHERE state = 'fixed'")
         number, offsets = self.connection.execute(

@@ -264,6 +264,21 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
         "trigger": Form(f"seed|{_ID}"),
         "t_ns": _TIME,
     },
+    "promotions": {
+        "version": _NUMBER,
+        "outcome": OneOf(("promoted", "declined")),
+        "against": _NUMBER,
+        "reason": _TEXT,
+        "split_seed": _NUMBER,
+        "kept_validation": _NUMBER,
+        "kept_test": _NUMBER,
+        "compared": _NUMBER,
+        "validation_digest": _DIGEST,
+        "better": _NUMBER,
+        "worse": _NUMBER,
+        "p_value": Between(0, 1),
+        "t_ns": _TIME,
+    },
     "inputs": {
         "kind": OneOf(
             (
