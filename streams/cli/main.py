@@ -32,6 +32,7 @@ COMMANDS = {
         "page",
         "export",
         "policy",
+        "models",
         "pair",
         "consent",
         "topics",

@@ -34,11 +34,15 @@ from streams.lineage.rows import DecisionRow, EdgeRow, RejectedRow
 ColumnType = Literal["text", "int", "float", "flag"]
 
 #: Kinds of recorded inputs. An example order is the order in which training read the examples of all
-#: partitions; `policy` is the policy with which a worker began on empty topics.
-MODEL_TAKEUP, POLICY_TAKEUP, CONSENT_TAKEUP, EXAMPLE_ORDER, FIRST_POLICY, LOST_RECORDS, LOST_STATE = (
+#: partitions; `policy` is the policy with which a worker began on empty topics. A rollback is an operator's
+#: return to an earlier model, as training took it up.
+MODEL_TAKEUP, MODEL_ROLLBACK, POLICY_TAKEUP, CONSENT_TAKEUP = (
     "model-takeup",
+    "model-rollback",
     "policy-takeup",
     "consent-takeup",
+)
+EXAMPLE_ORDER, FIRST_POLICY, LOST_RECORDS, LOST_STATE = (
     "example-order",
     "policy",
     "lost-records",

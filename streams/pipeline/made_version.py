@@ -12,7 +12,8 @@ from streams.events.identity import EventId
 from streams.events.record import Outgoing
 from streams.events.runs import Run
 from streams.limits import MODEL_BYTES_MAX, SPLIT_SEED
-from streams.lineage.record import Rows, model_parents
+from streams.lineage.record import Row, Rows, model_parents
+from streams.models.pointer import Pointer, Rollback
 from streams.models.version import CURRENT_KEY, SOURCE, STREAM, Manifest, ModelVersion, version_key
 from streams.policy.crossing import Crossing
 from streams.policy.policy import JOIN_RULE
@@ -20,6 +21,18 @@ from streams.policy.step import Cause, Output, Reject, Tagged
 from streams.topology import MODELS, STORE
 from streams.training import seed
 from streams.training.promotion import Measured
+
+#: Columns of `promotions` where nothing was compared.
+_UNMEASURED: Row = {
+    "split_seed": SPLIT_SEED,
+    "kept_validation": 0,
+    "kept_test": 0,
+    "compared": 0,
+    "validation_digest": "",
+    "better": 0,
+    "worse": 0,
+    "p_value": 1.0,
+}
 
 
 def add_version(
@@ -93,7 +106,7 @@ def add_version(
             MODELS,
             0,
             CURRENT_KEY,
-            orjson.dumps({"version": made.version}),
+            Pointer(made.version).dump(),
             (("content-type", b"application/json"),),
             made.trained_ns // 1_000_000,
         )
@@ -139,11 +152,11 @@ def _add_rows(
     verdict, validation = measured.verdict, measured.validation
     extra["promotions"].append(
         {
+            **_UNMEASURED,
             "version": made.version,
             "outcome": "declined" if made.declined else "promoted",
             "against": measured.against,
             "reason": made.declined,
-            "split_seed": SPLIT_SEED,
             "kept_validation": sum(run.count for _, _, run in manifest.validation),
             "kept_test": sum(run.count for _, _, run in manifest.test),
             "compared": len(validation.pairs),
@@ -154,3 +167,15 @@ def _add_rows(
             "t_ns": made.trained_ns,
         }
     )
+
+
+def rollback_row(rollback: Rollback) -> Row:
+    """Row of `promotions` for an operator's return to an earlier version."""
+    return {
+        **_UNMEASURED,
+        "version": rollback.version,
+        "outcome": "rolled-back",
+        "against": rollback.before,
+        "reason": rollback.why,
+        "t_ns": rollback.at_ns,
+    }

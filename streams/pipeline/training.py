@@ -21,6 +21,7 @@ from streams.lineage.record import Row, Rows
 from streams.lineage.tables import (
     CONSENT_TAKEUP,
     EXAMPLE_ORDER,
+    MODEL_ROLLBACK,
     MODEL_TAKEUP,
     NO_EXAMPLE,
     POLICY_TAKEUP,
@@ -28,6 +29,7 @@ from streams.lineage.tables import (
 from streams.models.version import ModelVersion
 from streams.pipeline.emit import lineage_of, records_of
 from streams.pipeline.fitting import Fit, Means, adopting, train
+from streams.pipeline.made_version import rollback_row
 from streams.pipeline.rows import input_row, policy_row, told
 from streams.pipeline.side_inputs import SideInputs, TrainingInputs
 from streams.pipeline.training_state import STATE_KEY, TrainingState
@@ -181,7 +183,7 @@ def _taken_up(state: TrainingState, fetch: Fetch, side: SideInputs) -> tuple[Tra
     Return the new state and the rows that record it.
     """
     inputs: list[Row] = []
-    rows: Rows = {"inputs": inputs, "policies": []}
+    rows: Rows = {"inputs": inputs, "policies": [], "promotions": []}
     if side.policies.current != state.policy_version:
         policy = side.policies.version(side.policies.current)
         rows["policies"].append(policy_row(policy, fetch, first=not state.policy_version))
@@ -195,6 +197,11 @@ def _taken_up(state: TrainingState, fetch: Fetch, side: SideInputs) -> tuple[Tra
         # Another program wrote versions, so continue after the highest number that is taken.
         state = state.after(side.models.highest)
         inputs.append(input_row(MODEL_TAKEUP, "training", fetch, str(state.version)))
+    rollback = side.models.rollback
+    if rollback is not None and rollback.at_ns > state.rolled_back_ns:
+        state = replace(state, serving=rollback.version, rolled_back_ns=rollback.at_ns)
+        inputs.append(input_row(MODEL_ROLLBACK, "training", fetch, rollback.dump()))
+        rows["promotions"].append(rollback_row(rollback))
     return state, rows
 
 

@@ -22,7 +22,8 @@ class TrainingState:
     `version` is the last version made, `admitted` the number of examples admitted since, and `examples` the
     ids of all admitted examples. `consents_taken` is the offset of `glasses.consents` up to which consents
     were taken up, `now_ns` the highest append time so far. `serving` is the version that was promoted last,
-    with which new ones are compared. `left_out` are the newest examples of runs that failed; later runs do
+    with which new ones are compared, or to which an operator went back; `rolled_back_ns` is the time of the
+    last such rollback. `left_out` are the newest examples of runs that failed; later runs do
     not learn from them.
     """
 
@@ -34,6 +35,7 @@ class TrainingState:
     now_ns: int = 0
     left_out: tuple[str, ...] = ()
     serving: int = 1
+    rolled_back_ns: int = 0
 
     def after(self, version: int) -> TrainingState:
         """Return a copy with `version` as the last version made, at least that of the seed."""
@@ -60,6 +62,7 @@ class TrainingState:
             stored.left_out,
             # Before versions were compared, the newest one served.
             stored.serving or stored.version,
+            stored.rolled_back_ns,
         )
 
     def dump(self) -> bytes:
@@ -82,6 +85,7 @@ class TrainingState:
                 "examples": runs,
                 "left_out": self.left_out,
                 "serving": self.serving,
+                "rolled_back_ns": self.rolled_back_ns,
             }
         )
 
@@ -97,3 +101,4 @@ class _Stored(Struct):
     now_ns: Number = 0
     left_out: tuple[str, ...] = ()
     serving: Number = 0
+    rolled_back_ns: Number = 0

@@ -124,6 +124,7 @@ WITHOUT_EVENTS: Mapping[str, tuple[str, ...]] = {
         "streams/training/seed.py:_read:read_bytes",
         "streams/models/intent.py:IntentModel.right:predict",
         "streams/evaluation/measure.py:macro_f1:predict",
+        "streams/evaluation/gate.py:_outcomes:fit",
     ),
     "memory of a running worker in a file that ends with the worker and that nobody else reads": (
         "streams/pipeline/shelf.py:FileShelf.__init__:files.create",

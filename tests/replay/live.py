@@ -11,6 +11,8 @@ from typing import Any
 
 from streams.consent.record import learn_consent
 from streams.events.record import Fetch, Loss, Outgoing, Received, StoredRecord
+from streams.models.pointer import Pointer, Rollback
+from streams.models.version import CURRENT_KEY
 from streams.pipeline.bootstrap import first_records
 from streams.pipeline.followed import Followed
 from streams.pipeline.live import LiveGlasses, LiveTraining
@@ -51,6 +53,8 @@ class Live:
     policies: list[Policy] = field(default_factory=lambda: [build.policy()])
     #: By partition how many records of models its worker has read.
     read: dict[int, int] = field(default_factory=dict)
+    #: How often somebody went back to an earlier model.
+    rollbacks: int = 0
 
     def __post_init__(self) -> None:
         policy = self.policies[0]
@@ -163,6 +167,13 @@ class Live:
     def switch(self, policy: Policy) -> None:
         """Somebody publishes another policy; each agent takes it up once its worker has read it."""
         self.policies.append(policy)
+
+    def roll_back(self, which: int) -> None:
+        """Somebody goes back to one of the promoted versions."""
+        promoted = [Pointer.load(one.value).version for one in self.models if one.key == CURRENT_KEY]
+        number, self.rollbacks = promoted[which % len(promoted)], self.rollbacks + 1
+        back = Rollback(number, promoted[-1], "the last one was rude", build.T0_NS + self.rollbacks)
+        self.models.append(Outgoing(MODELS, 0, CURRENT_KEY, Pointer(number, back).dump(), (), 0))
 
     def litter(self, value: bytes | None) -> None:
         """Somebody writes what is no example."""

@@ -270,9 +270,12 @@ SPECIAL: Mapping[str, str] = {
     "training_runs.trigger": "Identity of the example whose admission started the run.",
     "training_runs.admitted": "Number of wearers' examples that the version was fitted on.",
     "promotions.version": "Model version that was judged.",
-    "promotions.outcome": "promoted (it serves from then on) or declined (it never serves).",
-    "promotions.against": "Model version that served before and was compared with; 0 for the first one.",
-    "promotions.reason": "Why the version was declined; empty if it was promoted.",
+    "promotions.outcome": (
+        "promoted (it serves from then on), declined (it never serves), or rolled-back (an operator went "
+        "back to it)."
+    ),
+    "promotions.against": "Model version that served before, and was compared with it; 0 for the first one.",
+    "promotions.reason": "Why it was declined, or why an operator went back to it; empty if it was promoted.",
     "promotions.split_seed": "Seed of the draw that keeps examples for validation and test.",
     "promotions.kept_validation": "Number of wearers' examples that were kept for validation.",
     "promotions.kept_test": "Number of wearers' examples that were kept for the test, and not read.",
@@ -286,7 +289,8 @@ SPECIAL: Mapping[str, str] = {
         "Chance of so many losses or more if both versions are equally good: exact, one-sided."
     ),
     "inputs.kind": (
-        "What was taken up: policy (the first), model-takeup, policy-takeup, consent-takeup, example-order "
+        "What was taken up: policy (the first), model-takeup, model-rollback, policy-takeup, consent-takeup, "
+        "example-order "
         "(what training read), lost-records (what was removed before it was read), or lost-state (what was "
         "processed, and removed before a checkpoint knew it)."
     ),
