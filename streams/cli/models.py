@@ -75,8 +75,10 @@ async def _back(broker: Broker, number: int, why: str, kinds: Kinds) -> dict[str
     history = await read_all(broker, EXAMPLES)
     before = models.now.serving
     check_back(number, SideInputs(policies, models.now, consents), history, codec_of(kinds), now_ns)
-    stamp_ms = now_ns // 1_000_000
-    pointer = Pointer(number, Rollback(number, before, why, now_ns)).dump()
+    # Reading the topics took a while.
+    at_ns = clock.now_ns()
+    stamp_ms = at_ns // 1_000_000
+    pointer = Pointer(number, Rollback(number, before, why, at_ns)).dump()
     # The version is written again, because workers may have it no longer in memory.
     [again] = [record for record in records if record.key == version_key(number)][-1:]
     await publish_now(

@@ -15,16 +15,18 @@ _Number = Annotated[int, Meta(ge=0, le=NUMBER_MAX)]
 _Positive = Annotated[int, Meta(ge=1, le=NUMBER_MAX)]
 
 
-class Rollback(Struct, frozen=True, forbid_unknown_fields=True):
+class Rollback(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """An operator's return to `version` from `before`, for the reason `why`.
 
-    `at_ns` is its time by the operator's clock. Versions that are promoted later serve again.
+    `at_ns` is its time by the operator's clock. Versions that are promoted later serve again; `superseded`
+    says that one was promoted before the rollback was taken up.
     """
 
     version: _Positive
     before: _Number
     why: Annotated[str, Meta(min_length=1, max_length=WHY_CHARACTERS_MAX)]
     at_ns: _Positive
+    superseded: bool = False
 
     @classmethod
     def load(cls, text: str) -> Rollback:
@@ -56,7 +58,8 @@ class Pointer(Struct, frozen=True, omit_defaults=True):
             raise MalformedError(
                 "model/current: found no version, expected an object with the number of one"
             ) from None
-        if pointer.rollback is not None and pointer.rollback.version != pointer.version:
+        back = pointer.rollback
+        if back is not None and (back.version != pointer.version or back.superseded):
             raise MalformedError("model/current: found a rollback to another version, expected to its own")
         return pointer
 

@@ -6,6 +6,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from msgspec import structs
+
 from streams import metrics
 from streams.errors import MalformedError, UnavailableError
 from streams.events.record import Received
@@ -27,7 +29,8 @@ class ModelVersions:
     """The model versions that are known at one moment, by number; an immutable value.
 
     `current` is the one that the pointer names, `highest` the newest that was read, and `promoted` the newest
-    that was not declined; 0: there is none. `rollback` is set if an operator put the current one in force.
+    that was not declined; 0: there is none. `rollback` is the last return of an operator to an earlier
+    version; it is superseded if another version was promoted since.
     """
 
     versions: Mapping[int, ModelVersion] = field(default_factory=dict)
@@ -162,4 +165,7 @@ class ModelTable:
             raise MalformedError(
                 "model/current: points to a declined version, expected one that was promoted"
             )
-        self.now = replace(self.now, current=pointed, rollback=pointer.rollback)
+        rollback = pointer.rollback
+        if rollback is None and self.now.rollback is not None:
+            rollback = structs.replace(self.now.rollback, superseded=True)
+        self.now = replace(self.now, current=pointed, rollback=rollback)

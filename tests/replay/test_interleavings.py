@@ -302,7 +302,8 @@ def test_a_replay_declines_and_goes_back_as_the_live_run_did(monkeypatch: pytest
         live.learn(-1)
         if at in (6, 9):
             live.roll_back(0)
-            live.learn(-1)
+            if at == 6:
+                live.learn(-1)
     live.finish()
     outcomes = [row["outcome"] for row in build.lineage(live.outputs)["promotions"]]
     assert {"promoted", "declined", "rolled-back"} == set(outcomes), outcomes

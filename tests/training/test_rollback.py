@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from streams.consent.record import learn_consent, withdrawal_record
 from streams.errors import InputError, MalformedError
@@ -60,6 +61,7 @@ def test_a_pointer_of_a_run_is_written_as_before_and_one_of_an_operator_says_why
         b'{"version":"2"}',
         b'{"version":99999999999999999999}',
         Pointer(3, BACK).dump(),
+        Pointer(2, structs.replace(BACK, superseded=True)).dump(),
         Pointer(2, BACK).dump().replace(b'"at_ns"', b'"at"'),
         b'{"version":2,"rollback":{"version":2}}',
     ],
@@ -76,7 +78,7 @@ def test_the_version_serves_again_and_the_next_promoted_one_after_it() -> None:
     models.learn(CURRENT_KEY, Pointer(2, BACK).dump())
     assert (models.now.serving, models.now.rollback) == (2, BACK)
     models.learn(CURRENT_KEY, Pointer(4).dump())
-    assert (models.now.serving, models.now.rollback) == (4, None)
+    assert (models.now.serving, models.now.rollback) == (4, structs.replace(BACK, superseded=True))
 
 
 def test_a_version_that_is_no_longer_in_memory_is_written_again_and_serves() -> None:
@@ -122,6 +124,18 @@ def test_training_takes_it_up_once_as_an_input_and_records_who_served_before_and
     }
     assert not second.get("promotions")
     assert not [row for row in second["inputs"] if row["kind"] == "model-rollback"]
+
+
+def test_one_that_a_promotion_overtook_is_recorded_and_changes_nothing() -> None:
+    """A run that had begun before the rollback was read promotes its version after it."""
+    core, _ = loop()
+    for pointer in (Pointer(2, BACK), Pointer(4)):
+        core.followed.models.learn(CURRENT_KEY, pointer.dump())
+    core.every = 99
+    state = replace(core.empty(0), version=4, serving=4)
+    outcome = build.step(core, state, Fetch(EXAMPLES, 0, GOOD_EXAMPLES[11:]))
+    assert (outcome.state.serving, outcome.state.rolled_back_ns) == (4, NOW_NS)
+    assert [row["outcome"] for row in build.lineage(outcome.outputs)["promotions"]] == ["rolled-back"]
 
 
 def test_the_next_version_is_compared_with_what_serves_since() -> None:
