@@ -346,14 +346,6 @@ class Store:
         return models
 
     @cached_property
-    def declined(self) -> dict[int, str]:
-        """Reason by version of the model versions that were declined."""
-        known = "SELECT count(*) FROM duckdb_views() WHERE view_name = 'promotions' AND NOT internal"
-        [(count,)] = self._connection.execute(known).fetchall()
-        # A store of before versions were compared has no such view.
-        return dict(self.query("declined").rows) if count else {}
-
-    @cached_property
     def newest(self) -> EpochRow:
         """Row of the open epoch; of several stores what they hold together, as old as the oldest."""
         if len(self.parts) == 1:

@@ -161,22 +161,6 @@ def test_rows_epochs_and_offsets_come_over_and_new_columns_have_their_values(
     assert ask(old, "SELECT max(epoch) FROM epochs") == [(5,)], "once is enough"
 
 
-def test_a_store_of_before_versions_were_compared_is_written_and_read_on(tmp_path: Path) -> None:
-    build.store(tmp_path / "s", {"policies": [build.POLICY]})
-    path = (tmp_path / "s" / "catalog.duckdb").resolve()
-    path.chmod(0o600)
-    with duckdb.connect(str(path)) as connection:
-        for view in ("promotions", "files.promotions"):
-            connection.execute(f"DROP VIEW {view}")
-    change(tmp_path / "s", "DROP TABLE promotions")
-    with Store.open(tmp_path / "s") as then:
-        assert then.declined == {}
-    build.store(tmp_path / "s", {"promotions": [build.row("promotions", outcome="declined", reason="worse")]})
-    assert ask(tmp_path / "s", "SELECT outcome, reason FROM promotions") == [("declined", "worse")]
-    with Store.open(tmp_path / "s") as now:
-        assert now.declined == {0: "worse"}
-
-
 def test_no_zone_run_goes_on_over_an_epoch_that_can_be_asked_about() -> None:
     rows = build.tables({"events": [build.batch("g1", "imu", first, 10) for first in (0, 10, 20)]})
     taken = decode.arrow_of("events", rows["events"]).append_column("epoch", pa.array([1, 2, 3]))

@@ -68,10 +68,7 @@ class Hot(Database):
             ) from None
 
     def open(self) -> None:
-        """Open the existing file, also again after DuckDB abandoned it.
-
-        duckdb.Error if it cannot be opened.
-        """
+        """Open the file, also again after DuckDB abandoned it; duckdb.Error if it cannot be opened."""
         path = self._directory / HOT
         self.connection = duckdb.connect(
             str(path), config={"memory_limit": f"{limits.HOT_MEMORY_MB}MB", "threads": 1}

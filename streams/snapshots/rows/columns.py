@@ -315,6 +315,10 @@ _VALUES: Mapping[str, str] = {
     FIRST_POLICY: "[0-9a-f]{16}",
     POLICY_TAKEUP: "[0-9a-f]{16}",
     MODEL_TAKEUP: "0|[1-9][0-9]{0,18}",
+    MODEL_ROLLBACK: (
+        r'\{"version":[1-9][0-9]{0,18},"before":(0|[1-9][0-9]{0,18}),"why":"([^"\\]|\\.)+",'
+        r'"at_ns":[1-9][0-9]{0,18}(,"superseded":true)?\}'
+    ),
     LOST_RECORDS: "(0|[1-9][0-9]{0,18})-(0|[1-9][0-9]{0,18})?",
     LOST_STATE: "(0|[1-9][0-9]{0,18})-(0|[1-9][0-9]{0,18})",
     EXAMPLE_ORDER: f"({NO_EXAMPLE}|{_ID})( ({NO_EXAMPLE}|{_ID}))*",
