@@ -199,8 +199,9 @@ def _taken_up(state: TrainingState, fetch: Fetch, side: SideInputs) -> tuple[Tra
         inputs.append(input_row(MODEL_TAKEUP, "training", fetch, str(state.version)))
     rollback = side.models.rollback
     if rollback is not None and rollback.at_ns != state.rolled_back_ns:
-        serving = state.serving if rollback.superseded else rollback.version
-        state = replace(state, serving=serving, rolled_back_ns=rollback.at_ns)
+        state = replace(state, rolled_back_ns=rollback.at_ns)
+        if not rollback.superseded:
+            state = state.back_to(side.models.version(rollback.version))
         inputs.append(input_row(MODEL_ROLLBACK, "training", fetch, rollback.dump()))
         rows["promotions"].append(rollback_row(rollback))
     return state, rows

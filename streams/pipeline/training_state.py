@@ -10,7 +10,8 @@ from msgspec import Struct, ValidationError, json
 from streams.events.identity import EventId, format_id
 from streams.events.runs import consecutive
 from streams.events.state import Number
-from streams.limits import ADMITTED_MAX
+from streams.limits import ADMITTED_MAX, LEFT_OUT_MAX
+from streams.models.version import ModelVersion
 
 STATE_KEY = "@training"
 
@@ -23,8 +24,8 @@ class TrainingState:
     ids of all admitted examples. `consents_taken` is the offset of `glasses.consents` up to which consents
     were taken up, `now_ns` the highest append time so far. `serving` is the version that was promoted last,
     with which new ones are compared, or to which an operator went back; `rolled_back_ns` is the time of the
-    last such rollback. `left_out` are the newest examples of runs that failed; later runs do
-    not learn from them.
+    last such rollback. `left_out` are the newest examples of runs that failed, and those that came since the
+    version to which an operator went back; later runs do not learn from them.
     """
 
     version: int = 1
@@ -40,6 +41,20 @@ class TrainingState:
     def after(self, version: int) -> TrainingState:
         """Return a copy with `version` as the last version made, at least that of the seed."""
         return replace(self, version=max(version, 1))
+
+    def back_to(self, version: ModelVersion) -> TrainingState:
+        """Return a copy with `version` serving; what was admitted since it was made is left out from now on.
+
+        Otherwise the next version would be what the operator went back from.
+        """
+        manifest = version.manifest
+        known = {
+            format_id(source, stream, number)
+            for source, stream, run in (*manifest.admitted, *manifest.validation, *manifest.test)
+            for number in run
+        }
+        since = sorted(self.examples - known - set(self.left_out), key=_place)
+        return replace(self, serving=version.version, left_out=(*self.left_out, *since)[-LEFT_OUT_MAX:])
 
     @classmethod
     def load(cls, value: bytes) -> TrainingState:
@@ -88,6 +103,11 @@ class TrainingState:
                 "rolled_back_ns": self.rolled_back_ns,
             }
         )
+
+
+def _place(example: str) -> tuple[str, str, int]:
+    event = EventId.parse(example)
+    return event.source, event.stream, event.number
 
 
 class _Stored(Struct):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +11,7 @@ from msgspec import structs
 
 from streams.consent.record import learn_consent, withdrawal_record
 from streams.errors import InputError, MalformedError
-from streams.events.record import Fetch, Outgoing, StoredRecord
+from streams.events.record import Fetch, Outgoing, Received, StoredRecord
 from streams.limits import MODELS_KEPT_MAX
 from streams.models.pointer import Pointer, Rollback
 from streams.models.registry import ModelTable
@@ -20,7 +21,7 @@ from streams.pipeline.going_back import check_back
 from streams.pipeline.live import LiveTraining
 from streams.topology import EXAMPLES
 from tests import build
-from tests.hostile.test_cores import GOOD_EXAMPLES, no_fit
+from tests.hostile.test_cores import GOOD_EXAMPLES, example_records, no_fit
 from tests.training.test_runs import history, versions
 
 NOW_NS = build.T0_NS + 10**10
@@ -136,6 +137,27 @@ def test_one_that_a_promotion_overtook_is_recorded_and_changes_nothing() -> None
     outcome = build.step(core, state, Fetch(EXAMPLES, 0, GOOD_EXAMPLES[11:]))
     assert (outcome.state.serving, outcome.state.rolled_back_ns) == (4, NOW_NS)
     assert [row["outcome"] for row in build.lineage(outcome.outputs)["promotions"]] == ["rolled-back"]
+
+
+def test_what_came_since_is_left_out_so_that_the_next_version_is_another_one() -> None:
+    records = example_records(20)
+
+    async def read(offset: int) -> Sequence[Received]:
+        return records[: offset + 1]
+
+    core = LiveTraining(build.followed(), read, no_fit, 4)
+    state, made = core.empty(0), list[ModelVersion]()
+    for at in range(0, 20, 4):
+        if at == 12:
+            core.followed.models.learn(CURRENT_KEY, Pointer(2, BACK).dump())
+        outcome = build.step(core, state, Fetch(EXAMPLES, 0, records[at : at + 4]))
+        state = core.restore(0, core.save(None, outcome.state))
+        made += versions(outcome.outputs)
+        build.learn_models(core.followed, outcome.outputs)
+    learned = [{number for *_, run in version.manifest.admitted for number in run} for version in made]
+    assert learned[:3] == [set(range(4)), set(range(8)), set(range(12))]
+    assert learned[3:] == [{*range(4), *range(12, 16)}, {*range(4), *range(12, 20)}]
+    assert [version.manifest.left_out for version in made] == [0, 0, 0, 8, 8]
 
 
 def test_the_next_version_is_compared_with_what_serves_since() -> None:
