@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from device_sim import recordings
+from device_sim import draw, recordings
 from device_sim.scenarios import Talk
 from streams.events.identity import format_id
 
@@ -19,22 +19,25 @@ _DENIALS = {"general_negate": 3, "general_repeat": 1, "general_commandstop": 1}
 class Queries:
     """Utterances in a random order by the seed, divided among `devices` devices to avoid early repetition.
 
-    Every round has one utterance of each intent, in random order.
+    Every round has one utterance of each intent, in random order. With `pairs`, (utterance, intent), these
+    are asked instead of those of the recording.
     """
 
-    def __init__(self, name: str, seed: int, device: int, devices: int) -> None:
+    def __init__(
+        self, name: str, seed: int, device: int, devices: int, pairs: Sequence[draw.Pair] | None = None
+    ) -> None:
         self.origin = recordings.named(name, "voice_query").origin
         self._device, self._devices = device, devices
-        draw = random.Random(seed)  # noqa: S311  a reproducible order, no secret
-        by_intent = _by_intent(name)
+        chance = random.Random(seed)  # noqa: S311  a reproducible order, no secret
+        by_intent = _by_intent(name) if pairs is None else draw.by_intent(pairs)
         for utterances in by_intent.values():
-            draw.shuffle(utterances)
+            chance.shuffle(utterances)
         self._order: list[tuple[str, str]] = []
         for i in range(max(map(len, by_intent.values()))):
             turn = [
                 (utterances[i], intent) for intent, utterances in by_intent.items() if i < len(utterances)
             ]
-            draw.shuffle(turn)
+            chance.shuffle(turn)
             self._order.extend(turn)
         self._intents = dict(self._order)
 
@@ -47,11 +50,8 @@ class Queries:
         return self._intents.get(utterance)
 
 
-def _by_intent(name: str) -> dict[str, list[str]]:
-    utterances: dict[str, list[str]] = {}
-    for row in recordings.rows(name):
-        utterances.setdefault(row["intent"], []).append(row["utterance"])
-    return utterances
+def _by_intent(name: str) -> Mapping[str, list[str]]:
+    return draw.by_intent((row["utterance"], row["intent"]) for row in recordings.rows(name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +80,23 @@ class Wearer:
         Seed for the form of reactions.
     hears_answers
         False: there are no answers, so the wearer states the intent a fixed time after each query.
+    spoken
+        (utterance, intent) of spoken feedback, instead of those of the scenario's recording.
     """
 
-    def __init__(self, device: str, talk: Talk, queries: Queries, seed: int, *, hears_answers: bool) -> None:
+    def __init__(
+        self,
+        device: str,
+        talk: Talk,
+        queries: Queries,
+        seed: int,
+        *,
+        hears_answers: bool,
+        spoken: Sequence[draw.Pair] | None = None,
+    ) -> None:
         self._device, self._talk, self._queries, self._seed = device, talk, queries, seed
         self._hears_answers = hears_answers
-        self._spoken = _by_intent(talk.spoken_recording)
+        self._spoken = _by_intent(talk.spoken_recording) if spoken is None else draw.by_intent(spoken)
         self._spoken_origin = recordings.named(talk.spoken_recording, "feedback").origin
         ratings = [
             (int(row["rating"]), int(row["second_rating"])) for row in recordings.rows(talk.rating_recording)
@@ -135,16 +146,18 @@ class Wearer:
             return
         self._open = {n: i for n, i in self._open.items() if n > number}
         right = intent == annotated
-        draw = random.Random(f"reaction/{self._seed}/{self._device}/{number}")  # noqa: S311  reproducible, no secret
-        form = draw.choices(list(self._talk.forms), list(self._talk.forms.values()))[0]
+        chance = random.Random(f"reaction/{self._seed}/{self._device}/{number}")  # noqa: S311  reproducible, no secret
+        form = chance.choices(list(self._talk.forms), list(self._talk.forms.values()))[0]
         due_ns = heard_ns + self._talk.feedback_delay_ns
         if form == "spoken":
-            meaning = "general_praise" if right else draw.choices(list(_DENIALS), list(_DENIALS.values()))[0]
+            meaning = (
+                "general_praise" if right else chance.choices(list(_DENIALS), list(_DENIALS.values()))[0]
+            )
             self._react(
-                due_ns, number, self._spoken_origin, form=form, text=draw.choice(self._spoken[meaning])
+                due_ns, number, self._spoken_origin, form=form, text=chance.choice(self._spoken[meaning])
             )
         elif form == "rating":
-            first, second = draw.choice(self._rated[right])
+            first, second = chance.choice(self._rated[right])
             self._react(due_ns, number, self._rating_origin, form=form, rating=first, second_rating=second)
         else:
             self._react(

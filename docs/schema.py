@@ -59,6 +59,8 @@ def _model() -> Schema:
             "additionalProperties": {"type": "array", "items": {"type": "integer", "minimum": 0}},
         },
     }
+    required = list(manifest)
+    manifest |= {split: {"type": "array", "items": run} for split in ("validation", "test")}
     fields: dict[str, Schema] = {
         "v": {"const": VERSION},
         "version": {"type": "integer", "minimum": 1},
@@ -69,11 +71,12 @@ def _model() -> Schema:
         "trained_ns": TIME,
         "retrain_by_ns": {"type": "integer"},
         "declassifier": {"type": "string"},
-        "manifest": {"type": "object", "required": list(manifest), "properties": manifest},
+        "manifest": {"type": "object", "required": required, "properties": manifest},
         "model": {"type": "object"},
+        "declined": {"type": "string", "minLength": 1},
     }
     return {
-        "required": list(fields),
+        "required": [field for field in fields if field != "declined"],
         "properties": {
             field: {"description": text("kinds", "model", field), **form} for field, form in fields.items()
         },

@@ -203,6 +203,15 @@ STREAMS_KNOWN_MAX = 65_536  #: streams whose highest number the writer keeps in 
 # Training
 ADMITTED_MAX = 1_000_000  #: examples that training's stored state can name
 RETRAIN_EVERY_EXAMPLES = 12
+SPLIT_SEED = 1  #: of the draw of slots that are kept for validation and test; another one mixes the splits
+SPLIT_SLOT_NS = (
+    30_000_000_000  #: of a wearer's time that is of one split: a question, its answer, a second try
+)
+SPLIT_SLOTS = 10  #: in a row, of which one is kept for validation and one for the test
+PROMOTION_LEVEL = 0.05  #: chance at which a version that is as good as the serving one is declined
+GROUP_LEVEL = 0.01  #: the same for all wearers together
+GROUP_LOSS_MAX = 0.1  #: of a wearer's own validation examples that a promoted version may lose
+GROUP_EXAMPLES_MIN = 10  #: of a wearer in the validation set, below which the wearer is not judged alone
 CHILD_IDLE_S = 20.0  #: without work, after which a child process ends and frees its memory
 MODEL_FEATURES = 1024  #: hashed n-grams with a weight in a model, for each intent
 INTENTS_MAX = 64  #: names in a policy's `intents`, which a model tells apart

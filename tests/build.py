@@ -287,6 +287,13 @@ def lineage(records: Sequence[Outgoing]) -> dict[str, list[dict[str, Any]]]:
     return tables
 
 
+def learn_models(followed: Followed, written: Sequence[Outgoing]) -> None:
+    """Let a worker read the model versions that a core wrote."""
+    for one in written:
+        if one.topic == MODELS:
+            followed.models.learn(one.key, one.value)
+
+
 def version(of: LiveGlasses) -> ModelVersion:
     """The model version that a core uses."""
     models = of.followed.models.now

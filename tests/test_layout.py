@@ -70,6 +70,7 @@ MAY_IMPORT: dict[str, set[str] | None] = {
     "ledger": {"kafka"},
     "kafka": {"events"},
     "replay": None,
+    "evaluation": None,
     "demo": None,
     "cli": None,
     "worker": None,

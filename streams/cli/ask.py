@@ -119,6 +119,7 @@ def loop(identity: str, stores: Stores, role: Role, form: Drawn) -> None:
                 "accuracy",
                 "answers",
                 "trained",
+                "declined",
             ),
             "refused": ("stage", "outcome", "rule", "reason", "zone", "t"),
         },

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from streams import topology
+from streams.ledger.repeated import NO_CANDIDATES, ROWS, RUNS, Rows
 from streams.ledger.result import Comparison
 from streams.ledger.sources import StoreReader
 from streams.ledger.spans import Difference, Marks, differences, spans_of
@@ -23,147 +23,8 @@ NAMED_MAX = 5
 _SHOWN_CHARACTERS_MAX = 40
 
 
-@dataclass(frozen=True, slots=True)
-class _Rows:
-    """A table that is compared row by row.
-
-    `key` identifies a row, `columns` are compared, and `events` is the number of events of a row.
-    """
-
-    key: tuple[str, ...]
-    columns: tuple[str, ...]
-    events: str = "1"
-    where: str = "true"
-
-
-@dataclass(frozen=True, slots=True)
-class _Runs:
-    """A table that is compared event by event: columns that identify a run, and its numbers for `Spans`."""
-
-    key: tuple[str, ...]
-    numbers: tuple[str, ...]
-
-
-#: Leaves out rejections of malformed records of lineage and policies, which a replay does not read.
-_NOT_OURS = f"topic NOT IN ('{topology.LINEAGE}', '{topology.POLICIES}')"
-_NO_CANDIDATES = f"{_NOT_OURS} AND NOT (topic = '{topology.EXAMPLES}' AND rule = 'malformed')"
-_TAKEN = "kind NOT LIKE 'lost-%'"
-_ROWS: Mapping[str, _Rows] = {
-    "events": _Rows(
-        ("source", "stream", "first"),
-        (
-            "revision",
-            "step",
-            "count",
-            "kind",
-            "zone",
-            "label",
-            "rule",
-            "policy_version",
-            "wearer",
-            "consent",
-            "session",
-            "t_first_ns",
-            "t_last_ns",
-            "appended_ns",
-            "bytes",
-            "digest",
-            "split_from",
-            "origin",
-        ),
-        '"count"',
-    ),
-    "rejected": _Rows(
-        ("source", "stream", "first", "stage"),
-        (
-            "count",
-            "reason",
-            "rule",
-            "outcome",
-            "zone",
-            "policy_version",
-            "topic",
-            "bytes",
-            "digest",
-            "t_ns",
-            "wearer",
-            "appended_ns",
-        ),
-        where=_NOT_OURS,
-    ),
-    "models": _Rows(
-        ("source", "stream", "version"),
-        (
-            "digest",
-            "zone",
-            "label",
-            "policy_version",
-            "examples",
-            "wearers",
-            "accuracy",
-            "trained_ns",
-            "retrain_by_ns",
-            "bytes",
-        ),
-    ),
-    "training_runs": _Rows(
-        ("version",),
-        (
-            "policy_version",
-            "seed_examples",
-            "admitted",
-            "refused",
-            "manifest_digest",
-            "evaluation_examples",
-            "accuracy",
-            "trigger",
-            "t_ns",
-        ),
-    ),
-    "streams": _Rows(("source", "stream"), ("kind", "captured")),
-    "policies": _Rows(("version",), ("name", "text", "published_ns"), where="published_ns > 0"),
-    "inputs": _Rows(("kind", "agent", "topic", "partition", "offset"), ("value", "t_ns"), where=_TAKEN),
-}
-_RUNS: Mapping[str, _Runs] = {
-    "edges": _Runs(
-        (
-            "child_source",
-            "child_stream",
-            "child_revision",
-            "parent_source",
-            "parent_stream",
-            "parent_revision",
-            "operator",
-            "operator_version",
-            "directness",
-            "declassifier",
-        ),
-        ("child_first", "child_step", "child_count", "parent_first", "parent_step", "parent_width"),
-    ),
-    "decisions": _Runs(
-        (
-            "source",
-            "stream",
-            "sink",
-            "purpose",
-            "verdict",
-            "passed",
-            "mode",
-            "zone",
-            "label",
-            "rule",
-            "policy_version",
-            "attributes",
-            "consent",
-            "consent_state",
-            "wearer",
-            "at_ns",
-        ),
-        ('"first"', "step", '"count"'),
-    ),
-}
 #: Tables in the order of the report.
-COMPARED = ("events", *_RUNS, *(table for table in _ROWS if table != "events"))
+COMPARED = ("events", *RUNS, *(table for table in ROWS if table != "events"))
 
 
 def compare(store_dir: Path, replay_dir: Path, *, candidates: bool = True) -> Comparison:
@@ -186,7 +47,7 @@ def compare(store_dir: Path, replay_dir: Path, *, candidates: bool = True) -> Co
     readers = StoreReader(store_dir), StoreReader(replay_dir)
     try:
         by_table = {
-            table: _rows(readers, table, candidates=candidates) if table in _ROWS else _runs(readers, table)
+            table: _rows(readers, table, candidates=candidates) if table in ROWS else _runs(readers, table)
             for table in COMPARED
         }
     finally:
@@ -233,8 +94,8 @@ def _rows(
     """(how much was compared, how much differs, sentences) of a table that is compared row by row."""
     # A store of 0.1.0 lacks some columns.
     known = readers[0].names(table) & readers[1].names(table)
-    spec = replace(_ROWS[table], columns=tuple(name for name in _ROWS[table].columns if name in known))
-    where = _NO_CANDIDATES if table == "rejected" and not candidates else spec.where
+    spec = replace(ROWS[table], columns=tuple(name for name in ROWS[table].columns if name in known))
+    where = NO_CANDIDATES if table == "rejected" and not candidates else spec.where
     every = _quoted((*spec.key, *spec.columns))
     sides = [
         reader.columns(
@@ -269,7 +130,7 @@ def _uneven(a: Marks, b: Marks) -> Marks:
 
 
 def _sentences(
-    table: str, spec: _Rows, live: Sequence[tuple[Any, ...]], replayed: Sequence[tuple[Any, ...]]
+    table: str, spec: Rows, live: Sequence[tuple[Any, ...]], replayed: Sequence[tuple[Any, ...]]
 ) -> list[str]:
     only = Counter(live) - Counter(replayed), Counter(replayed) - Counter(live)
     sides = [_by_key(some.elements(), len(spec.key)) for some in only]
@@ -309,7 +170,7 @@ def _shown(value: object) -> str:
 
 def _runs(readers: tuple[StoreReader, StoreReader], table: str) -> tuple[int, int, list[str]]:
     """(how much was compared, how much differs, sentences) of a table that is compared event by event."""
-    spec, key = _RUNS[table], _mark(_known(readers, table))
+    spec, key = RUNS[table], _mark(_known(readers, table))
     numbers = ", ".join(
         f"({column})::BIGINT AS {name}"
         for column, name in zip(
@@ -332,7 +193,7 @@ def _runs(readers: tuple[StoreReader, StoreReader], table: str) -> tuple[int, in
 def _known(readers: tuple[StoreReader, StoreReader], table: str) -> tuple[str, ...]:
     """Key columns that both stores have; older stores have no revisions."""
     names = readers[0].names(table) & readers[1].names(table)
-    return tuple(name for name in _RUNS[table].key if name in names)
+    return tuple(name for name in RUNS[table].key if name in names)
 
 
 def _corrected(about: Mapping[str, Any], side: str) -> str:
@@ -372,7 +233,7 @@ def _sentence(readers: tuple[StoreReader, StoreReader], table: str, difference: 
 
 def _times(readers: tuple[StoreReader, StoreReader]) -> tuple[int, list[str]]:
     """Decisions that begin at the same event in both stores but have different times; (number, sentences)."""
-    key = _mark((*_RUNS["decisions"].key, '"first"'))
+    key = _mark((*RUNS["decisions"].key, '"first"'))
     times = sorted({"t_ns", "appended_ns"} & readers[0].names("decisions") & readers[1].names("decisions"))
     sides = []
     for reader in readers:

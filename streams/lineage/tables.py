@@ -34,11 +34,15 @@ from streams.lineage.rows import DecisionRow, EdgeRow, RejectedRow
 ColumnType = Literal["text", "int", "float", "flag"]
 
 #: Kinds of recorded inputs. An example order is the order in which training read the examples of all
-#: partitions; `policy` is the policy with which a worker began on empty topics.
-MODEL_TAKEUP, POLICY_TAKEUP, CONSENT_TAKEUP, EXAMPLE_ORDER, FIRST_POLICY, LOST_RECORDS, LOST_STATE = (
+#: partitions; `policy` is the policy with which a worker began on empty topics. A rollback is an operator's
+#: return to an earlier model, as training took it up.
+MODEL_TAKEUP, MODEL_ROLLBACK, POLICY_TAKEUP, CONSENT_TAKEUP = (
     "model-takeup",
+    "model-rollback",
     "policy-takeup",
     "consent-takeup",
+)
+EXAMPLE_ORDER, FIRST_POLICY, LOST_RECORDS, LOST_STATE = (
     "example-order",
     "policy",
     "lost-records",
@@ -132,6 +136,21 @@ TABLES: Mapping[str, Mapping[str, ColumnType]] = {
         "trigger": "text",
         "t_ns": "int",
     },
+    "promotions": {
+        "version": "int",
+        "outcome": "text",
+        "against": "int",
+        "reason": "text",
+        "split_seed": "int",
+        "kept_validation": "int",
+        "kept_test": "int",
+        "compared": "int",
+        "validation_digest": "text",
+        "better": "int",
+        "worse": "int",
+        "p_value": "float",
+        "t_ns": "int",
+    },
     "inputs": {
         "kind": "text",
         "agent": "text",
@@ -172,4 +191,5 @@ WRITTEN_BY: Mapping[str, frozenset[str]] = {
     "shadow": frozenset({"glasses"}),
     "models": frozenset({"training"}),
     "training_runs": frozenset({"training"}),
+    "promotions": frozenset({"training"}),
 }

@@ -131,6 +131,7 @@ _WORKER: Mapping[str, Declared] = {
         "Training runs that made no version; glasses.rejected says why, and which examples are left out from "
         "then on. A fetch that is tried again counts again.",
     ),
+    "training_declined_total": _counter("Model versions that were worse than the one that served."),
     "training_left_out_examples": _gauge(
         "Examples that the last version did not look at: its record had no room for them, or a run before it "
         "failed on them.",

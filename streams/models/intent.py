@@ -65,10 +65,12 @@ class IntentModel:
 
     def accuracy(self, examples: Sequence[tuple[str, str]]) -> float:
         """Share of (utterance, intent) pairs that it predicts correctly, 0 ... 1."""
+        return sum(self.right(examples)) / len(examples)
+
+    def right(self, examples: Sequence[tuple[str, str]]) -> list[bool]:
+        """For each (utterance, intent) pair, whether it predicts the intent."""
         predicted = self.predict([utterance for utterance, _ in examples])
-        return sum(
-            guess == intent for (guess, _), (_, intent) in zip(predicted, examples, strict=True)
-        ) / len(examples)
+        return [guess == intent for (guess, _), (_, intent) in zip(predicted, examples, strict=True)]
 
     @property
     def digest(self) -> str:

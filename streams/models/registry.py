@@ -6,12 +6,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-import orjson
+from msgspec import structs
 
 from streams import metrics
 from streams.errors import MalformedError, UnavailableError
 from streams.events.record import Received
 from streams.limits import LABEL_BYTES, MODEL_NUMBERS_AHEAD_MAX, MODELS_WAITING_MAX, NUMBER_MAX
+from streams.models.pointer import Pointer, Rollback
 from streams.models.version import CURRENT_KEY, ModelVersion, version_key
 from streams.topology import MODELS
 
@@ -27,20 +28,24 @@ def _any(_version: ModelVersion) -> bool:
 class ModelVersions:
     """The model versions that are known at one moment, by number; an immutable value.
 
-    `current` is the one that the pointer names and `highest` the newest that was read; 0: there is none.
+    `current` is the one that the pointer names, `highest` the newest that was read, and `promoted` the newest
+    that was not declined; 0: there is none. `rollback` is the last return of an operator to an earlier
+    version; it is superseded if another version was promoted since.
     """
 
     versions: Mapping[int, ModelVersion] = field(default_factory=dict)
     current: int = 0
     highest: int = 0
+    promoted: int = 0
+    rollback: Rollback | None = None
 
     @property
     def serving(self) -> int:
-        """The version to take up: the current one, or the newest if no readable pointer exists; 0: none.
+        """The version to take up: the current one, or the newest promoted if no pointer is readable; 0: none.
 
         Compaction keeps only the last record of a key, even a forged one, so a pointer can be lost.
         """
-        return self.current or self.highest
+        return self.current or self.promoted
 
     def version(self, number: int) -> ModelVersion:
         """Version by number; UnavailableError if this worker has not read it.
@@ -68,7 +73,7 @@ class ModelTable:
         self._check, self._kept_max = check, kept_max
         #: Versions whose policy is not known yet: two topics have no common order, so it may be read later.
         self._waiting: deque[ModelVersion] = deque(maxlen=MODELS_WAITING_MAX)
-        self._pointed = 0
+        self._pointed: Pointer | None = None
 
     def learn(self, key: bytes | None, value: bytes | None) -> None:
         """Process one record of `glasses.models`.
@@ -82,7 +87,7 @@ class ModelTable:
         """
         self.settle()
         if key == CURRENT_KEY:
-            self._point(_pointed(value))
+            self._point(Pointer.load(value))
             return
         version = ModelVersion.load(value)
         number, known = version.version, self.now.versions.get(version.version)
@@ -118,7 +123,7 @@ class ModelTable:
                     self._keep(version)
             except MalformedError:
                 continue  # it was reported and counted when it arrived
-        if self._pointed in self.now.versions:
+        if self._pointed is not None and self._pointed.version in self.now.versions:
             self._point(self._pointed)
 
     def recall(self, number: int, records: Iterable[Received]) -> None:
@@ -137,25 +142,30 @@ class ModelTable:
     def _keep(self, version: ModelVersion) -> None:
         versions = {**self.now.versions, version.version: version}
         while len(versions) > self._kept_max + 1:
-            del versions[min(number for number in versions if number != self.now.current)]
-        self.now = replace(self.now, versions=versions, highest=max(self.now.highest, version.version))
+            # A version that is written again stays, because a pointer to it may follow.
+            del versions[min(versions.keys() - {self.now.current, version.version})]
+        self.now = replace(
+            self.now,
+            versions=versions,
+            highest=max(self.now.highest, version.version),
+            promoted=self.now.promoted if version.declined else max(self.now.promoted, version.version),
+        )
         metrics.gauge("model_versions_kept", len(versions))
 
-    def _point(self, pointed: int) -> None:
+    def _point(self, pointer: Pointer) -> None:
+        pointed = pointer.version
         if pointed not in self.now.versions:
             if any(version.version == pointed for version in self._waiting):
-                self._pointed = pointed
+                self._pointed = pointer
             raise MalformedError(
                 "model/current: points to a version that is not there, expected one written before"
             )
-        self.now, self._pointed = replace(self.now, current=pointed), 0
-
-
-def _pointed(value: bytes | None) -> int:
-    try:
-        pointed = orjson.loads(value or b"")["version"]
-    except (orjson.JSONDecodeError, KeyError, TypeError):
-        pointed = None
-    if type(pointed) is not int:
-        raise MalformedError("model/current: found no version, expected an object with the number of one")
-    return pointed
+        self._pointed = None
+        if self.now.versions[pointed].declined:
+            raise MalformedError(
+                "model/current: points to a declined version, expected one that was promoted"
+            )
+        rollback = pointer.rollback
+        if rollback is None and self.now.rollback is not None:
+            rollback = structs.replace(self.now.rollback, superseded=True)
+        self.now = replace(self.now, current=pointed, rollback=rollback)

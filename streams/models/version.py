@@ -34,6 +34,8 @@ class _Manifest(Struct, forbid_unknown_fields=True):
     refused: list[tuple[_Source, _Stream, _Number, _Positive, _Positive, _Rule]]
     wearers: dict[_Source, list[_Number]]
     left_out: _Number = 0
+    validation: list[tuple[_Source, _Stream, _Number, _Positive, _Positive]] = []
+    test: list[tuple[_Source, _Stream, _Number, _Positive, _Positive]] = []
 
 
 class _Version(Struct, forbid_unknown_fields=True):
@@ -50,6 +52,7 @@ class _Version(Struct, forbid_unknown_fields=True):
     declassifier: _Word
     manifest: _Manifest
     model: dict[str, Any]
+    declined: _Rule = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,8 @@ class Manifest:
     """What a version was made from, and from which wearers under which consents (wearer to record numbers).
 
     Runs are (source, stream, run) of examples; `refused` adds the rule that refused them. `left_out` is the
-    number of further examples, about which nothing else is recorded.
+    number of further examples, about which nothing else is recorded. `validation` and `test` are admitted
+    examples that it was not fitted on, because they are kept for measuring.
     """
 
     seed_examples: int
@@ -66,18 +70,39 @@ class Manifest:
     refused: Sequence[tuple[str, str, Run, str]]
     wearers: Mapping[str, Sequence[int]]
     left_out: int = 0
+    validation: Sequence[tuple[str, str, Run]] = ()
+    test: Sequence[tuple[str, str, Run]] = ()
 
     @property
     def examples(self) -> int:
         """Number of examples that it was fitted on, including the seed."""
         return self.seed_examples + sum(run.count for _, _, run in self.admitted)
 
+    def dump(self) -> dict[str, Any]:
+        """Fields that JSON can encode."""
+        return {
+            "seed_examples": self.seed_examples,
+            "seed_digest": self.seed_digest,
+            "admitted": _numbers(self.admitted),
+            "refused": [
+                [source, stream, run.first, run.step, run.count, rule]
+                for source, stream, run, rule in self.refused
+            ],
+            "wearers": dict(self.wearers),
+            # Without these the bytes are the same as before the fields existed.
+            **({"left_out": self.left_out} if self.left_out else {}),
+            **({"validation": _numbers(self.validation)} if self.validation else {}),
+            **({"test": _numbers(self.test)} if self.test else {}),
+        }
+
 
 @dataclass(frozen=True, eq=False)
 class ModelVersion:
     """One version. `label` is packed; `declassifier` names what loosened it (empty: nothing did).
 
-    `retrain_by_ns` is the time from which it may no longer serve, so a new version must be trained before.
+    `declined` says why it never serves, because it was worse than the version that served when it was made;
+    empty: it was promoted. `retrain_by_ns` is the time from which it may no longer serve, so a new version
+    must be trained before.
     """
 
     version: int
@@ -90,6 +115,7 @@ class ModelVersion:
     trained_ns: int
     retrain_by_ns: int
     declassifier: str = ""
+    declined: str = ""
 
     @property
     def edge(self) -> Parent:
@@ -98,21 +124,6 @@ class ModelVersion:
 
     def dump(self) -> bytes:
         """Value of the record on `glasses.models`."""
-        manifest = {
-            "seed_examples": self.manifest.seed_examples,
-            "seed_digest": self.manifest.seed_digest,
-            "admitted": [
-                [source, stream, run.first, run.step, run.count]
-                for source, stream, run in self.manifest.admitted
-            ],
-            "refused": [
-                [source, stream, run.first, run.step, run.count, rule]
-                for source, stream, run, rule in self.manifest.refused
-            ],
-            "wearers": dict(self.manifest.wearers),
-            # Without left-out examples the bytes are the same as before this field existed.
-            **({"left_out": self.manifest.left_out} if self.manifest.left_out else {}),
-        }
         return orjson.dumps(
             {
                 "v": 1,
@@ -124,8 +135,9 @@ class ModelVersion:
                 "trained_ns": self.trained_ns,
                 "retrain_by_ns": self.retrain_by_ns,
                 "declassifier": self.declassifier,
-                "manifest": manifest,
+                "manifest": self.manifest.dump(),
                 "model": self.model.dump(),
+                **({"declined": self.declined} if self.declined else {}),
             }
         )
 
@@ -149,6 +161,8 @@ class ModelVersion:
                     ],
                     manifest.wearers,
                     manifest.left_out,
+                    [(source, stream, Run(*run)) for source, stream, *run in manifest.validation],
+                    [(source, stream, Run(*run)) for source, stream, *run in manifest.test],
                 ),
                 fields.zone,
                 label,
@@ -157,6 +171,7 @@ class ModelVersion:
                 fields.trained_ns,
                 fields.retrain_by_ns,
                 fields.declassifier,
+                fields.declined,
             )
         except MalformedError:
             raise
@@ -164,6 +179,10 @@ class ModelVersion:
             raise MalformedError(
                 f"model version: found something else ({type(error).__name__}), expected what training writes"
             ) from None
+
+
+def _numbers(runs: Sequence[tuple[str, str, Run]]) -> list[list[str | int]]:
+    return [[source, stream, run.first, run.step, run.count] for source, stream, run in runs]
 
 
 def version_key(version: int) -> bytes:

@@ -18,16 +18,28 @@ from streams.policy.step import Output, Step, Tagged
 from streams.policy.versions import CURRENT_KEY, pointer_to, record_of
 from streams.topology import EXAMPLES, POLICIES, STORE, TRAINING_RUN
 from streams.training import run, seed
+from streams.training.promotion import Measured, apart
 
 
-def first_records(policy: Policy, now_ns: int) -> list[Outgoing]:
+def first_records(policy: Policy, now_ns: int, licensed: seed.Licensed | None = None) -> list[Outgoing]:
     """Return the records for empty topics: the policy, the seed model (version 1), and their lineage.
 
-    InputError if the policy does not allow training a model on the licensed seed and storing it.
+    `licensed` are utterances to use instead of those that are shipped. InputError if the policy does not
+    allow training a model on the licensed seed and storing it, or if the validation set is empty or leaks.
     """
-    examples = seed.seed()
-    fitted = run.fit_and_measure(examples.pairs, seed.evaluation().pairs)
-    made = run.make_version(1, fitted, run.manifest_of(examples, ()), (), policy, now_ns)
+    licensed = licensed or seed.licensed()
+    examples = licensed.seed
+    validation = apart(licensed)
+    fitted = run.fit_and_measure(examples.pairs, validation.pairs)
+    made = run.make_version(
+        1,
+        fitted,
+        run.manifest_of(examples, run.Material()),
+        (),
+        policy,
+        now_ns,
+        licensed=validation.licensed,
+    )
     step = Step()
     crossing = Crossing(policy, PartitionConsents(Consents(), 0, {}), step)
     batch = Batch(
@@ -43,9 +55,9 @@ def first_records(policy: Policy, now_ns: int) -> list[Outgoing]:
         context=None,
         columns={},
     )
-    licensed = Tagged(batch, policy.seed_zone, run.seed_label(policy), "seed_zone", consent=None)
-    step.outputs.append(Output("", licensed, value=examples.digest.encode()))
-    refused = crossing.refusing_rule(licensed, TRAINING_RUN, STORE)
+    tagged = Tagged(batch, policy.seed_zone, run.seed_label(policy), "seed_zone", consent=None)
+    step.outputs.append(Output("", tagged, value=examples.digest.encode()))
+    refused = crossing.refusing_rule(tagged, TRAINING_RUN, STORE)
     extra: Rows = {
         "streams": [
             {"source": seed.SOURCE, "stream": seed.STREAM, "kind": "example", "captured": False},
@@ -53,6 +65,7 @@ def first_records(policy: Policy, now_ns: int) -> list[Outgoing]:
         ],
         "models": [],
         "training_runs": [],
+        "promotions": [],
         "policies": [
             {"version": policy.version, "name": policy.name, "text": policy.text, "published_ns": now_ns}
         ],
@@ -68,7 +81,7 @@ def first_records(policy: Policy, now_ns: int) -> list[Outgoing]:
             }
         ],
     }
-    pointer = [] if refused else add_version(made, crossing, extra, None, 0)
+    pointer = [] if refused else add_version(made, crossing, extra, None, 0, Measured(validation))
     if not pointer:
         raise InputError(
             f"policy {policy.name}: {refused or step.rejects[-1].cause.rule}: the licensed utterances that "

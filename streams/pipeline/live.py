@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from streams import clock, metrics
@@ -15,13 +16,15 @@ from streams.events.kinds import Kinds
 from streams.events.record import Fetch, Outcome, Outgoing, Received
 from streams.limits import RETRAIN_EVERY_EXAMPLES
 from streams.models.drift import Drift
+from streams.pipeline.fitting import Fit
 from streams.pipeline.followed import Followed
 from streams.pipeline.glasses import GlassesCore, Stages, names_of
 from streams.pipeline.partition import PartitionState
 from streams.pipeline.sending import Sending
 from streams.pipeline.shelf import FileShelf, parts
 from streams.pipeline.side_inputs import SideInputs, TrainingInputs
-from streams.pipeline.training import Fit, TrainingCore, TrainingState
+from streams.pipeline.training import TrainingCore
+from streams.pipeline.training_state import TrainingState
 from streams.processing.operators import Operators
 from streams.processing.shipped import SHIPPED_OPERATORS
 from streams.topology import EXAMPLES
@@ -175,7 +178,8 @@ class LiveTraining(TrainingCore):
     def mended(self, state: TrainingState, remade: TrainingState, names: frozenset[str]) -> TrainingState:
         """Continue after the newest existing version; the count of examples admitted since then is lost."""
         del state, names
-        return remade.after(self.followed.models.now.highest)
+        models = self.followed.models.now
+        return replace(remade.after(models.highest), serving=models.serving or 1)
 
     async def inputs(self, state: TrainingState, fetch: Fetch, *, silent: bool) -> TrainingInputs:
         """Snapshot of the side inputs, and all examples so far if the fetch triggers a training run.
@@ -188,6 +192,10 @@ class LiveTraining(TrainingCore):
             side = self.followed.side_inputs()
         if silent or not self.completes(state, fetch, side):
             return TrainingInputs(side)
+        if state.serving not in side.models.versions:
+            # It was made a moment ago and is not read yet, or it left the memory.
+            await self.followed.recall(state.serving)
+            side = self.followed.side_inputs()
         try:
             return TrainingInputs(side, await self._history(fetch.records[-1].offset))
         except UnavailableError:

@@ -11,22 +11,41 @@ from streams.events.headers import pack_parents
 from streams.events.identity import EventId
 from streams.events.record import Outgoing
 from streams.events.runs import Run
-from streams.limits import MODEL_BYTES_MAX
-from streams.lineage.record import Rows, model_parents
+from streams.limits import MODEL_BYTES_MAX, SPLIT_SEED
+from streams.lineage.record import Row, Rows, model_parents
+from streams.models.pointer import Pointer, Rollback
 from streams.models.version import CURRENT_KEY, SOURCE, STREAM, Manifest, ModelVersion, version_key
 from streams.policy.crossing import Crossing
 from streams.policy.policy import JOIN_RULE
 from streams.policy.step import Cause, Output, Reject, Tagged
 from streams.topology import MODELS, STORE
 from streams.training import seed
+from streams.training.promotion import Measured
+
+#: Columns of `promotions` where nothing was compared.
+_UNMEASURED: Row = {
+    "split_seed": SPLIT_SEED,
+    "kept_validation": 0,
+    "kept_test": 0,
+    "compared": 0,
+    "validation_digest": "",
+    "better": 0,
+    "worse": 0,
+    "p_value": 1.0,
+}
 
 
 def add_version(
-    made: ModelVersion, crossing: Crossing, extra: Rows, trigger: EventId | None, position: int
+    made: ModelVersion,
+    crossing: Crossing,
+    extra: Rows,
+    trigger: EventId | None,
+    position: int,
+    measured: Measured,
 ) -> list[Outgoing]:
     """Add the output of a version to the step, and its rows to `extra`.
 
-    Return the record that makes it the current version, or none if the policy refuses the version.
+    Return the record that makes it the current version, or none if it was declined or the policy refuses it.
 
     `trigger` is the example that started the training run, None for the first version. A model is not one
     person's data; the manifest says whose examples it was trained on, and under which consents.
@@ -79,6 +98,26 @@ def add_version(
         )
         return []
     step.outputs.append(Output(MODELS, tagged, "training", 1, parents, value))
+    _add_rows(made, extra, len(value), trigger, measured)
+    if made.declined:
+        return []
+    return [
+        Outgoing(
+            MODELS,
+            0,
+            CURRENT_KEY,
+            Pointer(made.version).dump(),
+            (("content-type", b"application/json"),),
+            made.trained_ns // 1_000_000,
+        )
+    ]
+
+
+def _add_rows(
+    made: ModelVersion, extra: Rows, size: int, trigger: EventId | None, measured: Measured
+) -> None:
+    """Add the rows of a version, whose record has `size` bytes, and of its training run."""
+    manifest = made.manifest
     extra["models"].append(
         {
             "source": SOURCE,
@@ -93,7 +132,7 @@ def add_version(
             "accuracy": made.accuracy,
             "trained_ns": made.trained_ns,
             "retrain_by_ns": made.retrain_by_ns,
-            "bytes": len(value),
+            "bytes": size,
         }
     )
     extra["training_runs"].append(
@@ -103,20 +142,40 @@ def add_version(
             "seed_examples": manifest.seed_examples,
             "admitted": sum(run.count for _, _, run in manifest.admitted),
             "refused": sum(run.count for _, _, run, _ in manifest.refused),
-            "manifest_digest": digest(orjson.dumps(orjson.loads(value)["manifest"])),
-            "evaluation_examples": len(seed.evaluation().pairs),
+            "manifest_digest": digest(orjson.dumps(manifest.dump())),
+            "evaluation_examples": measured.validation.licensed,
             "accuracy": made.accuracy,
             "trigger": str(trigger or "seed"),
             "t_ns": made.trained_ns,
         }
     )
-    return [
-        Outgoing(
-            MODELS,
-            0,
-            CURRENT_KEY,
-            orjson.dumps({"version": made.version}),
-            (("content-type", b"application/json"),),
-            made.trained_ns // 1_000_000,
-        )
-    ]
+    verdict, validation = measured.verdict, measured.validation
+    extra["promotions"].append(
+        {
+            **_UNMEASURED,
+            "version": made.version,
+            "outcome": "declined" if made.declined else "promoted",
+            "against": measured.against,
+            "reason": made.declined,
+            "kept_validation": sum(run.count for _, _, run in manifest.validation),
+            "kept_test": sum(run.count for _, _, run in manifest.test),
+            "compared": len(validation.pairs),
+            "validation_digest": validation.digest,
+            "better": verdict.better,
+            "worse": verdict.worse,
+            "p_value": verdict.p_value,
+            "t_ns": made.trained_ns,
+        }
+    )
+
+
+def rollback_row(rollback: Rollback) -> Row:
+    """Row of `promotions` for an operator's return to an earlier version."""
+    return {
+        **_UNMEASURED,
+        "version": rollback.version,
+        "outcome": "rolled-back",
+        "against": rollback.before,
+        "reason": rollback.why,
+        "t_ns": rollback.at_ns,
+    }

@@ -103,11 +103,15 @@ class Generation(ModelVersion, frozen=True):
 
 
 class LaterGeneration(ModelVersion, frozen=True):
-    """A model version, how many answers it gave, and whether it learned from the event."""
+    """A model version, how many answers it gave, and whether it learned from the event.
+
+    `declined` says why it never serves; empty if it was promoted.
+    """
 
     answers: int
     learned_from_it: bool
     whose: tuple[str, ...]
+    declined: str = ""
 
 
 class Ancestors(Answer, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ from streams import limits
 from streams.events.identity import EventId, derived_stream
 from streams.queries.about import Named, direct_parents, ids_of, known, rejections_of, start_of
 from streams.queries.answers import Bounded, LaterGeneration, Loop
-from streams.queries.models import Version, answers_given, rows_of, told_versions
+from streams.queries.models import Version, answers_given, declined, rows_of, told_versions
 from streams.queries.relation import Interval
 from streams.queries.store import Store
 from streams.queries.walk import size, union, walk
@@ -88,8 +88,15 @@ def _generations(store: Store, learned: Set[Version]) -> Bounded[LaterGeneration
         for version in store.models[stream]
         if version >= since
     ]
-    rows = Bounded.of(rows_of(store, later))
+    rows, reasons = Bounded.of(rows_of(store, later)), declined(store)
     told = told_versions(
-        LaterGeneration, store, rows, lambda of: {"answers": given[of], "learned_from_it": of in learned}
+        LaterGeneration,
+        store,
+        rows,
+        lambda of: {
+            "answers": given[of],
+            "learned_from_it": of in learned,
+            "declined": reasons.get(of[1], ""),
+        },
     )
     return Bounded(told, rows.more)

@@ -61,6 +61,13 @@ def told_versions(
     return tuple(told_version(kind, row, whose=wearers[of], **more(of)) for of, row in listed)
 
 
+def declined(store: Store) -> Mapping[int, str]:
+    """Reason by version of the declined model versions; a store of before versions were compared has none."""
+    views = "SELECT count(*) FROM duckdb_views() WHERE view_name = 'promotions' AND NOT internal"
+    [(count,)] = store.lookup.rows(views, None)
+    return dict(store.query("declined").rows) if count else {}
+
+
 def models_met(store: Store, steps: Iterable[Step]) -> tuple[MetModel, ...]:
     """Model versions that a walk reached and the role may see, ordered by stream and version."""
     met = {

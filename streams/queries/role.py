@@ -24,6 +24,7 @@ SHOWN_TO: Mapping[str, frozenset[RoleName]] = {
     "shadow": frozenset({"privacy-officer"}),
     **dict.fromkeys(("segments", "spans", "indexes", "classes"), frozenset({"privacy-officer"})),
     "training_runs": frozenset({"privacy-officer", "analyst"}),
+    "promotions": frozenset({"privacy-officer", "analyst"}),
 }
 
 

@@ -188,7 +188,7 @@ _AGENTS_WRITE = (
         counted="decisions",
         key=TRAINING_RUN,
         sites=(
-            "streams/pipeline/training.py:TrainingCore._train:fit",
+            "streams/pipeline/fitting.py:_fitted:fit",
             "streams/training/run.py:fit_and_measure:fit",
             "streams/models/intent.py:fit:fit",
             "streams/worker/child.py:_Child.ask:send",

@@ -19,12 +19,14 @@ from streams.consent.view import Consents
 from streams.events import journal
 from streams.events.record import Fetch, Outgoing, Received, StoredRecord
 from streams.limits import FETCH_RECORDS_MAX, RETRAIN_EVERY_EXAMPLES
+from streams.models.intent import IntentModel
 from streams.models.registry import ModelTable
 from streams.pipeline.bootstrap import first_records
 from streams.pipeline.glasses import GlassesCore
 from streams.pipeline.partition import PartitionState
 from streams.pipeline.side_inputs import SideInputs, TrainingInputs
-from streams.pipeline.training import TrainingCore, TrainingState
+from streams.pipeline.training import TrainingCore
+from streams.pipeline.training_state import TrainingState
 from streams.policy.policy import Policy
 from streams.policy.versions import PolicyVersions
 from streams.processing.operators import Operators
@@ -32,13 +34,16 @@ from streams.processing.shipped import SHIPPED_OPERATORS
 from streams.replay.pairs import bind, pairs
 from streams.topology import CAPTURED, CONSENTS, EXAMPLES, MODELS
 from streams.training.run import Fitted, Pair, fit_and_measure
+from streams.training.seed import Licensed, licensed
 
 FETCH_NS = 200_000_000
 
 
-async def fit_here(pairs: Sequence[Pair], evaluation: Sequence[Pair]) -> Fitted:
+async def fit_here(
+    pairs: Sequence[Pair], validation: Sequence[Pair], serving: IntentModel | None = None
+) -> Fitted:
     """Train in this process: unlike a worker, a replay needs no child process to keep its event loop free."""
-    return fit_and_measure(pairs, evaluation)
+    return fit_and_measure(pairs, validation, serving)
 
 
 def fetches(path: Path) -> Iterator[Fetch]:
@@ -63,42 +68,58 @@ def fetches(path: Path) -> Iterator[Fetch]:
 class Replay:
     """A run of both cores; `write` receives all records that would be written to Kafka, by transaction.
 
-    `operators` are those of the live pipeline.
+    `operators` are those of the live pipeline; `licensed` the utterances from which version 1 is made and on
+    which all are measured.
     """
 
     policy: Policy
     write: Callable[[Sequence[Outgoing]], None]
     every: int = RETRAIN_EVERY_EXAMPLES
     operators: Operators = SHIPPED_OPERATORS
+    licensed: Licensed = field(default_factory=licensed)
     examples: list[Received] = field(default_factory=list)
     policies: PolicyVersions = field(init=False)
 
     def __post_init__(self) -> None:
         self.policies = PolicyVersions.of(self.policy)
         self._models, self._consents = ModelTable(), Consents()
+        self._glasses = GlassesCore(operators=self.operators)
+        self._training = TrainingCore(
+            fit_here, self.every, kinds=self.operators.kinds, licensed=self.licensed
+        )
+        self._seen, self._learned = PartitionState(), TrainingState()
 
     async def run(self, path: Path) -> int:
         """Process the journals at `path`; return the number of fetches. InputError if there are none."""
         count = 0
-        bound = bind(self._consents, pairs(path))
-        glasses = GlassesCore(operators=self.operators)
-        training = TrainingCore(fit_here, self.every, kinds=self.operators.kinds)
-        seen, learned = PartitionState(consents_taken=bound), TrainingState(consents_taken=bound)
+        bound = pairs(path)
         for fetch in fetches(path):
             if not count:
-                self._deliver(first_records(self.policy, fetch.records[0].timestamp * 1_000_000))
+                self.begin(bound, fetch.records[0].timestamp * 1_000_000)
             count += 1
-            outcome = await glasses.process(seen, fetch, self._side_inputs(), silent=False, poisoned={})
-            seen = outcome.state
-            fresh = self._deliver(outcome.outputs)
-            if fresh:
-                inputs = TrainingInputs(self._side_inputs(), self.examples)
-                trained = await training.process(
-                    learned, Fetch(EXAMPLES, 0, fresh), inputs, silent=False, poisoned={}
-                )
-                learned = trained.state
-                self._deliver(trained.outputs)
+            await self.process(fetch)
         return count
+
+    def begin(self, bound: list[tuple[str, str]], now_ns: int) -> None:
+        """Pair devices with wearers, and write the first policy and model; once, before any fetch."""
+        taken = bind(self._consents, bound)
+        self._seen, self._learned = PartitionState(consents_taken=taken), TrainingState(consents_taken=taken)
+        self._deliver(first_records(self.policy, now_ns, self.licensed))
+
+    async def process(self, fetch: Fetch) -> None:
+        """Process one fetch of `glasses.captured`, and the examples that it makes."""
+        outcome = await self._glasses.process(
+            self._seen, fetch, self._side_inputs(), silent=False, poisoned={}
+        )
+        self._seen = outcome.state
+        fresh = self._deliver(outcome.outputs)
+        if fresh:
+            inputs = TrainingInputs(self._side_inputs(), self.examples)
+            trained = await self._training.process(
+                self._learned, Fetch(EXAMPLES, 0, fresh), inputs, silent=False, poisoned={}
+            )
+            self._learned = trained.state
+            self._deliver(trained.outputs)
 
     def _side_inputs(self) -> SideInputs:
         return SideInputs(self.policies, self._models.now, self._consents.view())

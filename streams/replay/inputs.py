@@ -19,6 +19,7 @@ from streams.lineage.tables import (
     EXAMPLE_ORDER,
     LOST_RECORDS,
     LOST_STATE,
+    MODEL_ROLLBACK,
     MODEL_TAKEUP,
     POLICY_TAKEUP,
 )
@@ -33,14 +34,14 @@ POLICY = "policy"
 _PAIRED_SINCE = 3
 #: Since this version of the store epochs name the log that their offsets belong to.
 _LOGS_SINCE = 4
-_TAKEUPS = frozenset({MODEL_TAKEUP, POLICY_TAKEUP, CONSENT_TAKEUP})
+_TAKEUPS = frozenset({MODEL_TAKEUP, MODEL_ROLLBACK, POLICY_TAKEUP, CONSENT_TAKEUP})
 
 
 @dataclass(frozen=True, slots=True)
 class TakeUp:
     """A take-up: from `offset` of the agent's source on, `value` was in force.
 
-    The value is a model version, a policy version, or words of wearers, depending on `kind`.
+    The value is a model version, a rollback, a policy version, or words of wearers, depending on `kind`.
     """
 
     offset: int

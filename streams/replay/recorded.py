@@ -18,13 +18,15 @@ from streams.errors import InputError
 from streams.events.record import Fetch, Outgoing, Received, StoredRecord
 from streams.kafka.compute import compute
 from streams.limits import RETRAIN_EVERY_EXAMPLES
-from streams.lineage.tables import CONSENT_TAKEUP, NO_EXAMPLE, POLICY_TAKEUP
+from streams.lineage.tables import CONSENT_TAKEUP, MODEL_ROLLBACK, NO_EXAMPLE, POLICY_TAKEUP
+from streams.models.pointer import Rollback
 from streams.models.registry import ModelTable, ModelVersions
 from streams.pipeline.bootstrap import first_records
 from streams.pipeline.glasses import GlassesCore
 from streams.pipeline.partition import PartitionState
 from streams.pipeline.side_inputs import SideInputs, TrainingInputs
-from streams.pipeline.training import TrainingCore, TrainingState
+from streams.pipeline.training import TrainingCore
+from streams.pipeline.training_state import TrainingState
 from streams.policy.versions import PolicyVersions
 from streams.processing.operators import Operators
 from streams.processing.shipped import SHIPPED_OPERATORS
@@ -45,6 +47,7 @@ class _TakenUp:
     def __init__(self, policies: PolicyVersions, pairs: list[tuple[str, str]]) -> None:
         self._policies, self._pairs, self.model = policies, pairs, 0
         self._consents = Consents()
+        self._rollback: Rollback | None = None
         #: Offset after the pairings, which come first.
         self.bound = bind(self._consents, pairs)
 
@@ -55,12 +58,14 @@ class _TakenUp:
                 self._consents.learn(self._consents.offset, wearer, on_device(wearer, word, self._pairs))
         elif taken.kind == POLICY_TAKEUP:
             self._policies = replace(self._policies, current=taken.value)
+        elif taken.kind == MODEL_ROLLBACK:
+            self._rollback = Rollback.load(taken.value)
         else:
             self.model = int(taken.value)
 
     def side_inputs(self, made: ModelVersions) -> SideInputs:
         """Side inputs with everything that was taken up so far; `made` are the existing model versions."""
-        models = ModelVersions(made.versions, self.model, self.model)
+        models = ModelVersions(made.versions, self.model, self.model, self.model, self._rollback)
         return SideInputs(self._policies, models, self._consents.view())
 
 

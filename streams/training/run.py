@@ -9,8 +9,9 @@ triggered the run, so the next version does not learn from examples that have ex
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from streams.events.runs import Parent, Run, consecutive
 from streams.limits import MANIFEST_BYTES_MAX
@@ -21,29 +22,79 @@ from streams.policy.policy import Policy
 from streams.policy.rules import MODEL_TRAINING
 from streams.training.gate import Candidate
 from streams.training.seed import SOURCE, STREAM, Examples
+from streams.training.splits import Split, key_of, split_of
 
 _RUN_BYTES = 160  #: bytes of a run in the manifest, among the parents and for its wearer, without names
+#: Refuses an example of the train split whose utterance is a licensed one of the validation set.
+RESERVED_RULE = "validation: its utterance is one that versions are measured on"
 Pair = tuple[str, str]
+Part = Literal["refused"] | Split
 
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """What the child process returns: the model's JSON-able form and its accuracy on the evaluation set."""
+    """What the child process returns.
+
+    `model` is the model's JSON-able form; `right` says for each example of the validation set whether it
+    understood it, `before` the same of the version that serves (empty if there is none).
+    """
 
     model: dict[str, object]
-    accuracy: float
+    right: Sequence[bool]
+    before: Sequence[bool] = ()
 
 
-def fit_and_measure(pairs: Sequence[Pair], evaluation: Sequence[Pair]) -> Fitted:
-    """Fit on `pairs`, measure on `evaluation`.
+@dataclass(frozen=True, slots=True)
+class Material:
+    """The candidates of a run, in the order of their topic, by what the run may do with them.
+
+    It learns from `learned` and compares on `validation`; `test` it does not touch. `refused` adds the rule.
+    """
+
+    learned: Sequence[Candidate] = ()
+    validation: Sequence[Candidate] = ()
+    test: Sequence[Candidate] = ()
+    refused: Sequence[tuple[Candidate, str]] = ()
+
+
+def fit_and_measure(
+    pairs: Sequence[Pair], validation: Sequence[Pair], serving: IntentModel | None = None
+) -> Fitted:
+    """Fit on `pairs`; measure it, and the model that serves, on `validation`.
 
     It is called in a child process, because a fit would stop the event loop.
     """
     model = fit(pairs)
-    return Fitted(model.dump(), round(model.accuracy(evaluation), 4))
+    return Fitted(model.dump(), model.right(validation), () if serving is None else serving.right(validation))
 
 
-def within(candidates: Sequence[Candidate]) -> list[Candidate]:
+def part_of(candidate: Candidate, reserved: Set[str]) -> tuple[Part, str]:
+    """(part, rule) of a candidate; `reserved` are the digests of the licensed validation set.
+
+    The rule is empty unless the candidate is refused.
+    """
+    if not candidate.admitted:
+        return "refused", candidate.rule
+    batch = candidate.tagged.batch
+    split = split_of(batch.wearer_id, batch.t0_ns)
+    if split == "train" and key_of(batch.columns["utterance"][0]) in reserved:
+        return "refused", RESERVED_RULE
+    return split, ""
+
+
+def divided(candidates: Sequence[Candidate], reserved: Set[str] = frozenset()) -> Material:
+    """Divide candidates by `part_of`, keeping their order."""
+    parts: dict[Part, list[tuple[Candidate, str]]] = {}
+    for candidate in candidates:
+        part, rule = part_of(candidate, reserved)
+        parts.setdefault(part, []).append((candidate, rule))
+    learned, validation, test = (
+        [candidate for candidate, _ in parts.get(split, ())] for split in get_args(Split)
+    )
+    return Material(learned, validation, test, parts.get("refused", ()))
+
+
+def within(candidates: Sequence[Candidate], reserved: Set[str] = frozenset()) -> list[Candidate]:
     """The candidates for which a model's record has room, in the same order.
 
     Admitted ones are preferred, and among them the newest of each device, so that a device with many examples
@@ -60,12 +111,12 @@ def within(candidates: Sequence[Candidate]) -> list[Candidate]:
         ranked.append((not candidate.admitted, newer[of], -place))
         newer[of] += 1
     room, kept = MANIFEST_BYTES_MAX, list[int]()
-    named: dict[tuple[str, str, str], set[int]] = {}
+    named: dict[tuple[str, str, Part, str], set[int]] = {}
     for _, _, place in sorted(ranked):
         candidate = candidates[-place]
         batch = candidate.tagged.batch
-        rule = "" if candidate.admitted else candidate.rule
-        numbers = named.setdefault((batch.source, batch.stream, rule), set())
+        part, rule = part_of(candidate, reserved)
+        numbers = named.setdefault((batch.source, batch.stream, part, rule), set())
         if not numbers & {batch.run.first - 1, batch.run.first + 1}:
             room -= (
                 _RUN_BYTES + 2 * len(batch.source) + 2 * len(batch.stream) + len(batch.wearer_id) + len(rule)
@@ -77,57 +128,57 @@ def within(candidates: Sequence[Candidate]) -> list[Candidate]:
     return [candidates[place] for place in sorted(kept)]
 
 
-def pairs_of(seed: Examples, candidates: Sequence[Candidate]) -> list[Pair]:
-    """What a run learns from: the seed, then the admitted examples in the order of their topic."""
+def pairs_of(seed: Examples, learned: Sequence[Candidate]) -> list[Pair]:
+    """What a run learns from: the seed, then wearers' examples in the order of their topic."""
     return [
         *seed.pairs,
         *(
             (candidate.tagged.batch.columns["utterance"][0], candidate.tagged.batch.columns["intent"][0])
-            for candidate in candidates
-            if candidate.admitted
+            for candidate in learned
         ),
     ]
 
 
-def manifest_of(seed: Examples, candidates: Sequence[Candidate], left_out: int = 0) -> Manifest:
-    """Admitted and refused candidates as runs, and the number `left_out` that the run did not consider."""
-    admitted: dict[tuple[str, str], list[int]] = {}
+def manifest_of(seed: Examples, material: Material, left_out: int = 0) -> Manifest:
+    """The candidates of a run as runs of numbers, and the number `left_out` that it did not consider."""
     refused: dict[tuple[str, str, str], list[int]] = {}
-    for candidate in candidates:
+    for candidate, rule in material.refused:
         batch = candidate.tagged.batch
-        if candidate.admitted:
-            admitted.setdefault((batch.source, batch.stream), []).append(batch.run.first)
-        else:
-            refused.setdefault((batch.source, batch.stream, candidate.rule), []).append(batch.run.first)
+        refused.setdefault((batch.source, batch.stream, rule), []).append(batch.run.first)
     wearers: dict[str, list[int]] = {}
     for wearer, number in sorted(
         {
             (candidate.tagged.batch.wearer_id, candidate.tagged.consent_number)
-            for candidate in candidates
-            if candidate.admitted
+            for candidate in material.learned
         }
     ):
         wearers.setdefault(wearer, []).append(number)
     return Manifest(
         len(seed.pairs),
         seed.digest,
-        [
-            (source, stream, run)
-            for (source, stream), numbers in sorted(admitted.items())
-            for run in _cover(numbers)
-        ],
+        _runs(material.learned),
         [
             (source, stream, run, rule)
             for (source, stream, rule), numbers in sorted(refused.items())
-            for run in _cover(numbers)
+            for run in consecutive(sorted(set(numbers)))
         ],
         wearers,
         left_out,
+        _runs(material.validation),
+        _runs(material.test),
     )
 
 
-def _cover(numbers: Sequence[int]) -> list[Run]:
-    return consecutive(sorted(set(numbers)))
+def _runs(candidates: Sequence[Candidate]) -> list[tuple[str, str, Run]]:
+    numbers: dict[tuple[str, str], set[int]] = {}
+    for candidate in candidates:
+        batch = candidate.tagged.batch
+        numbers.setdefault((batch.source, batch.stream), set()).add(batch.run.first)
+    return [
+        (source, stream, run)
+        for (source, stream), some in sorted(numbers.items())
+        for run in consecutive(sorted(some))
+    ]
 
 
 def seed_label(policy: Policy) -> bytes:
@@ -139,18 +190,24 @@ def make_version(
     version: int,
     fitted: Fitted,
     manifest: Manifest,
-    candidates: Sequence[Candidate],
+    learned: Sequence[Candidate],
     policy: Policy,
     now_ns: int,
+    *,
+    licensed: int,
+    declined: str = "",
 ) -> ModelVersion:
     """Assemble a version; its label is the join of the labels of all its parents.
+
+    Its accuracy is that on the `licensed` first examples of the validation set, which are the same for every
+    version. `declined` is the reason why it does not serve, empty if it does.
 
     The declassifier loosens its retention. The label is empty, and passes nowhere, if this policy cannot
     express the label of a parent.
     """
-    licensed = Parent(SOURCE, STREAM, 0, 1, manifest.seed_examples)
-    parents = [Cited(licensed, policy.seed_zone, seed_label(policy), None, None)]
-    parents += [Cited.of(candidate.tagged) for candidate in candidates if candidate.admitted]
+    origin = Parent(SOURCE, STREAM, 0, 1, manifest.seed_examples)
+    parents = [Cited(origin, policy.seed_zone, seed_label(policy), None, None)]
+    parents += [Cited.of(candidate.tagged) for candidate in learned]
     zone, whole = joined(policy, "model", parents)
     used = len(parents) > 1
     label = policy.declassify(MODEL_TRAINING, whole, len(manifest.wearers)) if used else whole
@@ -161,8 +218,9 @@ def make_version(
         zone,
         label,
         policy.version,
-        fitted.accuracy,
+        round(sum(fitted.right[:licensed]) / licensed, 4),
         now_ns,
         policy.expires_ns(label, now_ns) if label else now_ns,
         MODEL_TRAINING if label != whole else "",
+        declined,
     )

@@ -1,12 +1,13 @@
 """The licensed utterances from which version 1 is made, and those on which every version is measured.
 
-The two files are disjoint.
+Both files are parts of one blind draw (`device_sim/draw.py`), so they share no utterance.
 """
 
 from __future__ import annotations
 
 import csv
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from streams.events.digest import digest
@@ -24,14 +25,18 @@ class Examples:
     digest: str
 
 
-def seed() -> Examples:
-    """Examples of version 1."""
-    return _read(_HERE / "seed.csv")
+@dataclass(frozen=True, slots=True)
+class Licensed:
+    """The examples of version 1, and the validation set, from which no version learns."""
+
+    seed: Examples
+    validation: Examples
 
 
-def evaluation() -> Examples:
-    """Examples for measuring accuracy, from which no version learns."""
-    return _read(_HERE / "evaluation.csv")
+@cache
+def licensed() -> Licensed:
+    """The utterances that are shipped."""
+    return Licensed(_read(_HERE / "seed.csv"), _read(_HERE / "validation.csv"))
 
 
 def _read(path: Path) -> Examples:

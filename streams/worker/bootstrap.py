@@ -19,7 +19,7 @@ from streams.events.record import AgentSpec, LiveCore, Outgoing, Received
 from streams.kafka.publish import publish_now, publish_once
 from streams.kafka.reader import end_offsets, read_all
 from streams.limits import MODELS_KEPT_MAX
-from streams.models.intent import features
+from streams.models.intent import IntentModel, features
 from streams.models.registry import ModelTable
 from streams.pipeline.bootstrap import first_records
 from streams.pipeline.followed import Followed
@@ -238,9 +238,9 @@ def agents(context: WorkerContext, followed: Followed, child: Child) -> list[Age
     async def history(offset: int) -> Sequence[Received]:
         return [record for record in await read_all(broker, EXAMPLES, 0) if record.offset <= offset]
 
-    async def fit(pairs: Sequence[Pair], evaluation: Sequence[Pair]) -> Fitted:
+    async def fit(pairs: Sequence[Pair], validation: Sequence[Pair], serving: IntentModel | None) -> Fitted:
         async with saying(f"a model that is fitted to {len(pairs)} examples"):
-            return await child.run(fit_and_measure, pairs, evaluation)
+            return await child.run(fit_and_measure, pairs, validation, serving)
 
     shelf = None
     if context.directory is not None:

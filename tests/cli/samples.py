@@ -100,6 +100,8 @@ ALONE: tuple[Sample, ...] = (
     Sample("sightline ledger {journal} --store {store} --extend tests.extensions.temple --json"),
     Sample("sightline topics --schemas {tmp}/schemas --extend tests.extensions.temple"),
     Sample("sightline replay {journal} --store {tmp}/replayed --out {tmp}/derived --policy {policy} --json"),
+    Sample("sightline evaluate --draw 1 --every 400"),
+    Sample("sightline evaluate --draw 2 --draw 3 --every 400 --json"),
     Sample("sightline snapshots --migrate --store {copy}"),
     Sample(f"sightline export openlineage {{tmp}}/events.jsonl {_AS}"),
     Sample(f"sightline export prov {{tmp}}/lineage.json {_THEN} --json"),
@@ -176,6 +178,12 @@ LIVE: tuple[Sample, ...] = (
         "sightline policy publish {policy} --broker {broker} --topic-prefix ''"
         " --extend tests.extensions.temple --json"
     ),
+    Sample(
+        "sightline models rollback --to 999 --why 'nobody made it' --broker {broker} --topic-prefix ''"
+        " --extend tests.extensions.temple",
+        code=2,
+    ),
+    Sample("sightline models rollback --to 1 --why '' --broker {broker} --json", code=2),
     Sample(
         "sightline snapshots --broker {broker} --store {live} --until-end --adopt --log text --ready-fd {fd}"
         " --topic-prefix ''"

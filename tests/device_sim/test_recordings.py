@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import re
+from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
 
@@ -14,9 +15,10 @@ import numpy as np
 import pytest
 
 from device_sim import recordings, scenarios
+from device_sim.draw import DRAWS, FEEDBACK, PER_FEEDBACK, PER_TASK, draw, utterances
 from device_sim.playback import timeline
 from device_sim.recordings import HERE, about, named, rows, samples
-from device_sim.recordings.make.utterances import FEEDBACK, TASKS, normalised
+from device_sim.recordings.make.utterances import TASKS, normalised
 from device_sim.recordings.make.writing import TRAINING
 from device_sim.wearer import Queries
 from streams.errors import InputError
@@ -26,7 +28,7 @@ STANDARD_GRAVITY_MPS2 = 9.80665
 SENSED = [name for name, one in about().items() if one.length_s is not None]
 UTTERANCES = {
     "seed": TRAINING / "seed.csv",
-    "evaluation": TRAINING / "evaluation.csv",
+    "validation": TRAINING / "validation.csv",
     "queries": HERE / "queries.csv",
     "spoken": HERE / "spoken-feedback.csv",
 }
@@ -118,8 +120,35 @@ def test_drop_outs_stay() -> None:
 
 @pytest.mark.parametrize(("a", "b"), [(a, b) for a in UTTERANCES for b in UTTERANCES if a < b])
 def test_utterances_are_disjoint(a: str, b: str) -> None:
-    keys = [{re.sub(r"[^a-z0-9]", "", text) for text, _ in pairs(name)} for name in (a, b)]
+    keys = [{key(text) for text, _ in pairs(name)} for name in (a, b)]
     assert not keys[0] & keys[1]
+
+
+def key(text: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", text)
+
+
+@pytest.mark.parametrize("number", DRAWS)
+def test_the_parts_of_a_draw_share_no_utterance_and_have_the_sizes_that_were_fixed(number: int) -> None:
+    made = draw(number, utterances())
+    parts = {name: getattr(made, name) for name in ("seed", "validation", "test", "queries", "spoken")}
+    keys = [key(text) for part in parts.values() for text, _ in part]
+    assert len(keys) == len(set(keys)), "an utterance is in two parts"
+    for at, name in enumerate(("seed", "validation", "test")):
+        counts = Counter(intent for _, intent in parts[name])
+        assert counts == {**dict.fromkeys(TASKS, PER_TASK[at]), **dict.fromkeys(FEEDBACK, PER_FEEDBACK[at])}
+    assert Counter(intent for _, intent in made.queries) == dict.fromkeys(TASKS, 100)
+    assert {intent for _, intent in made.spoken} == set(FEEDBACK)
+    assert draw(number, list(reversed(utterances()))) == made, "the order of the file decides nothing"
+
+
+def test_what_is_shipped_is_the_first_draw_and_others_differ() -> None:
+    first = draw(DRAWS[0], utterances())
+    assert {name: pairs(name) for name in UTTERANCES} == {
+        name: list(getattr(first, name)) for name in UTTERANCES
+    }
+    tests = [{text for text, _ in draw(number, utterances()).test} for number in DRAWS]
+    assert all(len(a & b) < len(a) / 2 for a, b in pairwise([*tests, tests[0]]))
 
 
 def test_utterances_are_normalised_and_every_intent_is_there() -> None:
@@ -131,7 +160,7 @@ def test_utterances_are_normalised_and_every_intent_is_there() -> None:
     assert {intent for _, intent in pairs("spoken")} == set(FEEDBACK)
     assert (
         {intent for _, intent in pairs("seed")}
-        == {intent for _, intent in pairs("evaluation")}
+        == {intent for _, intent in pairs("validation")}
         == {*TASKS, *FEEDBACK}
     )
 

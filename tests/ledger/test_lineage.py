@@ -24,6 +24,7 @@ NAMED_BY = {
     "rejected": "stream",
     "models": "stream",
     "training_runs": "version",
+    "promotions": "version",
     "inputs": "agent",
     "policies": "version",
 }

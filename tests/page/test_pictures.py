@@ -19,6 +19,10 @@ from streams.page.pictures.held import wearer_timeline
 from streams.page.pictures.links import Links
 from streams.page.pictures.turns import accuracy_series, loop_turns
 from streams.queries.asking import OpenStore, open_store
+from tests.queries.exported import DAYS
+from tests.snapshots.build import POLICY
+from tests.snapshots.build import row as row_of
+from tests.snapshots.build import store as store_of
 
 LOOKS = Looks.of([("health", 60), ("bystander-present", 50), ("voice-assistant", 40), ("public", 20)])
 LINKS = Links({"epoch": "7"})
@@ -183,6 +187,19 @@ def test_a_long_loop_is_cut_and_says_so(officer: OpenStore, monkeypatch: pytest.
     turns = loop_turns(officer, officer.creep(), LINKS)
     assert len(turns.turns) == 2
     assert turns.cut == "cut after 2 generations: later ones are not drawn"
+
+
+def test_a_declined_generation_is_told_with_its_reason(tmp_path: Path) -> None:
+    reason = "worse than version 1 on the validation set"
+    declined = row_of("promotions", version=2, outcome="declined", against=1, reason=reason)
+    days = [{**each, "policies": [POLICY]} for each in DAYS]
+    days[1]["promotions"] = [declined, row_of("promotions", version=1, outcome="rolled-back", reason="rude")]
+    with open_store(store_of(tmp_path / "s", *days), role="privacy-officer") as officer:
+        turns = loop_turns(officer, officer.creep(), LINKS).turns
+        told = officer.loop("training/intent-model/1").generations
+    assert [turn.declined for turn in turns] == ["", reason, ""]
+    assert [turn.lines[-1].startswith("declined, ") for turn in turns] == [False, True, False]
+    assert [generation.declined for generation in told] == ["", reason, ""]
 
 
 def test_fields_add_up_to_what_crossings_counts(store: OpenStore) -> None:

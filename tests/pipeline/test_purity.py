@@ -19,7 +19,8 @@ from streams.pipeline.glasses import GlassesCore
 from streams.pipeline.live import LiveTraining
 from streams.pipeline.partition import PartitionState
 from streams.pipeline.side_inputs import TrainingInputs
-from streams.pipeline.training import TrainingCore, TrainingState
+from streams.pipeline.training import TrainingCore
+from streams.pipeline.training_state import TrainingState
 from streams.policy.load import parse
 from streams.policy.versions import CURRENT_KEY, NEXT_KEY, Check, pointer_to, record_of
 from streams.topology import EXAMPLES, MODELS
@@ -110,9 +111,9 @@ def test_consents_that_a_state_is_ahead_of_stop_it_and_blame_no_record() -> None
 def trained(followed: Followed, during: Callable[[], None]) -> Outcome[TrainingState]:
     """Two training runs of one fetch, during whose fits something else happens in the same loop."""
 
-    async def fit(pairs: Sequence[Pair], evaluation: Sequence[Pair]) -> Fitted:
+    async def fit(pairs: Sequence[Pair], validation: Sequence[Pair], _: object) -> Fitted:
         during()
-        return await no_fit(pairs, evaluation)
+        return await no_fit(pairs, validation)
 
     inputs = TrainingInputs(followed.side_inputs(), GOOD_EXAMPLES[:4])
     core, fetch = TrainingCore(fit, 2), Fetch(EXAMPLES, 0, GOOD_EXAMPLES[:4])
@@ -148,6 +149,7 @@ def test_all_examples_are_read_for_a_run_and_for_nothing_else(every: int) -> Non
         outcome = build.step(core, state, fetch)
         runs += [fetch.records[-1].offset] * (outcome.state.version > state.version)
         state = outcome.state
+        build.learn_models(core.followed, outcome.outputs)
         assert build.step(core, state, fetch, silent=True)
     assert runs
     assert read == runs

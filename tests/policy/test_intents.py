@@ -31,7 +31,7 @@ def own(*more: str) -> Policy:
     return parse(listing(*SEED_INTENTS, *more), "test")
 
 
-@pytest.mark.parametrize("name", ["seed", "evaluation"])
+@pytest.mark.parametrize("name", ["seed", "validation"])
 def test_the_names_are_those_of_the_shipped_utterances(name: str) -> None:
     path = Path(streams.training.__file__).parent / f"{name}.csv"
     with path.open(encoding="utf-8") as file:

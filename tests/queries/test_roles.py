@@ -110,6 +110,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "streams": [stream(*one) for one in streams],
             "inputs": [row("inputs", kind="consent-takeup", value="w2 withdrew")],
             "training_runs": [row("training_runs", trigger="g2/example/0")],
+            "promotions": [row("promotions", outcome="declined", reason="worse")],
         },
     )
 
@@ -232,8 +233,9 @@ def test_tables_of_anybodys_events_are_the_officers(path: Path) -> None:
     # How many rows an epoch added, whoever's.
     assert sql(path, "analyst", "SELECT rows FROM epochs") == [(None,)]
     assert sql(path, "privacy-officer", "SELECT rows > 0 FROM epochs") == [(True,)]
-    assert not sql(path, "wearer:w1", "FROM training_runs")
-    assert sql(path, "analyst", "FROM training_runs")
+    for table in ("training_runs", "promotions"):
+        assert not sql(path, "wearer:w1", f"FROM {table}")
+        assert sql(path, "analyst", f"FROM {table}")
 
 
 def test_hidden_rows_are_counted_and_commented_views_are_there(path: Path) -> None:

@@ -37,7 +37,7 @@ ROLES = ("analyst", "privacy-officer", "wearer:w1")
 _OF_EPOCHS = ("epoch", "published", "after", "upto", "after_published", "upto_published", "stores")
 VIEWS = (
     *("streams", "events", "event_records", "edges", "edge_records", "decisions", "rejected", "models"),
-    *("training_runs", "labels", "vocabularies"),
+    *("training_runs", "promotions", "labels", "vocabularies"),
 )
 
 

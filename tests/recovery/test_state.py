@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from streams.events.batch import Batch
-from streams.events.record import Fetch, Outgoing
+from streams.events.record import Fetch, Outgoing, StoredRecord
 from streams.limits import (
     DEVICE_STATE_BYTES_MAX,
     SEEN_RANGES_MAX,
@@ -26,8 +26,8 @@ from streams.models.intent import IntentModel
 from streams.models.version import CURRENT_KEY
 from streams.pipeline.live import LiveGlasses, LiveTraining
 from streams.pipeline.partition import PartitionState
-from streams.pipeline.training import TrainingState
-from streams.topology import CAPTURED, EXAMPLES
+from streams.pipeline.training_state import TrainingState
+from streams.topology import CAPTURED, EXAMPLES, MODELS
 from tests import build
 from tests.hostile.test_cores import GOOD_EXAMPLES, no_fit
 
@@ -306,7 +306,13 @@ def test_training_goes_on_after_a_kill_at_every_point(sizes: list[int], every: i
     async def history(offset: int) -> Sequence[Any]:
         return GOOD_EXAMPLES[: offset + 1]
 
+    made: list[StoredRecord] = []
+
+    async def recall(number: int) -> None:
+        core.followed.models.recall(number, made)
+
     core = LiveTraining(build.followed(), history, no_fit, every)
+    core.followed.recall = recall
     ends = [sum(sizes[:i]) for i in range(len(sizes) + 1)]
     fetches = [Fetch(EXAMPLES, 0, GOOD_EXAMPLES[a:b]) for a, b in pairwise(ends) if GOOD_EXAMPLES[a:b]]
     states, outputs = (
@@ -317,6 +323,11 @@ def test_training_goes_on_after_a_kill_at_every_point(sizes: list[int], every: i
         outcome = build.step(core, states[-1], fetch)
         states.append(outcome.state)
         outputs.append(outcome.outputs)
+        made += [
+            StoredRecord(0, one.timestamp_ms, one.key, one.value)
+            for one in outcome.outputs
+            if one.topic == MODELS
+        ]
     for checkpoint in range(len(fetches)):
         state = core.restore(0, core.save(None, states[checkpoint]))
         for killed in range(checkpoint, len(fetches)):

@@ -31,6 +31,7 @@ SUMS = (
     "SELECT * EXCLUDE (epoch) FROM rejected",
     "SELECT * EXCLUDE (epoch) FROM models",
     "SELECT * EXCLUDE (epoch) FROM training_runs",
+    "SELECT * EXCLUDE (epoch) FROM promotions",
     "SELECT * EXCLUDE (epoch) FROM inputs",
     "SELECT version, text FROM policies",
 )

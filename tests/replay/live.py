@@ -11,11 +11,13 @@ from typing import Any
 
 from streams.consent.record import learn_consent
 from streams.events.record import Fetch, Loss, Outgoing, Received, StoredRecord
+from streams.models.pointer import Pointer, Rollback
+from streams.models.version import CURRENT_KEY
 from streams.pipeline.bootstrap import first_records
 from streams.pipeline.followed import Followed
 from streams.pipeline.live import LiveGlasses, LiveTraining
 from streams.pipeline.partition import PartitionState
-from streams.pipeline.training import TrainingState
+from streams.pipeline.training_state import TrainingState
 from streams.policy.policy import Policy
 from streams.policy.versions import PolicyTable, PolicyVersions
 from streams.replay import fit_here
@@ -51,6 +53,8 @@ class Live:
     policies: list[Policy] = field(default_factory=lambda: [build.policy()])
     #: By partition how many records of models its worker has read.
     read: dict[int, int] = field(default_factory=dict)
+    #: How often somebody went back to an earlier model.
+    rollbacks: int = 0
 
     def __post_init__(self) -> None:
         policy = self.policies[0]
@@ -61,6 +65,7 @@ class Live:
             self.learn(number)
         self.cores = {number: LiveGlasses(self.known[number]) for number in self.captured}
         self.known[-1].refresh = self._refresh
+        self.known[-1].recall = self._recall
         self.training = LiveTraining(self.known[-1], self._history, fit_here, EXAMPLES_PER_RUN)
         self.places = {number: Place() for number in (*self.captured, -1)}
         self.states: dict[int, PartitionState] = {number: PartitionState() for number in self.captured}
@@ -163,6 +168,13 @@ class Live:
         """Somebody publishes another policy; each agent takes it up once its worker has read it."""
         self.policies.append(policy)
 
+    def roll_back(self, which: int) -> None:
+        """Somebody goes back to one of the promoted versions."""
+        promoted = [Pointer.load(one.value).version for one in self.models if one.key == CURRENT_KEY]
+        number, self.rollbacks = promoted[which % len(promoted)], self.rollbacks + 1
+        back = Rollback(number, promoted[-1], "the last one was rude", build.T0_NS + self.rollbacks)
+        self.models.append(Outgoing(MODELS, 0, CURRENT_KEY, Pointer(number, back).dump(), (), 0))
+
     def litter(self, value: bytes | None) -> None:
         """Somebody writes what is no example."""
         self._append(StoredRecord(0, build.T0_NS // 1_000_000, b"g1", value))
@@ -179,6 +191,10 @@ class Live:
     async def _refresh(self) -> None:
         table = self.known[-1].policies
         table.now = replace(table.now, versions=PolicyVersions.of(*self.policies).versions)
+
+    async def _recall(self, number: int) -> None:
+        stored = [StoredRecord(0, one.timestamp_ms, one.key, one.value) for one in self.models]
+        self.known[-1].models.recall(number, stored)
 
     def _left(self) -> bool:
         return any(

@@ -15,6 +15,7 @@ from msgspec import structs
 from streams.errors import InputError
 from streams.events.batch import Batch
 from streams.events.record import Outgoing, Received, StoredRecord
+from streams.models.intent import IntentModel
 from streams.policy.load import parse
 from streams.policy.policy import Policy
 from streams.replay import recorded
@@ -44,14 +45,15 @@ QUIET = settings(
 )
 
 
-@cache
-def fitted(pairs: tuple[Pair, ...], evaluation: tuple[Pair, ...]) -> Fitted:
-    return fit_and_measure(pairs, evaluation)
+_FITTED: dict[tuple[object, ...], Fitted] = {}
 
 
-async def quick_fit(pairs: Sequence[Pair], evaluation: Sequence[Pair]) -> Fitted:
-    """A fit that is measured on little, and done once for live run and replay."""
-    return fitted(tuple(pairs), tuple(evaluation[:5]))
+async def quick_fit(pairs: Sequence[Pair], validation: Sequence[Pair], serving: IntentModel | None) -> Fitted:
+    """A fit that is done once for live run and replay."""
+    of = tuple(pairs), tuple(validation), "" if serving is None else serving.digest
+    if of not in _FITTED:
+        _FITTED[of] = fit_and_measure(pairs, validation, serving)
+    return _FITTED[of]
 
 
 @pytest.fixture(autouse=True)
@@ -175,6 +177,7 @@ steps = st.one_of(
     st.tuples(st.just("crash training"), st.none(), sizes),
     st.tuples(st.just("litter"), st.sampled_from([None, b"{}", b"no example"]), st.none()),
     st.tuples(st.just("switch"), st.booleans(), st.none()),
+    st.tuples(st.just("roll back"), st.integers(0, 9), st.none()),
 )
 
 
@@ -193,6 +196,8 @@ def live_run(script: Sequence[tuple[str, Any, Any]]) -> Live:
             live.pause(which, max(0, live.places[which].committed + size - 5))
         elif what == "crash training":
             live.crash_training(size)
+        elif what == "roll back":
+            live.roll_back(which)
         elif what == "switch":
             live.switch(stricter() if which else build.policy())
         else:

@@ -66,7 +66,7 @@ def blocks(rows: Sequence[Row], once: frozenset[str]) -> list[dict[str, Any]]:
 
 
 def record(offset: int, rows: Rows, once: frozenset[str] = frozenset()) -> StoredRecord:
-    key = b"training/0" if {"models", "training_runs"} & rows.keys() else b"glasses/0"
+    key = b"training/0" if {"models", "training_runs", "promotions"} & rows.keys() else b"glasses/0"
     tables = {table: blocks(some, once) for table, some in rows.items() if some}
     return StoredRecord(offset, 0, key, orjson.dumps({"v": RECORD_VERSION, "tables": tables}))
 
@@ -233,6 +233,7 @@ WRITTEN: Rows = {
     "inputs": [row("inputs", kind="model-takeup", agent="glasses", topic="glasses.captured", value="1")],
     "models": [_row("models", source="training", stream="intent-model", digest="f" * 32)],
     "training_runs": [_row("training_runs", manifest_digest="f" * 32, trigger="seed")],
+    "promotions": [_row("promotions", outcome="promoted", validation_digest="f" * 32)],
     "policies": [POLICY],
 }
 
@@ -246,7 +247,7 @@ def changed(rows: Rows, change: tuple[tuple[str, str], int, Any] | None) -> Rows
     made = {table: [dict(one) for one in some] for table, some in rows.items()}
     if change is not None:
         (table, name), at, value = change
-        if table in ("models", "training_runs"):
+        if table in ("models", "training_runs", "promotions"):
             made = {}
         if not made.get(table):
             made |= {table: [dict(one) for one in written(table)[table]]}

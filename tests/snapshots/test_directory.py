@@ -23,6 +23,7 @@ VIEWS = (
     "rejected",
     "models",
     "training_runs",
+    "promotions",
     "epochs",
     "inputs",
     "policies",

@@ -116,6 +116,7 @@ FORGED: Mapping[str, tuple[str, Rows]] = {
     "no-revision": ("malformed", {"events": [derived("good", "activity", 200, revision=10**6)]}),
     "other-partition": ("forged", {"events": [batch("z", "op", 0, partition=1)]}),
     "trainings-table": ("forged", {"training_runs": [row("training_runs")]}),
+    "promotions-table": ("forged", {"promotions": [row("promotions", outcome="declined")]}),
     "a-writers-word": ("malformed", {"rejected": [row("rejected", stage="snapshots")]}),
     "another-kind": ("duplicate", {"streams": [stream("good", "imu-right", "gaze")]}),
     "a-kind-of-no-name": ("forged", {"streams": [stream("good", "imu-left", "answer", captured=False)]}),

@@ -15,7 +15,7 @@ from streams.events.headers import LABEL
 from streams.events.record import Fetch, Outgoing, Received, StoredRecord
 from streams.models.version import ModelVersion
 from streams.pipeline.live import LiveGlasses, LiveTraining
-from streams.pipeline.training import TrainingState
+from streams.pipeline.training_state import TrainingState
 from streams.policy import label as lattice
 from streams.replay import fit_here
 from streams.topology import ANSWERS, CAPTURED, CONSENTS, EXAMPLES, MODELS

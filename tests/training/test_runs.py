@@ -22,7 +22,7 @@ from streams.models.intent import IntentModel
 from streams.models.version import ModelVersion
 from streams.pipeline.followed import Followed
 from streams.pipeline.live import LiveTraining
-from streams.pipeline.training import TrainingState
+from streams.pipeline.training_state import TrainingState
 from streams.topology import EXAMPLES, MODELS, REJECTED
 from streams.training import gate, run, seed
 from streams.training.run import Fitted, Pair
@@ -30,6 +30,7 @@ from tests import build
 from tests.hostile.test_cores import GOOD_EXAMPLES, no_fit
 
 POLICY = build.policy()
+LICENSED = seed.licensed()
 FIRST = build.version(build.core())
 WORD = "wake"  #: a word in the utterance of every example of GOOD_EXAMPLES
 
@@ -50,6 +51,7 @@ def train(
         assert outcome.checkpoint, "a silent run could not say how the run ended"
         state = core.restore(0, core.save(None, outcome.state))
         written += outcome.outputs
+        build.learn_models(core.followed, outcome.outputs)
     return written, state
 
 
@@ -64,7 +66,8 @@ def huge(pairs: Sequence[Pair]) -> Fitted:
     intents = tuple(f"a{i:03}" for i in range(limits.INTENTS_MAX))
     weights = np.zeros((len(intents), limits.MODEL_FEATURES), "<f4")
     assert pairs
-    return Fitted(IntentModel(intents, weights, np.zeros(len(intents), "<f4")).dump(), 0.5)
+    alike = [True] * len(LICENSED.validation.pairs)
+    return Fitted(IntentModel(intents, weights, np.zeros(len(intents), "<f4")).dump(), alike, alike)
 
 
 @pytest.mark.parametrize("fault", ["too large", "raises"])
@@ -74,10 +77,10 @@ def test_a_run_that_fails_is_said_once_and_the_next_goes_on_without_its_examples
     called: list[int] = []
     monkeypatch.setattr("streams.pipeline.made_version.MODEL_BYTES_MAX", 300_000)
 
-    async def fails_first(pairs: Sequence[Pair], evaluation: Sequence[Pair]) -> Fitted:
+    async def fails_first(pairs: Sequence[Pair], validation: Sequence[Pair], _: object) -> Fitted:
         called.append(len(pairs))
         if len(called) > 1:
-            return await no_fit(pairs, evaluation)
+            return await no_fit(pairs, validation)
         if fault == "raises":
             raise RuntimeError(WORD)
         return huge(pairs)
@@ -100,7 +103,7 @@ def test_a_run_that_fails_is_said_once_and_the_next_goes_on_without_its_examples
     first, second = (one.manifest for one in versions(written))
     assert [first.admitted, first.left_out] == [[("g1", "example", Run(4, 1, 4))], 4]
     assert second.admitted == [("g1", "example", Run(4, 1, 8))]
-    assert called == [len(seed.seed().pairs) + count for count in (4, 4, 8)], "each run was made once"
+    assert called == [len(LICENSED.seed.pairs) + count for count in (4, 4, 8)], "each run was made once"
     assert state.left_out == tuple(f"g1/example/{i}" for i in range(4))
     assert metrics.read("training_failed_total") == failed + 1
     assert metrics.read("training_left_out_examples") == 4
@@ -110,7 +113,7 @@ def test_a_run_that_fails_is_said_once_and_the_next_goes_on_without_its_examples
 
 
 def test_what_is_left_out_is_bounded() -> None:
-    async def fails(pairs: Sequence[Pair], evaluation: Sequence[Pair]) -> Fitted:
+    async def fails(pairs: Sequence[Pair], validation: Sequence[Pair], _: object) -> Fitted:
         raise RuntimeError
 
     core = LiveTraining(build.followed(), history, fails, 4)
@@ -157,8 +160,10 @@ def candidates(counts: Sequence[tuple[str, int]], step: int = 2) -> list[gate.Ca
 @example([("b" * 61, 20_000)])
 def test_the_largest_model_of_whatever_examples_fits_its_record(counts: list[tuple[str, int]]) -> None:
     used = run.within(candidates([("g1", 5), *((f"x{source}", count) for source, count in counts)]))
-    manifest = run.manifest_of(seed.seed(), used, 10**9)
-    made = run.make_version(2, huge([("", "")]), manifest, used, POLICY, build.T0_NS)
+    manifest = run.manifest_of(LICENSED.seed, run.divided(used), 10**9)
+    made = run.make_version(
+        2, huge([("", "")]), manifest, used, POLICY, build.T0_NS, licensed=len(LICENSED.validation.pairs)
+    )
     parents = model_parents(("training", "seed", 88), manifest.admitted, "model-training")
     size = len(made.dump()) + len(pack_parents(used[0].tagged.batch, parents))
     assert size <= limits.MODEL_BYTES_MAX
@@ -196,9 +201,9 @@ def test_the_gate_refuses_an_intent_that_the_policy_does_not_list() -> None:
 
     learned: list[set[str]] = []
 
-    async def fit(pairs: Sequence[Pair], evaluation: Sequence[Pair]) -> Fitted:
+    async def fit(pairs: Sequence[Pair], validation: Sequence[Pair], _: object) -> Fitted:
         learned.append({intent for _, intent in pairs})
-        return await no_fit(pairs, evaluation)
+        return await no_fit(pairs, validation)
 
     core = LiveTraining(build.followed(), read, fit, 8)
     outcome = build.step(core, core.empty(0), Fetch(EXAMPLES, 0, records))

@@ -24,7 +24,7 @@ from streams.models import intent
 from streams.models.intent import IntentModel, fit
 from streams.models.version import ModelVersion, version_key
 from streams.pipeline.live import LiveTraining
-from streams.pipeline.training import TrainingState
+from streams.pipeline.training_state import TrainingState
 from streams.policy import label as lattice
 from streams.replay import fit_here
 from streams.topology import EXAMPLES, MODELS, REJECTED
@@ -32,6 +32,7 @@ from streams.training import gate, seed
 from tests import build
 
 POLICY = build.policy()
+LICENSED = seed.licensed()
 QUERIES = Path(device_sim.__file__).parent / "recordings" / "queries.csv"
 
 
@@ -79,6 +80,7 @@ def train(
         written += outcome.outputs
         if tally is not None:
             tally.merge(outcome.tally)
+        build.learn_models(core.followed, outcome.outputs)
     return written, state
 
 
@@ -114,7 +116,7 @@ def test_refused_examples_are_listed_with_the_rule_and_not_learned() -> None:
     assert all("purpose ai:ModelTraining is not permitted" in row["rule"] for row in denied)
     made = versions(written)[0]
     manifest = made.manifest
-    assert made.model.digest == fit([*seed.seed().pairs, *(pairs[i] for i in (1, 2, 3, 4, 6, 7))]).digest
+    assert made.model.digest == fit([*LICENSED.seed.pairs, *(pairs[i] for i in (1, 2, 3, 4, 6, 7))]).digest
     assert [number for _, _, run in manifest.admitted for number in run] == [1, 2, 3, 4, 6, 7]
     assert [(run.first, rule.partition(":")[0]) for _, _, run, rule in manifest.refused] == [
         (0, "sinks.training-run"),
@@ -141,7 +143,7 @@ def test_a_model_descends_from_its_examples_by_the_declassifier() -> None:
     edges = [row for row in table(written, "edges") if row["child_stream"] == "intent-model"]
     named = ("parent_source", "parent_stream", "parent_first", "parent_width", "declassifier")
     assert [tuple(row[name] for name in named) for row in edges] == [
-        ("training", "seed", 0, len(seed.seed().pairs), ""),
+        ("training", "seed", 0, len(LICENSED.seed.pairs), ""),
         ("g1", "example", 0, 6, "model-training"),
     ]
     made = versions(written)[0]
@@ -273,13 +275,13 @@ def test_state_survives_a_checkpoint() -> None:
 
 @pytest.mark.parametrize("chance", range(5))
 def test_36_examples_gain_at_least_3_points(chance: int) -> None:
-    start = fit(seed.seed().pairs).accuracy(seed.evaluation().pairs)
-    end = fit([*seed.seed().pairs, *utterances(36, chance)]).accuracy(seed.evaluation().pairs)
+    start = fit(LICENSED.seed.pairs).accuracy(LICENSED.validation.pairs)
+    end = fit([*LICENSED.seed.pairs, *utterances(36, chance)]).accuracy(LICENSED.validation.pairs)
     assert end - start >= 0.03, f"sample {chance}: from {start:.3f} to {end:.3f}"
 
 
 def test_a_model_survives_its_codec_and_a_changed_weight_does_not() -> None:
-    model = fit(seed.seed().pairs)
+    model = fit(LICENSED.seed.pairs)
     again = IntentModel.load(model.dump())
     assert again.predict(["wake me at seven"]) == model.predict(["wake me at seven"])
     changed = model.dump()
@@ -290,7 +292,7 @@ def test_a_model_survives_its_codec_and_a_changed_weight_does_not() -> None:
 
 
 def test_predictions_equal_scikit_learn() -> None:
-    pairs = seed.seed().pairs
+    pairs = LICENSED.seed.pairs
     regression = LogisticRegression(
         C=intent.INVERSE_REGULARISATION,
         class_weight="balanced",
@@ -298,7 +300,7 @@ def test_predictions_equal_scikit_learn() -> None:
         random_state=0,
     )
     regression.fit(intent.features([text for text, _ in pairs]), [name for _, name in pairs])
-    asked = [text for text, _ in seed.evaluation().pairs[:50]]
+    asked = [text for text, _ in LICENSED.validation.pairs[:50]]
     assert [name for name, _ in fit(pairs).predict(asked)] == list(regression.predict(intent.features(asked)))
 
 

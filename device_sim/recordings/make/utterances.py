@@ -1,15 +1,16 @@
-"""What is said, drawn from NLU-Evaluation-Data into files that share no utterance.
+"""What is said, from NLU-Evaluation-Data: all utterances, and the first blind draw as separate files.
 
-The files are queries, feedback, seed and evaluation.
+The files of the draw are queries, feedback, seed and validation; what it keeps for the test is in no file of
+its own, so that nothing but `sightline evaluate` reads it.
 """
 
 from __future__ import annotations
 
 import csv
-import random
 import re
 from pathlib import Path
 
+from device_sim.draw import DRAWS, FEEDBACK, draw
 from device_sim.recordings.make.writing import HERE, TRAINING, copy_licence, write_text
 
 Row = tuple[str, str]
@@ -27,14 +28,6 @@ TASKS = (
     "transport_taxi",
     "weather_query",
 )
-FEEDBACK = ("general_praise", "general_negate", "general_repeat", "general_commandstop")
-#: The draw is chosen, not blind: of a dozen, one whose queries leave the loop enough to learn. It was chosen
-#: when there was no feedback yet, and kept (NOTICE).
-DRAW = "sightline-6"
-QUERIES_PER_TASK = 50
-#: (seed, evaluation) rows an intent. A household's own words never come as examples of feedback, so its seed
-#: is larger.
-PER_TASK, PER_FEEDBACK = (2, 50), (16, 25)
 _RUDE = re.compile(
     r"fuck|shit|bitch|\bass\b|asshole|damn|dammit|idiot|stupid|suck|\bhell\b|\bsex", re.IGNORECASE
 )
@@ -42,8 +35,17 @@ _NAMED = re.compile(r"[<@]")
 
 
 def write(data: Path) -> None:
-    """Write queries and spoken feedback into our recordings, seed and evaluation into streams/training."""
-    for path, rows in _split(data / "voice_queries" / "utterances.csv"):
+    """Write all utterances and what is played into our recordings, the rest into streams/training."""
+    by_intent = _by_intent(data / "voice_queries" / "utterances.csv")
+    pairs = [(text, intent) for intent, texts in by_intent.items() for text in texts]
+    drawn = draw(DRAWS[0], pairs)
+    for path, rows in (
+        (HERE / "utterances.csv", pairs),
+        (TRAINING / "seed.csv", drawn.seed),
+        (TRAINING / "validation.csv", drawn.validation),
+        (HERE / "queries.csv", drawn.queries),
+        (HERE / "spoken-feedback.csv", drawn.spoken),
+    ):
         write_text(path, ("utterance", "intent"), rows)
     copy_licence(data / "voice_queries" / "LICENSE", "LICENSE-nlu-evaluation-data-CC-BY-4.0.txt")
 
@@ -51,25 +53,6 @@ def write(data: Path) -> None:
 def normalised(utterance: str) -> str:
     """Lower case, spaces collapsed."""
     return " ".join(utterance.lower().split())
-
-
-def _split(path: Path) -> list[tuple[Path, list[Row]]]:
-    """Draw the four disjoint files. Of feedback, all that is left after seed and evaluation can be played."""
-    seed, evaluation, queries, spoken = list[Row](), list[Row](), list[Row](), list[Row]()
-    for intent, texts in _by_intent(path).items():
-        random.Random(f"{DRAW}/{intent}").shuffle(texts)  # noqa: S311  a fixed draw, no secret
-        rows = [(text, intent) for text in texts]
-        played, limit = (queries, QUERIES_PER_TASK) if intent in TASKS else (spoken, len(rows))
-        learned, measured = PER_TASK if intent in TASKS else PER_FEEDBACK
-        seed += rows[:learned]
-        evaluation += rows[learned : learned + measured]
-        played += rows[learned + measured :][:limit]
-    return [
-        (TRAINING / "seed.csv", seed),
-        (TRAINING / "evaluation.csv", evaluation),
-        (HERE / "queries.csv", queries),
-        (HERE / "spoken-feedback.csv", spoken),
-    ]
 
 
 def _by_intent(path: Path) -> dict[str, list[str]]:

@@ -35,7 +35,8 @@ class Turn(Struct, frozen=True, kw_only=True):
     """A generation of the loop.
 
     `lines` stand below the title of its model. `accuracy` is 0 to 1; `purposes` is the mean number of
-    purposes that the labels round this generation permit, None if the role is not shown any.
+    purposes that the labels round this generation permit, None if the role is not shown any. `declined` says
+    why the model never served; empty if it was promoted.
     """
 
     key: str
@@ -50,6 +51,7 @@ class Turn(Struct, frozen=True, kw_only=True):
     answers_href: str = ""
     accuracy: float | None = None
     purposes: float | None = None
+    declined: str = ""
 
 
 class Turns(Struct, frozen=True, kw_only=True):

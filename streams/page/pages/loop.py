@@ -35,6 +35,7 @@ def page(asked: Asked) -> Shown:
                     "answers": turn.answers,
                     "accuracy": turn.accuracy,
                     "purposes_permitted": turn.purposes,
+                    "declined": turn.declined,
                 }
                 for turn in turns.turns
             ],
@@ -49,7 +50,7 @@ def generation_table(turns: Turns) -> Table:
     return table(
         "generations",
         "Generations",
-        ("model", "zone", "examples added", "answers", "accuracy", "purposes permitted"),
+        ("model", "zone", "examples added", "answers", "accuracy", "purposes permitted", "declined"),
         turns.turns,
         lambda turn: (
             Cell(turn.title, turn.href, "id"),
@@ -58,6 +59,7 @@ def generation_table(turns: Turns) -> Table:
             number(turn.answers, turn.answers_href),
             number(turn.accuracy),
             number(turn.purposes),
+            Cell(turn.declined),
         ),
         none="There is no model that this role is shown.",
     )

@@ -37,6 +37,7 @@ def loop_turns(store: OpenStore, creep: Creep, links: Links) -> Turns:
         learned, of = fed_by(row)
         href = links.event(f"{learned}/records", way="up", hop=1, of=of)
         fed.setdefault(learned, []).append(Fed(of=of, examples=row["examples"], href=href))
+    declined = _declined(store)
     answers: Counter[int] = Counter()
     purposes: dict[int, float] = {}
     for cell in creep.creep:
@@ -51,7 +52,14 @@ def loop_turns(store: OpenStore, creep: Creep, links: Links) -> Turns:
             "generations learned from. The table below says the same."
         ),
         turns=tuple(
-            _turn(row, tuple(fed.get(row["id"], ())), answers[row["version"]], purposes, links)
+            _turn(
+                row,
+                tuple(fed.get(row["id"], ())),
+                answers[row["version"]],
+                purposes,
+                declined.get(row["version"], ""),
+                links,
+            )
             for row in models
         ),
         purposes_max=max((round(cell.mean_purposes) for cell in creep.creep), default=0),
@@ -110,8 +118,21 @@ def purposes_series(turns: Turns, links: Links) -> Series:
     )
 
 
+def _declined(store: OpenStore) -> Mapping[int, str]:
+    """Reason by version of the declined models; a store of before versions were compared has none."""
+    views = "SELECT count(*) AS known FROM duckdb_views() WHERE view_name = 'promotions'"
+    [counted_views] = store.sql(views).to_dicts()
+    rows = store.sql(statement("declined")).to_dicts() if counted_views["known"] else []
+    return {row["version"]: row["reason"] for row in rows}
+
+
 def _turn(
-    row: dict[str, Any], fed: tuple[Fed, ...], answers: int, purposes: dict[int, float], links: Links
+    row: dict[str, Any],
+    fed: tuple[Fed, ...],
+    answers: int,
+    purposes: dict[int, float],
+    declined: str,
+    links: Links,
 ) -> Turn:
     """A generation of the loop, from a row of `models`."""
     return Turn(
@@ -121,7 +142,7 @@ def _turn(
         zone=row["zone"],
         lines=(
             f"{row['examples']:,} in all, of {counted(row['wearers'], 'wearer')}",
-            row["trained"],
+            f"declined, {row['trained']}" if declined else row["trained"],
         ),
         fed=fed,
         examples=sum(each.examples for each in fed),
@@ -130,4 +151,5 @@ def _turn(
         answers_href=links.event(f"{row['id']}/records", way="down", hop=1),
         accuracy=row["accuracy"],
         purposes=purposes.get(row["version"]),
+        declined=declined,
     )

@@ -136,6 +136,12 @@ def row_of(segment: Segment) -> tuple[Any, ...]:
     )
 
 
+def made(table: str) -> str:
+    """Statement that makes the table of a file's rows, unless it exists."""
+    columns = ", ".join(f"{name} {kind}" for name, kind in types_of(table).items())
+    return f"CREATE TABLE IF NOT EXISTS {table} ({columns})"
+
+
 def create(directory: Path) -> None:
     """Make an empty hot file under a temporary name, then rename it, so that it is always complete."""
     temporary = directory / f"{HOT}{TEMPORARY}"
@@ -144,8 +150,7 @@ def create(directory: Path) -> None:
         connection.execute(f"ATTACH {quoted(str(temporary))} AS next (BLOCK_SIZE {BLOCK_BYTES})")
         connection.execute("USE next")
         for table in TABLES:
-            columns = ", ".join(f"{name} {kind}" for name, kind in types_of(table).items())
-            connection.execute(f"CREATE TABLE {table} ({columns})")
+            connection.execute(made(table))
         for statement in _BOOKS:
             connection.execute(statement)
         connection.execute(

@@ -30,6 +30,7 @@ VIEWS: Mapping[str, str] = {
     ),
     "models": "Model versions of glasses.models.",
     "training_runs": "What went into each training run, and what its gate refused.",
+    "promotions": "Which model versions were promoted or declined, and the comparison that decided it.",
     "inputs": "Recorded inputs: what entered by wall-clock chance and changed results.",
     "policies": "Policies that were in force, whole.",
     "epochs": "Published, immutable states of this store.",
@@ -126,7 +127,7 @@ COLUMNS: Mapping[str, str] = {
     "parent_id": "Identity of the parent: source/stream/number, or source/stream/number.revision.",
     "parent_number": "Number of the parent in its stream.",
     "version": "Model version: the number of the model in its stream.",
-    "accuracy": "Share of the evaluation set that the version understands, 0 to 1.",
+    "accuracy": "Share of the licensed validation set that the version understands, 0 to 1.",
     "published_ns": "When it was published: ns since the Unix epoch, UTC.",
     "published": _TIME + "published_ns.",
     "appended_ns": (
@@ -259,17 +260,37 @@ SPECIAL: Mapping[str, str] = {
     "models.retrain_by": _TIME + "retrain_by_ns.",
     "training_runs.version": "Model version that the run made.",
     "training_runs.seed_examples": "Number of licensed examples that every version starts with.",
-    "training_runs.admitted": "Number of wearers' examples that the gate admitted.",
     "training_runs.refused": "Number of wearers' examples that the gate refused.",
     "training_runs.manifest_digest": (
         "Digest of the manifest, which stands on glasses.models: XXH3-128 in hexadecimal."
     ),
     "training_runs.evaluation_examples": (
-        "Number of utterances that accuracy was measured on; none was learned from."
+        "Number of licensed utterances that accuracy was measured on; none was learned from."
     ),
     "training_runs.trigger": "Identity of the example whose admission started the run.",
+    "training_runs.admitted": "Number of wearers' examples that the version was fitted on.",
+    "promotions.version": "Model version that was judged.",
+    "promotions.outcome": (
+        "promoted (it serves from then on), declined (it never serves), or rolled-back (an operator went "
+        "back to it)."
+    ),
+    "promotions.against": "Model version that served before, and was compared with it; 0 for the first one.",
+    "promotions.reason": "Why it was declined, or why an operator went back to it; empty if it was promoted.",
+    "promotions.split_seed": "Seed of the draw that keeps examples for validation and test.",
+    "promotions.kept_validation": "Number of wearers' examples that were kept for validation.",
+    "promotions.kept_test": "Number of wearers' examples that were kept for the test, and not read.",
+    "promotions.compared": "Number of examples in the validation set, the licensed ones included.",
+    "promotions.validation_digest": (
+        "Digest of the validation set, made of digests of its utterances: XXH3-128 in hexadecimal."
+    ),
+    "promotions.better": "Number of examples that only this version understood.",
+    "promotions.worse": "Number of examples that only the version before understood.",
+    "promotions.p_value": (
+        "Chance of so many losses or more if both versions are equally good: exact, one-sided."
+    ),
     "inputs.kind": (
-        "What was taken up: policy (the first), model-takeup, policy-takeup, consent-takeup, example-order "
+        "What was taken up: policy (the first), model-takeup, model-rollback, policy-takeup, consent-takeup, "
+        "example-order "
         "(what training read), lost-records (what was removed before it was read), or lost-state (what was "
         "processed, and removed before a checkpoint knew it)."
     ),

@@ -29,6 +29,7 @@ from streams.snapshots.epochs.books import (
     Database,
     Epoch,
     create,
+    made,
     row_of,
 )
 from streams.snapshots.epochs.listing import Listing
@@ -67,10 +68,7 @@ class Hot(Database):
             ) from None
 
     def open(self) -> None:
-        """Open the existing file, also again after DuckDB abandoned it.
-
-        duckdb.Error if it cannot be opened.
-        """
+        """Open the file, also again after DuckDB abandoned it; duckdb.Error if it cannot be opened."""
         path = self._directory / HOT
         self.connection = duckdb.connect(
             str(path), config={"memory_limit": f"{limits.HOT_MEMORY_MB}MB", "threads": 1}
@@ -88,6 +86,8 @@ class Hot(Database):
         # Catalogs name their segments relative to the directory, and the footers of segments never change.
         self.connection.execute(f"SET file_search_path = {quoted(str(self._directory))}")
         self.connection.execute("SET parquet_metadata_cache = true")
+        # A store of before versions were compared has no such table.
+        self.connection.execute(made("promotions"))
         # Left by an older writer that died within an epoch; the rows of that epoch wait again.
         self.connection.execute("DELETE FROM epochs WHERE state = 'fixed'")
         number, offsets = self.connection.execute(

@@ -19,6 +19,8 @@ SELECT *, make_timestamptz(trained_ns // 1000) AS trained, make_timestamptz(retr
 
 CREATE VIEW training_runs AS SELECT *, make_timestamptz(t_ns // 1000) AS t FROM files.training_runs;
 
+CREATE VIEW promotions AS SELECT *, make_timestamptz(t_ns // 1000) AS t FROM files.promotions;
+
 CREATE VIEW inputs AS SELECT *, make_timestamptz(t_ns // 1000) AS t FROM files.inputs;
 
 CREATE VIEW policies AS

@@ -63,6 +63,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     "models": ("source", "stream", "version", "epoch"),
     "edges": ("child_source", "child_stream", "child_first", "epoch"),
     "training_runs": ("version", "epoch"),
+    "promotions": ("version", "epoch"),
     "inputs": ("t_ns", "partition", "offset"),
     "policies": ("version", "epoch"),
     "epochs": ("epoch",),

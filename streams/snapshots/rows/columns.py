@@ -32,6 +32,7 @@ from streams.lineage.tables import (
     FIRST_POLICY,
     LOST_RECORDS,
     LOST_STATE,
+    MODEL_ROLLBACK,
     MODEL_TAKEUP,
     NO_EXAMPLE,
     POLICY_TAKEUP,
@@ -264,11 +265,27 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
         "trigger": Form(f"seed|{_ID}"),
         "t_ns": _TIME,
     },
+    "promotions": {
+        "version": _NUMBER,
+        "outcome": OneOf(("promoted", "declined", "rolled-back")),
+        "against": _NUMBER,
+        "reason": _TEXT,
+        "split_seed": _NUMBER,
+        "kept_validation": _NUMBER,
+        "kept_test": _NUMBER,
+        "compared": _NUMBER,
+        "validation_digest": _ANY_DIGEST,
+        "better": _NUMBER,
+        "worse": _NUMBER,
+        "p_value": Between(0, 1),
+        "t_ns": _TIME,
+    },
     "inputs": {
         "kind": OneOf(
             (
                 FIRST_POLICY,
                 MODEL_TAKEUP,
+                MODEL_ROLLBACK,
                 POLICY_TAKEUP,
                 CONSENT_TAKEUP,
                 EXAMPLE_ORDER,
@@ -298,6 +315,10 @@ _VALUES: Mapping[str, str] = {
     FIRST_POLICY: "[0-9a-f]{16}",
     POLICY_TAKEUP: "[0-9a-f]{16}",
     MODEL_TAKEUP: "0|[1-9][0-9]{0,18}",
+    MODEL_ROLLBACK: (
+        r'\{"version":[1-9][0-9]{0,18},"before":(0|[1-9][0-9]{0,18}),"why":"([^"\\]|\\.)+",'
+        r'"at_ns":[1-9][0-9]{0,18}(,"superseded":true)?\}'
+    ),
     LOST_RECORDS: "(0|[1-9][0-9]{0,18})-(0|[1-9][0-9]{0,18})?",
     LOST_STATE: "(0|[1-9][0-9]{0,18})-(0|[1-9][0-9]{0,18})",
     EXAMPLE_ORDER: f"({NO_EXAMPLE}|{_ID})( ({NO_EXAMPLE}|{_ID}))*",

@@ -211,7 +211,12 @@ class Takeover:
             - sum(segment.rows for segment in made if segment.table == table)
             for table, some in old.files.items()
         }
+        present = connection.execute(
+            "SELECT table_name FROM duckdb_tables() WHERE database_name = 'old'"
+        ).fetchall()
         for table in TABLES:
+            if (table,) not in present:
+                continue
             waiting = f"SELECT * FROM old.{table} WHERE epoch > {old.epoch:d}"  # noqa: S608 - names from TABLES
             kept = f"SELECT * REPLACE ({number + 1:d} AS epoch) FROM ({self._converted(table, waiting)})"  # noqa: S608
             connection.execute(f"INSERT INTO {table} {kept}")

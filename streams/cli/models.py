@@ -1,0 +1,100 @@
+"""`sightline models`: go back to an earlier model version."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+
+import click
+
+from streams import clock
+from streams.cli.extending import kinds_option
+from streams.cli.output import emit_facts, emit_json, json_option
+from streams.connection.address import broker_option
+from streams.connection.settings import Broker
+from streams.errors import InputError, MalformedError
+from streams.events.codec import codec_of
+from streams.events.kinds import Kinds
+from streams.events.record import Outgoing, Received
+from streams.extras import require
+from streams.kafka.publish import publish_now
+from streams.kafka.reader import read_all
+from streams.models.pointer import WHY_CHARACTERS_MAX, Pointer, Rollback
+from streams.models.registry import ModelTable
+from streams.models.version import CURRENT_KEY, version_key
+from streams.pipeline.going_back import check_back
+from streams.pipeline.side_inputs import SideInputs
+from streams.policy.versions import PolicyVersions
+from streams.topology import EXAMPLES, MODELS, POLICIES
+from streams.training.check import can_serve
+from streams.worker.bootstrap import consents_of_topic, policies_of
+from streams.worker.checking import Checker
+
+
+@click.group("models")
+def command() -> None:
+    """Choose which model version answers."""
+
+
+@command.command()
+@click.option("--to", "number", type=click.IntRange(1), required=True, help="Version that is to serve again.")
+@click.option("--why", required=True, help="Reason, which the store keeps; no names of persons.")
+@broker_option()
+@kinds_option
+@json_option
+def rollback(*, number: int, why: str, broker: Broker, kinds: Kinds, as_json: bool) -> None:
+    """Let an earlier model version serve again: workers take it up with their next fetches.
+
+    The gate judges its examples again first: a version that learned from what was withdrawn or has expired
+    since is refused, and so is a declined one. Later versions are compared with this one, and serve if they
+    are not worse.
+    """
+    require("worker")
+    if not 0 < len(why.strip()) <= WHY_CHARACTERS_MAX or not why.isprintable():
+        raise InputError(
+            f"--why: expected a sentence of at most {WHY_CHARACTERS_MAX} printable characters, which the "
+            "store keeps"
+        )
+    answer = asyncio.run(_back(broker, number, why.strip(), kinds))
+    if as_json:
+        emit_json(answer)
+    else:
+        emit_facts(answer)
+
+
+async def _back(broker: Broker, number: int, why: str, kinds: Kinds) -> dict[str, object]:
+    now_ns = clock.now_ns()
+    with contextlib.closing(Checker()) as checker:
+        policies = (await policies_of(await read_all(broker, POLICIES), checker)).now
+    if not policies.current:
+        raise InputError(f"{POLICIES} on {broker} holds no policy in force; `sightline worker` publishes one")
+    records = await read_all(broker, MODELS)
+    models = _models_of(records, policies)
+    consents = (await consents_of_topic(broker)).view()
+    history = await read_all(broker, EXAMPLES)
+    before = models.now.serving
+    check_back(number, SideInputs(policies, models.now, consents), history, codec_of(kinds), now_ns)
+    # Reading the topics took a while.
+    at_ns = clock.now_ns()
+    stamp_ms = at_ns // 1_000_000
+    pointer = Pointer(number, Rollback(number, before, why, at_ns)).dump()
+    # The version is written again, because workers may have it no longer in memory.
+    [again] = [record for record in records if record.key == version_key(number)][-1:]
+    await publish_now(
+        broker,
+        [
+            Outgoing(MODELS, 0, version_key(number), again.value, tuple(again.headers), stamp_ms),
+            Outgoing(MODELS, 0, CURRENT_KEY, pointer, (("content-type", b"application/json"),), stamp_ms),
+        ],
+    )
+    return {"served before": f"version {before}", "serves": f"version {number}", "why": why}
+
+
+def _models_of(records: Sequence[Received], policies: PolicyVersions) -> ModelTable:
+    """The versions on the topic; what is malformed is passed over, as workers do."""
+    models = ModelTable(lambda version: can_serve(version, policies.versions))
+    for record in records:
+        with contextlib.suppress(MalformedError):
+            models.learn(record.key, record.value)
+    return models

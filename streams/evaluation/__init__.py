@@ -1,0 +1,1 @@
+"""What the loop is worth, measured on shipped utterances that no version learns from."""

@@ -1,0 +1,164 @@
+"""A simulated household in front of the pure pipeline: it asks, hears answers, and gives feedback.
+
+Everything between a query and the next model version is what a worker runs (zones, assistant, feedback, gate,
+training); only Kafka, its timing and the clock are left out, as in a replay. So the same draw gives the same
+versions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from device_sim import scenarios
+from device_sim.draw import Draw
+from device_sim.files import read_answer
+from device_sim.wearer import Queries, Wearer
+from streams.events.batch import Batch, Context
+from streams.events.codec import encode
+from streams.events.digest import digest
+from streams.events.headers import envelope
+from streams.events.record import Fetch, Outgoing, StoredRecord
+from streams.events.runs import Run
+from streams.models.version import CURRENT_KEY, ModelVersion
+from streams.policy.policy import Policy
+from streams.replay import Replay
+from streams.topology import ANSWERS, CAPTURED, MODELS
+from streams.training.seed import Examples, Licensed
+
+WEARERS = 4
+SCENARIO = "glasses"  #: whose forms of feedback and delay are played
+ROUND_NS = 6_000_000_000  #: from one query of a wearer to the next
+_BEGIN_NS = 1_790_000_000_000_000_000
+_PURPOSES = "dpv:RequestedServiceProvision dpv:ServicePersonalisation ai:ModelTraining"
+_HOME = Context("home", "nobody", minor_near=False, capture_light=False, worn=True, consent=1)
+
+
+def licensed_of(draw: Draw) -> Licensed:
+    """Seed and validation set of a draw, as training takes them."""
+
+    def examples(pairs: Sequence[tuple[str, str]]) -> Examples:
+        return Examples(
+            tuple(pairs), digest("\n".join(f"{text},{intent}" for text, intent in pairs).encode())
+        )
+
+    return Licensed(examples(draw.seed), examples(draw.validation))
+
+
+class Household:
+    """WEARERS wearers with a device each, who ask all queries of a draw once, in turns.
+
+    A version is trained after `every` admitted examples, under `policy`.
+    """
+
+    def __init__(self, draw: Draw, policy: Policy, every: int) -> None:
+        self._rounds = len(draw.queries) // WEARERS
+        talk = scenarios.load(SCENARIO).talk
+        self._delay_ns = talk.feedback_delay_ns
+        self._wearers = {
+            f"g{i + 1}": Wearer(
+                f"g{i + 1}",
+                talk,
+                Queries(talk.query_recording, draw.number, i, WEARERS, draw.queries),
+                draw.number,
+                hears_answers=True,
+                spoken=draw.spoken,
+            )
+            for i in range(WEARERS)
+        }
+        self._offset, self._numbers = 0, dict[tuple[str, str], int]()
+        self._written: list[Outgoing] = []
+        self._replay = Replay(policy, self._written.extend, every, licensed=licensed_of(draw))
+
+    async def live(self) -> list[ModelVersion]:
+        """Let them ask everything; return all model versions, the first of the seed, in order."""
+        self._replay.begin([(device, f"w{device[1:]}") for device in self._wearers], _BEGIN_NS)
+        versions = self._versions()
+        await self._play([self._consent(device) for device in self._wearers], _BEGIN_NS)
+        for number in range(self._rounds):
+            asked_ns = _BEGIN_NS + (number + 1) * ROUND_NS
+            heard_ns = asked_ns + self._delay_ns
+            await self._play(
+                [self._query(device, wearer, number, asked_ns) for device, wearer in self._wearers.items()],
+                asked_ns,
+            )
+            for device, answered, intent in self._answers():
+                self._wearers[device].answered(answered, intent, asked_ns)
+            given = [
+                self._batch(
+                    device, "feedback", {name: [value] for name, value in reaction.columns.items()}, heard_ns
+                )
+                for device, wearer in self._wearers.items()
+                for reaction in wearer.due(heard_ns + 1)
+            ]
+            await self._play(given, heard_ns)
+            versions += self._versions()
+        return versions
+
+    async def _play(self, batches: Sequence[Batch], now_ns: int) -> None:
+        """Process batches as one fetch, which the broker appended at `now_ns`."""
+        records = [
+            StoredRecord(
+                self._offset + at,
+                now_ns // 1_000_000,
+                batch.source.encode(),
+                encode(batch),
+                tuple(envelope(batch)),
+            )
+            for at, batch in enumerate(batches)
+        ]
+        self._offset += len(records)
+        if records:
+            await self._replay.process(Fetch(CAPTURED, 0, records))
+
+    def _answers(self) -> list[tuple[str, int, str]]:
+        """(device, number of the query, intent) of the answers that were written since the last versions."""
+        return [
+            (device, number, intent)
+            for record in self._written
+            if record.topic == ANSWERS
+            for device, _, number, intent in read_answer(record.value)
+        ]
+
+    def _versions(self) -> list[ModelVersion]:
+        """Model versions that were written since the last call; what was written is let go."""
+        made = [
+            ModelVersion.load(record.value)
+            for record in self._written
+            if record.topic == MODELS and record.key != CURRENT_KEY
+        ]
+        self._written.clear()
+        return made
+
+    def _consent(self, device: str) -> Batch:
+        columns: dict[str, list[Any]] = {
+            "consent": [1],
+            "status": ["dpv:ConsentGiven"],
+            "purposes": [_PURPOSES],
+            "principal": [None],
+            "expires_ns": [None],
+        }
+        return self._batch(device, "consent_change", columns, _BEGIN_NS)
+
+    def _query(self, device: str, wearer: Wearer, number: int, t_ns: int) -> Batch:
+        utterance, _ = wearer.ask(number, t_ns)
+        columns = {"trigger": ["wake-word"], "language": ["en"], "text": [utterance]}
+        return self._batch(device, "voice_query", columns, t_ns)
+
+    def _batch(self, device: str, kind: str, columns: Mapping[str, Sequence[Any]], t_ns: int) -> Batch:
+        """One event of a device, with the next number of its stream."""
+        number = self._numbers.get((device, kind), 0)
+        self._numbers[device, kind] = number + 1
+        return Batch(
+            kind=kind,
+            source=device,
+            wearer_id=f"w{device[1:]}",
+            session_id="s1",
+            stream=kind.replace("_", "-"),
+            run=Run(number, 1, 1),
+            t0_ns=t_ns,
+            dt_ns=0,
+            origin="playback:nlu-utterances",
+            context=_HOME,
+            columns=columns,
+        )

@@ -1,0 +1,68 @@
+"""The record `model/current`: which version serves, and why, if an operator went back to it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct
+
+from streams.errors import MalformedError
+from streams.limits import NUMBER_MAX
+
+WHY_CHARACTERS_MAX = 200
+_Number = Annotated[int, Meta(ge=0, le=NUMBER_MAX)]
+_Positive = Annotated[int, Meta(ge=1, le=NUMBER_MAX)]
+
+
+class Rollback(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """An operator's return to `version` from `before`, for the reason `why`.
+
+    `at_ns` is its time by the operator's clock. Versions that are promoted later serve again; `superseded`
+    says that one was promoted before the rollback was taken up.
+    """
+
+    version: _Positive
+    before: _Number
+    why: Annotated[str, Meta(min_length=1, max_length=WHY_CHARACTERS_MAX)]
+    at_ns: _Positive
+    superseded: bool = False
+
+    @classmethod
+    def load(cls, text: str) -> Rollback:
+        """Inverse of `dump`; MalformedError if it is none."""
+        try:
+            return msgspec.json.decode(text, type=cls)
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
+            raise MalformedError(
+                "rollback: found something else, expected version, time and reason"
+            ) from None
+
+    def dump(self) -> str:
+        """As JSON text."""
+        return msgspec.json.encode(self).decode()
+
+
+class Pointer(Struct, frozen=True, omit_defaults=True):
+    """Value of the record `model/current`."""
+
+    version: _Positive
+    rollback: Rollback | None = None
+
+    @classmethod
+    def load(cls, value: bytes | None) -> Pointer:
+        """Pointer from a record's value; MalformedError if it is none."""
+        try:
+            pointer = msgspec.json.decode(value or b"", type=cls)
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
+            raise MalformedError(
+                "model/current: found no version, expected an object with the number of one"
+            ) from None
+        back = pointer.rollback
+        if back is not None and (back.version != pointer.version or back.superseded):
+            raise MalformedError("model/current: found a rollback to another version, expected to its own")
+        return pointer
+
+    def dump(self) -> bytes:
+        """Value of the record."""
+        return msgspec.json.encode(self)

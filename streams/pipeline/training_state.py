@@ -1,0 +1,124 @@
+"""What agent `training` remembers between fetches, and its form on `glasses.state`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import orjson
+from msgspec import Struct, ValidationError, json
+
+from streams.events.identity import EventId, format_id
+from streams.events.runs import consecutive
+from streams.events.state import Number
+from streams.limits import ADMITTED_MAX, LEFT_OUT_MAX
+from streams.models.version import ModelVersion
+
+STATE_KEY = "@training"
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingState:
+    """State of agent `training`.
+
+    `version` is the last version made, `admitted` the number of examples admitted since, and `examples` the
+    ids of all admitted examples. `consents_taken` is the offset of `glasses.consents` up to which consents
+    were taken up, `now_ns` the highest append time so far. `serving` is the version that was promoted last,
+    with which new ones are compared, or to which an operator went back; `rolled_back_ns` is the time of the
+    last such rollback. `left_out` are the newest examples of runs that failed, and those that came since the
+    version to which an operator went back; later runs do not learn from them.
+    """
+
+    version: int = 1
+    admitted: int = 0
+    policy_version: str = ""
+    consents_taken: int = 0
+    examples: frozenset[str] = field(default_factory=frozenset)
+    now_ns: int = 0
+    left_out: tuple[str, ...] = ()
+    serving: int = 1
+    rolled_back_ns: int = 0
+
+    def after(self, version: int) -> TrainingState:
+        """Return a copy with `version` as the last version made, at least that of the seed."""
+        return replace(self, version=max(version, 1))
+
+    def back_to(self, version: ModelVersion) -> TrainingState:
+        """Return a copy with `version` serving; what was admitted since it was made is left out from now on.
+
+        Otherwise the next version would be what the operator went back from.
+        """
+        manifest = version.manifest
+        known = {
+            format_id(source, stream, number)
+            for source, stream, run in (*manifest.admitted, *manifest.validation, *manifest.test)
+            for number in run
+        }
+        since = sorted(self.examples - known - set(self.left_out), key=_place)
+        return replace(self, serving=version.version, left_out=(*self.left_out, *since)[-LEFT_OUT_MAX:])
+
+    @classmethod
+    def load(cls, value: bytes) -> TrainingState:
+        """State from its value on `glasses.state`; ValidationError if it is none."""
+        stored = json.decode(value, type=_Stored)
+        if sum(count for *_, count in stored.examples) > ADMITTED_MAX:
+            raise ValidationError("training's state: found more examples than it may name")
+        examples = frozenset(
+            format_id(source, stream, number)
+            for source, stream, first, count in stored.examples
+            for number in range(first, first + count)
+        )
+        return cls(
+            stored.version,
+            stored.admitted,
+            stored.policy_version,
+            stored.consents_taken,
+            examples,
+            stored.now_ns,
+            stored.left_out,
+            # Before versions were compared, the newest one served.
+            stored.serving or stored.version,
+            stored.rolled_back_ns,
+        )
+
+    def dump(self) -> bytes:
+        """Value on `glasses.state`."""
+        numbers: dict[tuple[str, str], list[int]] = {}
+        for example in map(EventId.parse, self.examples):
+            numbers.setdefault((example.source, example.stream), []).append(example.number)
+        runs = [
+            [*stream, run.first, run.count]
+            for stream, some in sorted(numbers.items())
+            for run in consecutive(sorted(some))
+        ]
+        return orjson.dumps(
+            {
+                "version": self.version,
+                "admitted": self.admitted,
+                "now_ns": self.now_ns,
+                "policy_version": self.policy_version,
+                "consents_taken": self.consents_taken,
+                "examples": runs,
+                "left_out": self.left_out,
+                "serving": self.serving,
+                "rolled_back_ns": self.rolled_back_ns,
+            }
+        )
+
+
+def _place(example: str) -> tuple[str, str, int]:
+    event = EventId.parse(example)
+    return event.source, event.stream, event.number
+
+
+class _Stored(Struct):
+    """The form on `glasses.state`; `examples` are runs (source, stream, first, count)."""
+
+    version: Number
+    admitted: Number
+    examples: list[tuple[str, str, Number, Number]]
+    policy_version: str = ""
+    consents_taken: Number = 0
+    now_ns: Number = 0
+    left_out: tuple[str, ...] = ()
+    serving: Number = 0
+    rolled_back_ns: Number = 0
