@@ -28,6 +28,7 @@ COMMANDS = {
         "requirements",
         "requirement",
         "sql",
+        "watch",
         "page",
         "export",
         "policy",
