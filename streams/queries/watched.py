@@ -92,9 +92,10 @@ class ConsentedRow(ClassedRow, frozen=True, kw_only=True):
 class Watched(Struct, frozen=True, kw_only=True):
     """What a role may see of the epochs after the one that was known.
 
-    `ages_s`: by epoch, how long before the newest one it was published, where a pause or a step of the
-    writer's clock between two epochs counts as 0 to PAUSE_S_MAX seconds. It has the known epoch, the newer
-    ones, and at most WATCHED_EPOCHS_MAX. `words` are None if the role is not shown recorded inputs.
+    `ages_s`: by epoch, how long before the newest one it was published. A pause between two epochs counts for
+    PAUSE_S_MAX at most; while the writer's clock is behind the time of an earlier epoch, all epochs get that
+    time, and each counts for PUBLISH_INTERVAL_MS. It has the known epoch, the newer ones, and at most
+    WATCHED_EPOCHS_MAX. `words` are None if the role is not shown recorded inputs.
     """
 
     epoch: int
@@ -162,6 +163,7 @@ def _ages_s(store: Store, after: int) -> dict[int, float]:
     later_ns = None
     for epoch, published_ns in rows:
         if later_ns is not None:
-            age_s += min(max((later_ns - published_ns) / 1e9, 0.0), limits.PAUSE_S_MAX)
+            gap_s = (later_ns - published_ns) / 1e9
+            age_s += min(gap_s, limits.PAUSE_S_MAX) if gap_s > 0 else limits.PUBLISH_INTERVAL_MS / 1000
         ages_s[epoch], later_ns = age_s, published_ns
     return ages_s

@@ -35,7 +35,9 @@ def absorb(state: State, reading: Reading, thresholds: Thresholds) -> State:
         seen_s = reading.now_s - max(reading.epoch_age_s, 0.0)
         state = replace(state, started=True, seen_s=seen_s)
     if reading.watched is not None:
-        state = _with_epochs(state, reading.watched, thresholds, arriving=reading.arrived is not None)
+        elapsed_s = 0.0 if is_first else min(reading.now_s - state.seen_s, limits.PAUSE_S_MAX)
+        arriving = reading.arrived is not None
+        state = _with_epochs(state, reading.watched, thresholds, elapsed_s, arriving=arriving)
         if not is_first:
             state = replace(state, seen_s=reading.now_s)
     if reading.arrived is not None:
@@ -59,11 +61,22 @@ def absorb(state: State, reading: Reading, thresholds: Thresholds) -> State:
     return state
 
 
-def _with_epochs(state: State, watched: Watched, thresholds: Thresholds, *, arriving: bool) -> State:
-    """Return what is remembered after further epochs; `arriving`: rejections are counted as they arrive."""
+def _with_epochs(
+    state: State, watched: Watched, thresholds: Thresholds, elapsed_s: float, *, arriving: bool
+) -> State:
+    """Return what is remembered after further epochs, `elapsed_s` after the ones before.
+
+    `arriving`: rejections are counted as they arrive.
+    """
     ages_s = watched.ages_s
-    # Of epochs that are too many to have their times read, the oldest of the others is the earliest known.
-    time_s = state.time_s + (ages_s.get(state.epoch, max(ages_s.values())) if state.epoch else 0.0)
+    passed_s = 0.0
+    if state.epoch:
+        # Of epochs that are too many to have their times read, the oldest of the others is the earliest.
+        passed_s = ages_s.get(state.epoch, max(ages_s.values()))
+        if watched.published_ns <= state.published_ns:
+            # The writer's clock was set back, so its epochs do not say how far apart they are.
+            passed_s = max(passed_s, elapsed_s)
+    time_s = state.time_s + passed_s
     began_s = state.began_s if state.epoch else -ages_s.get(1, -LONG_AGO_S)
 
     def at(epoch: int) -> float:
@@ -75,6 +88,7 @@ def _with_epochs(state: State, watched: Watched, thresholds: Thresholds, *, arri
     return replace(
         state,
         epoch=watched.epoch,
+        published_ns=watched.published_ns,
         time_s=time_s,
         began_s=began_s,
         flows=_with_flows(state.flows, watched.flows, at, began_s, thresholds),

@@ -75,15 +75,21 @@ class Sender:
         self._target = target
         self._waiting: asyncio.Queue[Change] = asyncio.Queue(limits.POST_QUEUE_MAX)
         self._failing = False
+        self._given = 0
         self.sent = 0
         self.lost = 0
 
     def put(self, change: Change) -> None:
         """Send a change later; never waits."""
+        self._given += 1
         try:
             self._waiting.put_nowait(change)
         except asyncio.QueueFull:
             self._lose("more wait than are kept")
+
+    async def drained(self) -> None:
+        """Wait until everything that was put is sent or given up."""
+        await self._waiting.join()
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -92,12 +98,13 @@ class Sender:
         try:
             yield
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._waiting.join(), limits.POST_WAIT_S)
+                await asyncio.wait_for(self.drained(), limits.POST_WAIT_S)
         finally:
             sending.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await sending
-            if left := self._waiting.qsize():
+            # What is on its way counts as lost too: whether it was taken is unknown.
+            if left := self._given - self.sent - self.lost:
                 self.lost += left
                 log.warning("%d alerts were not sent before the end", left)
 
@@ -109,7 +116,7 @@ class Sender:
                     await self._post(orjson.dumps(change.to_dict()))
             except TimeoutError:
                 self._lose(f"no answer within {limits.POST_WAIT_S:g} s")
-            except (OSError, ssl.SSLError, _NotTakenError, asyncio.LimitOverrunError) as error:
+            except (OSError, _NotTakenError) as error:
                 self._lose(str(error) if isinstance(error, _NotTakenError) else type(error).__name__)
             else:
                 self.sent += 1
@@ -153,7 +160,8 @@ class Sender:
             # The first line of the answer is longer than any of HTTP.
             words = []
         finally:
-            writer.close()
+            # Nothing more is read or written, and closing politely could take as long as the target likes.
+            writer.transport.abort()
         if len(words) < 2 or not words[0].startswith(b"HTTP/"):
             raise _NotTakenError("the answer is not of HTTP")
         if not words[1].startswith(b"2"):

@@ -1,0 +1,445 @@
+"""Each alert rule on real stores: a day on which it begins and ends, and one on which it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from itertools import cycle
+from typing import NamedTuple
+
+import orjson
+import pytest
+
+from streams.watching import rules
+from streams.watching import watcher as watcher_module
+from streams.watching.reading import Position, Reader, Refused
+from streams.watching.rules import RULES
+from streams.watching.thresholds import (
+    ConsentLate,
+    LineageIncomplete,
+    ModelOverdue,
+    NewFlow,
+    NoEpoch,
+    Thresholds,
+)
+from streams.watching.watcher import Watcher
+from tests.snapshots.build import Row, batch, derived, edge, row, stream, tagged
+from tests.watching.growing import Growing, decision, refusal, watcher
+
+QUIET = NewFlow(learned_s=0, shown_s=60, known=("health -> review",))
+THRESHOLDS = Thresholds(
+    new_flow=QUIET,
+    no_epoch=NoEpoch(silent_s=90),
+    lineage_incomplete=LineageIncomplete(every_s=1),
+    consent_late=ConsentLate(shown_s=60),
+)
+Day = Callable[[Growing, Watcher], None]
+
+
+class Case(NamedTuple):
+    """A rule; a day on which it begins, and what makes it end; and a day on which it stays quiet."""
+
+    rule: str
+    begins: Day
+    ends: Day
+    quiet: Day
+    events: int = 0
+    evidence: bool = True
+
+
+def flows(store: Growing, watching: Watcher) -> None:
+    store.publish(decisions=[decision("health", "training-run")])
+    watching.look()
+
+
+def flows_known(store: Growing, watching: Watcher) -> None:
+    store.publish(decisions=[decision("health", "review"), decision("public", "training-run")])
+    watching.look()
+
+
+def refuses(store: Growing, watching: Watcher, counts: tuple[int, ...]) -> None:
+    for number, count in enumerate(counts):
+        more = [refusal("purpose is not permitted", count, first=1000 * number)] if count else []
+        store.publish(10.0, decisions=more)
+        watching.look()
+
+
+def rises(store: Growing, watching: Watcher) -> None:
+    refuses(store, watching, (*[20] * 14, 400))
+
+
+def falls(store: Growing, watching: Watcher) -> None:
+    refuses(store, watching, (20,) * 7)
+
+
+def always_refuses_much(store: Growing, watching: Watcher) -> None:
+    refuses(store, watching, (400,) * 20)
+
+
+def unconfigured(store: Growing, watching: Watcher) -> None:
+    told = {"verdict": "unconfigured", "passed": False, "rule": "no zone's condition holds"}
+    store.publish(decisions=[decision("unconfigured", "glasses.zoned", count=7, label="", **told)])
+    watching.look()
+
+
+def a_minute(store: Growing, watching: Watcher) -> None:
+    for _ in range(7):
+        store.publish(10.0)
+        watching.look()
+
+
+def denies_little(store: Growing, watching: Watcher) -> None:
+    store.publish(decisions=[refusal("purpose is not permitted", 5)])
+    watching.look()
+
+
+def device_stops(store: Growing, watching: Watcher) -> None:
+    store.publish(events=store.heard("g1"), streams=[stream("g1", "imu-right")])
+    a_minute(store, watching)
+    a_minute(store, watching)
+
+
+def device_is_back(store: Growing, watching: Watcher) -> None:
+    store.publish(events=store.heard("g1"))
+    watching.look()
+
+
+def device_ends_its_session(store: Growing, watching: Watcher) -> None:
+    state = store.heard("g1", stream="device-state", **tagged("device_state", "device"))
+    store.publish(events=store.heard("g1"))
+    store.publish(events=state)
+    # Another one is refused all the time, but it is there.
+    for number in range(8):
+        malformed = {"topic": "glasses.captured", "rule": "malformed", "stage": "zones", "offset": number}
+        store.publish(
+            10.0, rejected=[row("rejected", source="g2", stream="imu-right", first=number, **malformed)]
+        )
+        watching.look()
+
+
+def incomplete(store: Growing, watching: Watcher) -> None:
+    store.publish(
+        streams=[stream("g1", "activity", "activity", captured=False), stream("g1", "imu-right")],
+        events=[derived("g1", "activity", 0), batch("g1", "imu-right", 5, offset=5)],
+        edges=[edge(("g1", "activity", 0), ("g1", "imu-right", 0))],
+    )
+    watching.look()
+    store.publish()
+    watching.look()
+
+
+def complete(store: Growing, watching: Watcher) -> None:
+    store.publish(events=[batch("g1", "imu-right", 0, offset=6)])
+    watching.look()
+
+
+def complete_at_last(store: Growing, watching: Watcher) -> None:
+    store.publish(
+        streams=[stream("g1", "activity", "activity", captured=False), stream("g1", "imu-right")],
+        events=[derived("g1", "activity", 0), batch("g1", "imu-right", 5, offset=5)],
+        edges=[edge(("g1", "activity", 0), ("g1", "imu-right", 0))],
+    )
+    # Its parent, of another partition, comes an epoch later.
+    watching.look()
+    complete(store, watching)
+
+
+def model(store: Growing, version: int, retrain_in_s: float) -> Row:
+    label = {name: value for name, value in tagged("model", "public").items() if name != "kind"}
+    by_ns = store.time.wall_ns + int(retrain_in_s * 1e9)
+    return row("models", source="training", stream="m", version=version, retrain_by_ns=by_ns, **label)
+
+
+def overdue(store: Growing, watching: Watcher) -> None:
+    store.publish(models=[model(store, 1, 30.0)])
+    watching.look()
+    a_minute(store, watching)
+
+
+def trained_again(store: Growing, watching: Watcher) -> None:
+    store.publish(models=[model(store, 2, 1e6)])
+    watching.look()
+
+
+def trained_in_time(store: Growing, watching: Watcher) -> None:
+    store.publish(models=[model(store, 1, 30.0)])
+    watching.look()
+    store.publish(models=[model(store, 2, 1e6)])
+    a_minute(store, watching)
+
+
+def feedback(store: Growing, watching: Watcher, rules_: tuple[str, ...], count: int) -> None:
+    first = store.number("g1", "feedback", count)
+    around = tagged("feedback", "public")
+    given = [batch("g1", "feedback", first, count, **around)]
+    zone = {name: around[name] for name in ("zone", "policy_version")}
+    bad = [
+        row(
+            "rejected",
+            source="g1",
+            stream="example",
+            first=first + place,
+            stage="feedback",
+            rule=rule,
+            **zone,
+        )
+        for place, rule in enumerate(rules_)
+    ]
+    store.publish(events=given, rejected=bad, streams=[stream("g1", "feedback", "feedback")])
+    watching.look()
+
+
+def feedback_is_bad(store: Growing, watching: Watcher) -> None:
+    feedback(store, watching, ("negated", "rated-low", "stopped", "asked-again") * 3, 20)
+
+
+def feedback_is_good(store: Growing, watching: Watcher) -> None:
+    feedback(store, watching, (), 20)
+
+
+def feedback_is_mixed(store: Growing, watching: Watcher) -> None:
+    feedback(store, watching, ("negated",) * 9 + ("not-understood", "raters-disagree") * 5, 20)
+
+
+def says(store: Growing, *words: tuple[str, float, str]) -> list[Row]:
+    """What training took up: (status, seconds from now, purposes) of wearer w1."""
+    statements = [
+        [
+            "w1",
+            {
+                "device": "g1",
+                "incarnation": 1,
+                "number": number + 1,
+                "status": status,
+                "purposes": purposes.split(),
+                "expires_ns": 0,
+                "at_ns": store.time.broker_ns + int(from_now_s * 1e9),
+            },
+        ]
+        for number, (status, from_now_s, purposes) in enumerate(words)
+    ]
+    value = orjson.dumps(statements).decode()
+    return [row("inputs", kind="consent-takeup", agent="training", topic="glasses.examples", value=value)]
+
+
+def learned_from(store: Growing, from_now_s: float, first: int) -> Row:
+    at_ns = store.time.broker_ns + int(from_now_s * 1e9)
+    state = "given for ai:ModelTraining dpv:RequestedServiceProvision"
+    purpose = {"purpose": "ai:ModelTraining", "consent": 1, "consent_state": state}
+    return decision("public", "training-run", first=first, at_ns=at_ns, appended_ns=1, **purpose)
+
+
+def consent_comes_late(store: Growing, watching: Watcher) -> None:
+    # It is decided before anybody takes the word up, in an epoch before.
+    store.publish(decisions=[learned_from(store, 15.0, 5)])
+    watching.look()
+    store.publish(
+        inputs=says(
+            store,
+            ("given", -60.0, "ai:ModelTraining dpv:RequestedServiceProvision"),
+            ("given", 0.0, "dpv:RequestedServiceProvision"),
+        )
+    )
+    watching.look()
+
+
+def consent_is_honoured(store: Growing, watching: Watcher) -> None:
+    both = "ai:ModelTraining dpv:RequestedServiceProvision"
+    words = (("given", -60.0, both), ("withdrawn", 0.0, ""), ("given", 40.0, both))
+    store.publish(
+        inputs=says(store, *words),
+        # Within the time that it may take, and after the wearer gave it again.
+        decisions=[learned_from(store, 9.0, 5), learned_from(store, 45.0, 6)],
+    )
+    watching.look()
+
+
+def nothing_is_published(store: Growing, watching: Watcher) -> None:
+    watching.look()
+    store.time.pass_s(91)
+    watching.look()
+
+
+def published(store: Growing, watching: Watcher) -> None:
+    store.publish()
+    watching.look()
+
+
+def a_short_pause(store: Growing, watching: Watcher) -> None:
+    watching.look()
+    store.time.pass_s(89)
+    watching.look()
+
+
+LAGGING = Reader("glasses", "glasses.captured", 1)
+
+
+def lags(store: Growing, watching: Watcher, positions: tuple[tuple[int, int], ...]) -> None:
+    for next_offset, end_offset in positions:
+        store.publish(5.0)
+        place = Position(next_offset, end_offset, end_offset - next_offset)
+        watching.look({LAGGING: place, Reader("training", "glasses.examples", 0): Position(5, 5, 0)})
+
+
+def lag_grows(store: Growing, watching: Watcher) -> None:
+    lags(store, watching, tuple((100, 100 + 50 * turn) for turn in range(12)))
+
+
+def lag_is_gone(store: Growing, watching: Watcher) -> None:
+    lags(store, watching, ((650, 650),))
+
+
+def lag_stays(store: Growing, watching: Watcher) -> None:
+    lags(store, watching, tuple((50 * turn, 50 * turn + 400) for turn in range(12)))
+
+
+def nothing(_store: Growing, _watching: Watcher) -> None:
+    """The disk is a test of its own."""
+
+
+CASES = (
+    Case("new-flow", flows, a_minute, flows_known, 1),
+    Case("refusals-rising", rises, falls, always_refuses_much, 500),
+    Case("unconfigured", unconfigured, a_minute, denies_little, 7),
+    Case("device-stopped", device_stops, device_is_back, device_ends_its_session),
+    Case("lag-growing", lag_grows, lag_is_gone, lag_stays, evidence=False),
+    Case("lineage-incomplete", incomplete, complete, complete_at_last, 1),
+    Case("model-overdue", overdue, trained_again, trained_in_time),
+    Case("feedback-bad", feedback_is_bad, feedback_is_good, feedback_is_mixed, 12, evidence=False),
+    Case("consent-late", consent_comes_late, a_minute, consent_is_honoured, 1),
+    Case("no-epoch", nothing_is_published, published, a_short_pause, evidence=False),
+)
+
+
+def test_every_rule_has_a_case() -> None:
+    assert {case.rule for case in CASES} | {"disk-filling"} == {rule.name for rule in RULES}
+
+
+def collected(case: Case, days: tuple[Day, ...], store: Growing) -> list[tuple[str, str]]:
+    """State and rule of all changes of some days."""
+    changes = []
+    watching = watcher(store, THRESHOLDS)
+    look = watching.look
+
+    def looked(*arguments: object, **more: object) -> object:
+        turn = look(*arguments, **more)  # type: ignore[arg-type]
+        changes.extend((each.state, each.alert) for each in turn.changes)
+        return turn
+
+    watching.look = looked  # type: ignore[method-assign,assignment]
+    watching.look()
+    for day in days:
+        day(store, watching)
+    for state, alert in changes:
+        if state == "begins" and alert.rule == case.rule:
+            assert alert.events == case.events
+            assert bool(alert.evidence) == case.evidence
+            assert alert.ask.startswith("sightline ")
+            assert alert.advice
+    return [(state, alert.rule) for state, alert in changes]
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.rule for case in CASES])
+def test_it_begins_once_and_ends_once(case: Case, store: Growing) -> None:
+    changes = collected(case, (case.begins, case.ends), store)
+    assert [state for state, rule in changes if rule == case.rule] == ["begins", "ends"]
+    assert {rule for _, rule in changes} == {case.rule}, "and nothing else is told"
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.rule for case in CASES])
+def test_it_stays_quiet(case: Case, store: Growing) -> None:
+    assert collected(case, (case.quiet,), store) == []
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.rule for case in CASES])
+def test_steps_of_the_clock_do_not_hide_it(case: Case, store: Growing) -> None:
+    steps(store)
+    assert ("begins", case.rule) in collected(case, (case.begins,), store)
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.rule for case in CASES])
+def test_steps_of_the_clock_do_not_begin_it(case: Case, store: Growing) -> None:
+    steps(store)
+    assert collected(case, (case.quiet,), store) == []
+
+
+def steps(store: Growing) -> None:
+    """After every third epoch the wall clock is set a day ahead or back, in turn."""
+    real, steps_s = store.publish, cycle((86_400.0, 0.0, 0.0, -86_400.0, 0.0, 0.0))
+
+    def stepping(*arguments: float, **rows: list[Row]) -> None:
+        real(*arguments, **rows)
+        store.time.step_s(next(steps_s))
+
+    store.publish = stepping  # type: ignore[method-assign,assignment]
+
+
+def test_a_disk_that_fills(store: Growing, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Usage(NamedTuple):
+        total: int
+        used: int
+        free: int
+
+    free = [500_000]
+    monkeypatch.setattr(watcher_module.shutil, "disk_usage", lambda _: Usage(1_000_000, 0, free[0]))
+    watching = watcher(store, THRESHOLDS)
+    assert watching.look().standing == ()
+    # 50 bytes a second: full in 2.7 hours.
+    for _ in range(6):
+        store.publish(60.0)
+        free[0] -= 3000
+        assert watching.look().standing == ()
+    for _ in range(6):
+        store.publish(60.0)
+        free[0] -= 20_000
+        standing = watching.look().standing
+    assert [alert.rule for alert in standing] == ["disk-filling"]
+    for _ in range(12):
+        store.publish(60.0)
+        standing = watching.look().standing
+    assert standing == ()
+    free[0] = 49_999
+    store.publish(600.0)
+    assert [alert.rule for alert in watching.look().standing] == ["disk-filling"]
+
+
+def test_what_arrives_on_glasses_rejected_is_counted_before_the_store_tells(store: Growing) -> None:
+    watching = watcher(store, THRESHOLDS)
+    for _ in range(15):
+        store.publish(10.0)
+        assert watching.look(None, (Refused("malformed", 20, "g1/imu-right/1"),)).standing == ()
+    store.time.pass_s(1.0)
+    (alert,) = watching.look(None, (Refused("malformed", 400, "g1/imu-right/9"),)).standing
+    assert (alert.rule, alert.about, alert.evidence) == (
+        "refusals-rising",
+        {"refused_by": "malformed"},
+        ("g1/imu-right/9",),
+    )
+
+
+def test_a_rule_that_is_off_tells_nothing(store: Growing) -> None:
+    off: Mapping[str, object] = {
+        name: type(getattr(THRESHOLDS, name))(off=True)
+        for name in (rule.name.replace("-", "_") for rule in RULES)
+    }
+    watching = watcher(store, Thresholds(**off))  # type: ignore[arg-type]
+    watching.look()
+    unconfigured(store, watching)
+    nothing_is_published(store, watching)
+    assert watching.look().standing == ()
+
+
+def test_alerts_beyond_the_bound_are_counted(store: Growing, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rules.limits, "ALERTS_MAX", 2)
+    watching = watcher(store, THRESHOLDS)
+    watching.look()
+    store.publish(decisions=[decision("health", sink) for sink in ("a", "b", "c")])
+    turn = watching.look()
+    assert (len(turn.standing), turn.left_out) == (2, 1)
+
+
+def test_a_model_may_be_told_of_before_it_is_overdue(store: Growing) -> None:
+    ahead = Thresholds(new_flow=QUIET, model_overdue=ModelOverdue(ahead_s=86_400))
+    watching = watcher(store, ahead)
+    store.publish(models=[model(store, 1, 3600.0)])
+    (alert,) = watching.look().standing
+    assert (alert.rule, alert.evidence) == ("model-overdue", ("training/m/1",))
