@@ -72,9 +72,10 @@ class State(Struct, frozen=True, kw_only=True):
 
     `time_s` is the stream time of the newest `epoch`, which was published at `published_ns`; it is 0 at the
     first reading. `began_s` is that of the store's first epoch. `seen_s` is the time, on the clock of
-    readings, at which the newest epoch was published, and `now_s` that of the last reading. `decided` and `rejected` are by sink or stage and by rule, in stream
-    time; `arrived`, by rule, is on the clock of readings, since `arriving_since_s`. `models` has the id of
-    the newest version and the date by which it is to be trained again.
+    readings, at which the newest epoch was published, and `now_s` that of the last reading. `decided` and
+    `rejected` are by sink or stage and by rule, in stream time; `arrived`, by rule, is on the clock of
+    readings, since `arriving_since_s`. `models` has the id of the newest version, and the date by which it is
+    to be trained again.
     """
 
     started: bool = False

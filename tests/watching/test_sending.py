@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import orjson
 import pytest
@@ -44,7 +44,8 @@ async def target(serve: Serve) -> AsyncIterator[Target]:
         assert task is not None
         tasks.add(task)
         try:
-            await serve(reader, writer)
+            with suppress(asyncio.CancelledError, OSError):
+                await serve(reader, writer)
         finally:
             writer.transport.abort()
 
@@ -134,6 +135,7 @@ def test_a_target_that_does_not_take_them_is_counted_and_said_once(
             async with asyncio.timeout(30), sender.running():
                 for number in range(2):
                     sender.put(change(number))
+                await sender.drained()
             return sender
 
     with caplog.at_level(logging.WARNING):
