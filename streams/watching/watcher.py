@@ -10,7 +10,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from streams import clock
-from streams.errors import DamagedError, InputError, UnavailableError
+from streams.errors import DamagedError, UnavailableError
 from streams.events.headers import rfc3339
 from streams.queries.completeness import Completeness, completeness
 from streams.queries.newest import newest_catalog
@@ -134,11 +134,13 @@ class Watcher:
             store.close()
             return None
         if store.epoch < self._state.epoch:
-            store.close()
-            raise InputError(
-                f"{self._directory}: found epoch {store.epoch:,} after {self._state.epoch:,}, expected a "
-                "later one: another store lies there now; watch it anew"
+            log.warning(
+                "%s: found epoch %d after %d: another store lies there now, and watching begins anew",
+                self._directory,
+                store.epoch,
+                self._state.epoch,
             )
+            self._state = State()
         self._catalog = catalog
         return store
 

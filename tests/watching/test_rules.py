@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping
 from itertools import cycle
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 import pytest
 
-from streams.watching import rules
-from streams.watching import watcher as watcher_module
+from streams import limits
+from streams.watching.alert import Alert
 from streams.watching.reading import Position, Reader, Refused
 from streams.watching.rules import RULES
 from streams.watching.thresholds import (
@@ -76,7 +77,7 @@ def always_refuses_much(store: Growing, watching: Watcher) -> None:
 
 
 def unconfigured(store: Growing, watching: Watcher) -> None:
-    told = {"verdict": "unconfigured", "passed": False, "rule": "no zone's condition holds"}
+    told: dict[str, Any] = {"verdict": "unconfigured", "passed": False, "rule": "no zone's condition holds"}
     store.publish(decisions=[decision("unconfigured", "glasses.zoned", count=7, label="", **told)])
     watching.look()
 
@@ -224,7 +225,7 @@ def says(store: Growing, *words: tuple[str, float, str]) -> list[Row]:
 def learned_from(store: Growing, from_now_s: float, first: int) -> Row:
     at_ns = store.time.broker_ns + int(from_now_s * 1e9)
     state = "given for ai:ModelTraining dpv:RequestedServiceProvision"
-    purpose = {"purpose": "ai:ModelTraining", "consent": 1, "consent_state": state}
+    purpose: dict[str, Any] = {"purpose": "ai:ModelTraining", "consent": 1, "consent_state": state}
     return decision("public", "training-run", first=first, at_ns=at_ns, appended_ns=1, **purpose)
 
 
@@ -316,7 +317,7 @@ def test_every_rule_has_a_case() -> None:
 
 def collected(case: Case, days: tuple[Day, ...], store: Growing) -> list[tuple[str, str]]:
     """State and rule of all changes of some days."""
-    changes = []
+    changes: list[tuple[str, Alert]] = []
     watching = watcher(store, THRESHOLDS)
     look = watching.look
 
@@ -367,7 +368,7 @@ def steps(store: Growing) -> None:
     real, steps_s = store.publish, cycle((86_400.0, 0.0, 0.0, -86_400.0, 0.0, 0.0))
 
     def stepping(*arguments: float, **rows: list[Row]) -> None:
-        real(*arguments, **rows)
+        real(*arguments, **rows)  # type: ignore[arg-type]
         store.time.step_s(next(steps_s))
 
     store.publish = stepping  # type: ignore[method-assign,assignment]
@@ -380,7 +381,7 @@ def test_a_disk_that_fills(store: Growing, monkeypatch: pytest.MonkeyPatch) -> N
         free: int
 
     free = [500_000]
-    monkeypatch.setattr(watcher_module.shutil, "disk_usage", lambda _: Usage(1_000_000, 0, free[0]))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(1_000_000, 0, free[0]))
     watching = watcher(store, THRESHOLDS)
     assert watching.look().standing == ()
     # 50 bytes a second: full in 2.7 hours.
@@ -429,7 +430,7 @@ def test_a_rule_that_is_off_tells_nothing(store: Growing) -> None:
 
 
 def test_alerts_beyond_the_bound_are_counted(store: Growing, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rules.limits, "ALERTS_MAX", 2)
+    monkeypatch.setattr(limits, "ALERTS_MAX", 2)
     watching = watcher(store, THRESHOLDS)
     watching.look()
     store.publish(decisions=[decision("health", sink) for sink in ("a", "b", "c")])

@@ -150,6 +150,7 @@ def test_nobody_listens_and_then_somebody_does(caplog: pytest.LogCaptureFixture)
     async def takes(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await request(reader)
         writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        writer.close()
 
     async def day() -> Sender:
         async with target(takes) as to:
