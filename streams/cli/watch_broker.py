@@ -10,14 +10,13 @@ import logging
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
-from aiokafka import ConsumerRecord
-
 from streams import limits
 from streams.cli.status import lag_of
 from streams.connection.settings import Broker
 from streams.ends import end_with
 from streams.errors import InputError, UnavailableError
 from streams.events.headers import RUN
+from streams.events.record import Received
 from streams.kafka.reader import Follower, end_offsets
 from streams.topology import REJECTED
 from streams.watching.reading import Position, Reader, Refused
@@ -108,7 +107,7 @@ class BrokerWatch:
                     self._take(records)
                 self._next = await follower.positions()
 
-    def _take(self, records: Iterable[ConsumerRecord]) -> None:
+    def _take(self, records: Iterable[Received]) -> None:
         for record in records:
             headers: dict[str, bytes] = dict(record.headers)
             if headers.get("sightline-outcome") == _REPEATED:

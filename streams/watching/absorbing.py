@@ -204,12 +204,12 @@ def _with_late(
     """Return what passed by a consent that its wearer had taken back more than `within_s` before."""
     result = dict(late)
     for row in rows:
-        said = [each for each in words.get(row.wearer, ()) if each.at_ns <= row.at_ns]
+        heard = [each for each in words.get(row.wearer, ()) if each.at_ns <= row.at_ns]
         # A word that permits the purpose again holds for what is captured after it, so it ends the judgement.
-        if not said or row.purpose in said[-1].purposes:
+        if not heard or row.purpose in heard[-1].purposes:
             continue
-        taken_ns = said[-1].at_ns
-        for before in reversed(said):
+        taken_ns = heard[-1].at_ns
+        for before in reversed(heard):
             if row.purpose in before.purposes:
                 break
             taken_ns = before.at_ns

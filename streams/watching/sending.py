@@ -17,13 +17,15 @@ from msgspec import Struct
 from streams import limits
 from streams.errors import InputError
 from streams.watching.alert import Change
+from streams.watching.rules import RULES
 
 log = logging.getLogger(__name__)
 _LINE_BYTES_MAX = 256
+_STANDS = {rule.name: rule.stands for rule in RULES}
 
 
 class Target(Struct, frozen=True):
-    """Where alerts are sent; `remote` allows addresses that are not of this machine."""
+    """Where alerts are sent; `remote` says whether it may be another machine."""
 
     host: str
     port: int
@@ -53,7 +55,8 @@ class Target(Struct, frozen=True):
             )
         encrypted = parts.scheme == "https"
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        return cls(host, port or (443 if encrypted else 80), path, encrypted, remote)
+        is_here = _may_be_loopback(host)
+        return cls(host, port or (443 if encrypted else 80), path, encrypted, not is_here)
 
 
 def _may_be_loopback(host: str) -> bool:
@@ -69,6 +72,9 @@ class Sender:
     Delivery: at most once. A change that is not taken within POST_WAIT_S is given up, and one that comes
     while POST_QUEUE_MAX wait is dropped; both are counted in `lost`, and said when sending begins to fail and
     when it works again. Redirections are not followed.
+
+    Another machine is only told which rule stands, since when and for how many events: ids, zones, devices
+    and wearers stay here, because nothing decided whether they may leave.
     """
 
     def __init__(self, target: Target) -> None:
@@ -113,7 +119,7 @@ class Sender:
             change = await self._waiting.get()
             try:
                 async with asyncio.timeout(limits.POST_WAIT_S):
-                    await self._post(orjson.dumps(change.to_dict()))
+                    await self._post(orjson.dumps(_bare(change) if self._target.remote else change.to_dict()))
             except TimeoutError:
                 self._lose(f"no answer within {limits.POST_WAIT_S:g} s")
             except (OSError, _NotTakenError) as error:
@@ -178,6 +184,21 @@ class Sender:
             if ipaddress.ip_address(address).is_loopback:
                 return address
         raise _NotTakenError("its name does not lead to this machine")
+
+
+def _bare(change: Change) -> dict[str, object]:
+    """A change without anything that names somebody, or where somebody was."""
+    alert = change.alert
+    return {
+        "state": change.state,
+        "t": change.t,
+        "rule": alert.rule,
+        "since": alert.since,
+        "epoch": alert.epoch,
+        "events": alert.events,
+        "says": _STANDS[alert.rule],
+        "advice": alert.advice,
+    }
 
 
 class _NotTakenError(Exception):

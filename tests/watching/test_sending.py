@@ -226,6 +226,29 @@ def test_this_machine_does_not(host: str) -> None:
     assert Target.of(f"https://{host}/", remote=False).port == 443
 
 
+def test_another_machine_is_told_nothing_of_anybody(monkeypatch: pytest.MonkeyPatch) -> None:
+    bodies: list[bytes] = []
+
+    async def posts(_self: Sender, body: bytes) -> None:
+        bodies.append(body)
+
+    monkeypatch.setattr(Sender, "_post", posts)
+
+    async def day(url: str) -> None:
+        sender = Sender(Target.of(url, remote=True))
+        async with sender.running():
+            sender.put(change(7))
+
+    asyncio.run(day("http://192.0.2.1/"))
+    asyncio.run(day("http://127.0.0.1/"))
+    away, here = bodies
+    assert b"g7" not in away
+    assert b"g7/imu-right/1" in here
+    told = orjson.loads(away)
+    assert (told["state"], told["rule"], told["epoch"]) == ("begins", "device-stopped", 7)
+    assert told["says"].startswith("a device sends nothing")
+
+
 def test_a_name_that_leads_elsewhere_is_not_connected_to(monkeypatch: pytest.MonkeyPatch) -> None:
     async def day() -> Sender:
         async def lies(*_args: object, **_more: object) -> list[object]:
