@@ -21,7 +21,7 @@ from streams.queries.role import SHOWN_TO, Role
 from streams.readiness import Ready
 from streams.watching.alert import Change
 from streams.watching.sending import Sender, Target
-from streams.watching.thresholds import Thresholds, judged_once, read_thresholds
+from streams.watching.thresholds import Thresholds, read_thresholds
 from streams.watching.watcher import Turn, Watcher
 
 if TYPE_CHECKING:
@@ -80,10 +80,8 @@ def command(
         raise InputError("--allow-remote: found no --post, expected one whose target may be another machine")
     target = None if url is None else Target.of(url, remote=allow_remote)
     thresholds = Thresholds() if rules is None else read_thresholds(rules)
-    if once:
-        # A single look sees no lag grow, and waits for no second one to see whether lineage stays incomplete.
-        broker, thresholds = None, judged_once(thresholds)
-    watching = _Watching(store, role, thresholds, broker, interval_s, target, as_json)
+    # A single look sees no lag grow.
+    watching = _Watching(store, role, thresholds, None if once else broker, interval_s, target, as_json)
     with Ready(ready_fd, ready_file) as ready:
         standing = asyncio.run(watching.once() if once else watching.run(ready))
     context.exit(1 if once and standing else 0)
@@ -112,10 +110,6 @@ class _Watching:
         """Look once; True if an alert stands."""
         self._say_lacks("a single look cannot tell")
         turn = await asyncio.to_thread(self._watcher.look)
-        if any(alert.rule == "lineage-incomplete" for alert in turn.standing):
-            # An epoch may have events whose parents, of another partition, come with the next one.
-            await asyncio.sleep(self._interval_s)
-            turn = await asyncio.to_thread(Watcher(self._store, self._role, self._thresholds).look)
         async with self._beside():
             self._tell(turn)
         emit_hidden(str(self._role), self._watcher.hidden)

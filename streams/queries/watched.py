@@ -89,13 +89,38 @@ class ConsentedRow(ClassedRow, frozen=True, kw_only=True):
     events: int
 
 
+class IncompleteRow(ClassedRow, frozen=True, kw_only=True):
+    """Derived events of an epoch that have a parent which is not stored; `id` is one of them."""
+
+    epoch: int
+    events: int
+    id: str
+
+
+class Looking(Struct, frozen=True, kw_only=True):
+    """Which epochs to read.
+
+    `after`: the newest epoch that was read, 0 if none was. `settled`: the newest whose lineage was checked.
+    `window_s`: how far back the first reading goes, where only what is recent matters. `settling_s`: how old
+    an epoch is when its lineage is checked, because parents of other partitions may come with later epochs.
+    `checked_s`: how far back the first check goes.
+    """
+
+    after: int
+    settled: int
+    window_s: float
+    settling_s: float
+    checked_s: float
+
+
 class Watched(Struct, frozen=True, kw_only=True):
     """What a role may see of the epochs after the one that was known.
 
     `ages_s`: by epoch, how long before the newest one it was published. A pause between two epochs counts for
     PAUSE_S_MAX at most; while the writer's clock is behind the time of an earlier epoch, all epochs get that
     time, and each counts for PUBLISH_INTERVAL_MS. It has the known epoch, the newer ones, and at most
-    WATCHED_EPOCHS_MAX. `words` are None if the role is not shown recorded inputs.
+    WATCHED_EPOCHS_MAX. The lineage of the epochs up to `settled` was checked; `incomplete` is what the newly
+    checked ones lack. `words` are None if the role is not shown recorded inputs.
     """
 
     epoch: int
@@ -110,16 +135,16 @@ class Watched(Struct, frozen=True, kw_only=True):
     models: Sequence[NewestModelRow]
     consented: Sequence[ConsentedRow]
     words: Sequence[str] | None
+    settled: int
+    incomplete: Sequence[IncompleteRow]
 
 
-def watched(store: Store, after: int, window_s: float) -> Watched:
-    """Return what the epochs after `after` added.
-
-    If no epoch is known (`after` is 0), what matters by its time is read of the last `window_s` seconds of
-    epochs, and the rest of the whole store.
-    """
-    ages_s = _ages_s(store, after)
-    since = after or min((epoch for epoch, age_s in ages_s.items() if age_s <= window_s), default=1) - 1
+def watched(store: Store, looking: Looking) -> Watched:
+    """Return what the epochs that were not read before added."""
+    after = looking.after
+    ages_s = _ages_s(store, looking.settled if after else 0)
+    since = after or min(epoch for epoch, age_s in ages_s.items() if age_s <= looking.window_s) - 1
+    settled, incomplete = _incomplete(store, looking, ages_s)
     whole, recent = {"after": after}, {"since": since}
     flows = store.sift(store.query("watched_flows", whole).of(FlowRow), "decisions")
     sees_inputs = store.role_filter is None or store.role_filter.role.name in SHOWN_TO["inputs"]
@@ -146,7 +171,24 @@ def watched(store: Store, after: int, window_s: float) -> Watched:
         if sees_inputs
         else (),
         words=None if words is None else [value for (value,) in words],
+        settled=settled,
+        incomplete=incomplete,
     )
+
+
+def _incomplete(
+    store: Store, looking: Looking, ages_s: Mapping[int, float]
+) -> tuple[int, Sequence[IncompleteRow]]:
+    """Check the lineage of the epochs that have settled; return the newest of them, and what it lacks."""
+    settled = [epoch for epoch, age_s in ages_s.items() if age_s >= looking.settling_s]
+    first = looking.settled or min(
+        (epoch - 1 for epoch in settled if ages_s[epoch] <= looking.settling_s + looking.checked_s), default=0
+    )
+    last = max(settled, default=0)
+    if last <= first:
+        return max(last, looking.settled), ()
+    rows = store.query("watched_incomplete", {"first": first, "last": last}).of(IncompleteRow)
+    return last, store.sift(rows, "events")
 
 
 def _marked(store: Store, row: FlowRow) -> FlowRow:

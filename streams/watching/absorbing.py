@@ -48,8 +48,6 @@ def absorb(state: State, reading: Reading, thresholds: Thresholds) -> State:
         since_s = reading.now_s - rising.recent_s - rising.before_s
         began_s = reading.now_s if state.arriving_since_s is None else state.arriving_since_s
         state = replace(state, arrived=_recent(arrived, since_s), arriving_since_s=began_s)
-    if reading.completeness is not None:
-        state = replace(state, completenesses=(*state.completenesses[-1:], reading.completeness))
     if reading.positions is not None:
         growing = thresholds.lag_growing
         samples = (*state.positions, (reading.now_s, reading.positions))
@@ -82,6 +80,9 @@ def _with_epochs(
     def at(epoch: int) -> float:
         return time_s - ages_s[epoch] if epoch in ages_s else LONG_AGO_S
 
+    incomplete, ids = state.incomplete, state.incomplete_ids
+    for row in watched.incomplete:
+        incomplete, ids = _added(incomplete, at(row.epoch), row.events), (*ids, row.id)
     words = _with_words(state.words, watched.words or ())
     late = _with_late(state.late, words, watched.consented, at, thresholds.consent_late.within_s)
     state = _with_refusals(state, watched, at, time_s, thresholds, arriving=arriving)
@@ -96,6 +97,9 @@ def _with_epochs(
             state.devices, watched.devices, at, time_s - thresholds.device_stopped.forgotten_s
         ),
         models={**state.models, **{row.model: (row.id, row.retrain_by_ns) for row in watched.models}},
+        settled=watched.settled,
+        incomplete=_after(incomplete, time_s - thresholds.lineage_incomplete.shown_s),
+        incomplete_ids=ids[-limits.EVIDENCE_IDS_MAX :],
         words=words,
         late={
             key: each for key, each in late.items() if each.at_s > time_s - thresholds.consent_late.shown_s

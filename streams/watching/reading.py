@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from streams.queries.completeness import Completeness
 from streams.queries.watched import Watched
 
 
@@ -47,15 +46,14 @@ class Reading(Struct, frozen=True, kw_only=True):
 
     `now_s` is of a clock that never steps. `now_ns` is the wall clock as it was when watching began, carried
     on by that clock. `epoch_age_s` is the age of the newest epoch by the wall clock, and only that of the
-    first reading counts. `watched` is None if there is no epoch that was not read yet. `completeness`,
-    `positions`, `disk` and `arrived` are None if they were not asked for this time.
+    first reading counts. `watched` is None if there is no epoch that was not read yet. `positions`, `disk`
+    and `arrived` are None if they were not asked for this time.
     """
 
     now_s: float
     now_ns: int
     epoch_age_s: float = 0.0
     watched: Watched | None = None
-    completeness: Completeness | None = None
     positions: Mapping[Reader, Position] | None = None
     disk: Disk | None = None
     arrived: tuple[Refused, ...] | None = None

@@ -156,22 +156,17 @@ def _behind_s(state: State, reader: Reader) -> float:
     return now_s - beyond[0] if beyond else 0.0
 
 
-def _lineage_incomplete(state: State, thresholds: Thresholds) -> Iterator[Standing]:
-    limit = thresholds.lineage_incomplete
-    # Parents of another partition may be published an epoch later, so a single time is usually not enough.
-    last = state.completenesses[-max(limit.times, 1) :]
-    if len(last) < limit.times or not last or any(each.percent >= limit.percent_min for each in last):
-        return
-    newest = last[-1]
-    ids = [each.first_unresolved for each in newest.streams.rows if isinstance(each.first_unresolved, str)]
-    yield Standing(
-        {},
-        f"{newest.outputs - newest.resolved:,} of {newest.outputs:,} derived events have parents that the "
-        f"store lacks ({newest.percent:g} % are complete)",
-        ("ask", "completeness"),
-        tuple(ids[: limits.EVIDENCE_IDS_MAX]),
-        newest.outputs - newest.resolved,
-    )
+def _lineage_incomplete(state: State, _thresholds: Thresholds) -> Iterator[Standing]:
+    if state.incomplete:
+        events = sum(span.events for span in state.incomplete)
+        yield Standing(
+            {},
+            f"{events:,} derived events have a parent that the store lacks",
+            ("ask", "completeness"),
+            state.incomplete_ids,
+            events,
+            _ago_s(state, state.incomplete[0].at_s),
+        )
 
 
 def _model_overdue(state: State, thresholds: Thresholds) -> Iterator[Standing]:

@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from streams.queries.completeness import Completeness
 from streams.watching.reading import Disk, Position, Reader
 
 
@@ -75,7 +74,7 @@ class State(Struct, frozen=True, kw_only=True):
     readings, at which the newest epoch was published, and `now_s` that of the last reading. `decided` and
     `rejected` are by sink or stage and by rule, in stream time; `arrived`, by rule, is on the clock of
     readings, since `arriving_since_s`. `models` has the id of the newest version, and the date by which it is
-    to be trained again.
+    to be trained again. The lineage of the epochs up to `settled` was checked.
     """
 
     started: bool = False
@@ -97,6 +96,8 @@ class State(Struct, frozen=True, kw_only=True):
     models: Mapping[str, tuple[str, int]] = {}
     words: Mapping[str, tuple[Permission, ...]] = {}
     late: Mapping[tuple[str, str], Late] = {}
-    completenesses: tuple[Completeness, ...] = ()
+    settled: int = 0
+    incomplete: tuple[Span, ...] = ()
+    incomplete_ids: tuple[str, ...] = ()
     positions: tuple[tuple[float, Mapping[Reader, Position]], ...] = ()
     disks: tuple[tuple[float, Disk], ...] = ()

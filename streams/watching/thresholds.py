@@ -64,14 +64,14 @@ class LagGrowing(Watching, frozen=True, kw_only=True):
 
 
 class LineageIncomplete(Watching, frozen=True, kw_only=True):
-    """Less than `percent_min` percent of the outputs have every parent in the store, `times` times in turn.
+    """A derived event lacks a parent in the store `settling_s` after its own epoch; it stands for `shown_s`.
 
-    It is looked at every `every_s`, because this reads the whole store.
+    The first look goes back `checked_s` further.
     """
 
-    percent_min: float = 100.0
-    every_s: float = 60.0
-    times: int = 2
+    settling_s: float = 10.0
+    checked_s: float = 60.0
+    shown_s: float = 600.0
 
 
 class ModelOverdue(Watching, frozen=True, kw_only=True):
@@ -140,11 +140,6 @@ class Thresholds(Struct, frozen=True, kw_only=True, rename="kebab"):
         )
 
 
-def judged_once(thresholds: Thresholds) -> Thresholds:
-    """Return thresholds for a single look, which judges incomplete lineage at once."""
-    return replace(thresholds, lineage_incomplete=replace(thresholds.lineage_incomplete, times=1))
-
-
 def read_thresholds(path: Path) -> Thresholds:
     """Read a file with a table for each alert rule that is not to be as it is shipped.
 
@@ -209,9 +204,5 @@ def _value(kind: Any, key: str, value: Any) -> tuple[Any, str]:
 def _range(key: str) -> tuple[float, str]:
     if key in ("bad_min", "free_min"):
         return 1.0, "from 0 to 1, a share"
-    if key.startswith("percent"):
-        return 100.0, "from 0 to 100, a percentage"
-    if key == "times":
-        return 2.0, "from 0 to 2, readings in turn"
     unit = "seconds" if key.endswith("_s") else "events" if key.startswith("events") else "times as many"
     return float(_LARGEST), f"from 0 to {_LARGEST:,}, {unit}"

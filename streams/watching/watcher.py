@@ -12,11 +12,10 @@ from msgspec import Struct
 from streams import clock
 from streams.errors import DamagedError, UnavailableError
 from streams.events.headers import rfc3339
-from streams.queries.completeness import Completeness, completeness
 from streams.queries.newest import newest_catalog
 from streams.queries.role import SHOWN_TO, Role
 from streams.queries.store import Store
-from streams.queries.watched import Watched, watched
+from streams.queries.watched import Looking, Watched, watched
 from streams.watching.absorbing import absorb
 from streams.watching.alert import Alert, Change, changes
 from streams.watching.reading import Disk, Position, Reader, Reading, Refused
@@ -61,7 +60,6 @@ class Watcher:
         self._state = State()
         self._standing: tuple[Alert, ...] = ()
         self._catalog = Path()
-        self._completed_s = float("-inf")
         self._fault = ""
         self._start_ns, self._start_s = clock.now_ns(), clock.monotonic_s()
         #: What is hidden from the role in what was read so far, as bands.
@@ -96,16 +94,15 @@ class Watcher:
         """
         store = self._opened()
         if store is None:
-            return self._judged(self._reading(None, None, positions, arrived), None)
+            return self._judged(self._reading(None, positions, arrived), None)
         with store:
             try:
-                news = watched(store, self._state.epoch, self._thresholds.window_s)
-                complete = self._completeness(store)
+                news = watched(store, self._looking())
             except (UnavailableError, DamagedError) as error:
                 self._put_off(error)
-                return self._judged(self._reading(None, None, positions, arrived), None)
+                return self._judged(self._reading(None, positions, arrived), None)
             self._fault, self.hidden, self.offsets = "", store.hidden, news.offsets
-            return self._judged(self._reading(news, complete, positions, arrived), store)
+            return self._judged(self._reading(news, positions, arrived), store)
 
     def not_judged(self, lacking_broker: str) -> list[str]:
         """Names of the rules that cannot be judged, each with what it lacks.
@@ -153,18 +150,19 @@ class Watcher:
             self._fault = str(error)
             log.warning("%s; looking again", error)
 
-    def _completeness(self, store: Store) -> Completeness | None:
-        """Ask for it now and then, because it reads the whole store."""
-        rule, now_s = self._thresholds.lineage_incomplete, clock.monotonic_s()
-        if rule.off or now_s - self._completed_s < rule.every_s:
-            return None
-        self._completed_s = now_s
-        return completeness(store)
+    def _looking(self) -> Looking:
+        lineage = self._thresholds.lineage_incomplete
+        return Looking(
+            after=self._state.epoch,
+            settled=self._state.settled,
+            window_s=self._thresholds.window_s,
+            settling_s=lineage.settling_s,
+            checked_s=lineage.checked_s,
+        )
 
     def _reading(
         self,
         news: Watched | None,
-        complete: Completeness | None,
         positions: Mapping[Reader, Position] | None,
         arrived: tuple[Refused, ...] | None,
     ) -> Reading:
@@ -176,7 +174,6 @@ class Watcher:
             now_ns=now_ns,
             epoch_age_s=0.0 if news is None else (now_ns - news.published_ns) / 1e9,
             watched=news,
-            completeness=complete,
             positions=positions,
             disk=_disk(self._directory),
             arrived=arrived,

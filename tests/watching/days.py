@@ -17,7 +17,7 @@ QUIET = NewFlow(learned_s=0, shown_s=60, known=("health -> review",))
 THRESHOLDS = Thresholds(
     new_flow=QUIET,
     no_epoch=NoEpoch(silent_s=90),
-    lineage_incomplete=LineageIncomplete(every_s=1),
+    lineage_incomplete=LineageIncomplete(settling_s=2, shown_s=60),
     consent_late=ConsentLate(shown_s=60),
 )
 Day = Callable[[Growing, Watcher], None]
@@ -104,31 +104,37 @@ def device_ends_its_session(store: Growing, watching: Watcher) -> None:
         watching.look()
 
 
-def incomplete(store: Growing, watching: Watcher) -> None:
+def activity(store: Growing) -> None:
+    """An activity whose parent is not there, while the parent's stream is."""
     store.publish(
         streams=[stream("g1", "activity", "activity", captured=False), stream("g1", "imu-right")],
         events=[derived("g1", "activity", 0), batch("g1", "imu-right", 5, offset=5)],
         edges=[edge(("g1", "activity", 0), ("g1", "imu-right", 0))],
     )
-    watching.look()
-    store.publish()
+
+
+def incomplete(store: Growing, watching: Watcher) -> None:
+    activity(store)
+    for _ in range(3):
+        watching.look()
+        store.publish()
     watching.look()
 
 
-def complete(store: Growing, watching: Watcher) -> None:
-    store.publish(events=[batch("g1", "imu-right", 0, offset=6)])
-    watching.look()
+def a_minute_of_g1(store: Growing, watching: Watcher) -> None:
+    for number in range(7):
+        store.publish(10.0, events=[batch("g1", "imu-right", 10 + number, offset=10 + number)])
+        watching.look()
 
 
 def complete_at_last(store: Growing, watching: Watcher) -> None:
-    store.publish(
-        streams=[stream("g1", "activity", "activity", captured=False), stream("g1", "imu-right")],
-        events=[derived("g1", "activity", 0), batch("g1", "imu-right", 5, offset=5)],
-        edges=[edge(("g1", "activity", 0), ("g1", "imu-right", 0))],
-    )
-    # Its parent, of another partition, comes an epoch later.
+    activity(store)
     watching.look()
-    complete(store, watching)
+    # Its parent, of another partition, comes an epoch later.
+    store.publish(events=[batch("g1", "imu-right", 0, offset=6)])
+    for _ in range(4):
+        store.publish()
+        watching.look()
 
 
 def model(store: Growing, version: int, retrain_in_s: float) -> Row:
@@ -290,7 +296,7 @@ CASES = (
     Case("unconfigured", unconfigured, a_minute, denies_little, 7),
     Case("device-stopped", device_stops, device_is_back, device_ends_its_session),
     Case("lag-growing", lag_grows, lag_is_gone, lag_stays, evidence=False),
-    Case("lineage-incomplete", incomplete, complete, complete_at_last, 1),
+    Case("lineage-incomplete", incomplete, a_minute_of_g1, complete_at_last, 1),
     Case("model-overdue", overdue, trained_again, trained_in_time),
     Case("feedback-bad", feedback_is_bad, feedback_is_good, feedback_is_mixed, 12, evidence=False),
     Case("consent-late", consent_comes_late, a_minute, consent_is_honoured, 1),

@@ -48,6 +48,7 @@ class Growing:
         self.path, self.time = path, time
         self._writer = Writer.open(path)
         self._numbers: dict[tuple[str, str], int] = {}
+        self.epoch = 0
         self.publish(policies=[POLICY])
 
     def close(self) -> None:
@@ -63,6 +64,7 @@ class Growing:
         }
         self._writer.ingest_tables(tables(whole), self.time.wall_ns)
         self._writer.publish(self.time.wall_ns)
+        self.epoch += 1
 
     def heard(self, device: str, **columns: Any) -> list[Row]:
         """An event of a device."""
