@@ -17,6 +17,7 @@ from streams.connection.address import broker_option
 from streams.connection.settings import Broker
 from streams.errors import InputError
 from streams.printing import say
+from streams.queries.newest import newest_catalog
 from streams.queries.role import SHOWN_TO, Role
 from streams.readiness import Ready
 from streams.watching.alert import Change
@@ -109,6 +110,7 @@ class _Watching:
     async def once(self) -> bool:
         """Look once; True if an alert stands."""
         self._say_lacks("a single look cannot tell")
+        newest_catalog(self._store.resolve())
         turn = await asyncio.to_thread(self._watcher.look)
         async with self._beside():
             self._tell(turn)

@@ -10,7 +10,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from streams import clock
-from streams.errors import DamagedError, UnavailableError
+from streams.errors import DamagedError, PendingError, UnavailableError
 from streams.events.headers import rfc3339
 from streams.queries.newest import newest_catalog
 from streams.queries.role import SHOWN_TO, Role
@@ -84,9 +84,9 @@ class Watcher:
         Raises
         ------
         UnavailableError
-            At the first look: there is no store, or no epoch. At any: a read of restricted zones cannot be
-            recorded, so the alerts are not shown. An epoch that cannot be read later is logged and tried
-            again, and after a while `no-epoch` stands.
+            At the first look: there is no store (one without an epoch is waited for). At any: a read of
+            restricted zones cannot be recorded, so the alerts are not shown. An epoch that cannot be read
+            later is logged and tried again, and after a while `no-epoch` stands.
         InputError
             The store has another version, or the role is not granted.
         DamagedError
@@ -142,9 +142,9 @@ class Watcher:
         return store
 
     def _put_off(self, error: UnavailableError | DamagedError) -> None:
-        """Log why an epoch cannot be read, once; raise it if none was read before."""
+        """Log why an epoch cannot be read, once; raise it at the first look, unless it is still to come."""
         self._catalog = Path()
-        if not self._state.started:
+        if not self._state.started and not isinstance(error, PendingError):
             raise error
         if str(error) != self._fault:
             self._fault = str(error)

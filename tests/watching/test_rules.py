@@ -5,18 +5,23 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 from itertools import cycle
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 from streams import limits
+from streams.errors import UnavailableError
+from streams.queries.role import Role
+from streams.snapshots.writer import Writer
 from streams.watching.alert import Alert
 from streams.watching.reading import Refused
 from streams.watching.rules import RULES
 from streams.watching.thresholds import ModelOverdue, Thresholds
+from streams.watching.watcher import Watcher
 from tests.snapshots.build import Row
 from tests.watching.days import CASES, QUIET, THRESHOLDS, Case, Day, model, nothing_is_published, unconfigured
-from tests.watching.growing import Growing, decision, watcher
+from tests.watching.growing import OFFICER, Growing, Time, decision, growing_store, watcher
 
 
 def test_every_rule_has_a_case() -> None:
@@ -152,3 +157,36 @@ def test_a_model_may_be_told_of_before_it_is_overdue(store: Growing) -> None:
     store.publish(models=[model(store, 1, 3600.0)])
     (alert,) = watching.look().standing
     assert (alert.rule, alert.evidence) == ("model-overdue", ("training/m/1",))
+
+
+def test_a_store_without_an_epoch_is_waited_for_and_one_that_is_absent_is_not(
+    tmp_path: Path, time: Time
+) -> None:
+    writer = Writer.open(tmp_path / "store")
+    try:
+        watching = Watcher(tmp_path / "store", Role.of(OFFICER), THRESHOLDS)
+        assert watching.look().standing == ()
+        time.pass_s(91)
+        assert [alert.rule for alert in watching.look().standing] == ["no-epoch"]
+        writer.publish(time.wall_ns)
+        assert [change.state for change in watching.look().changes] == ["ends"]
+    finally:
+        writer.close()
+    with pytest.raises(UnavailableError, match="there is no store"):
+        Watcher(tmp_path / "absent", Role.of(OFFICER), THRESHOLDS).look()
+
+
+def test_another_store_in_its_place_is_watched_anew(
+    store: Growing, tmp_path: Path, time: Time, caplog: pytest.LogCaptureFixture
+) -> None:
+    watching = watcher(store, THRESHOLDS)
+    for _ in range(3):
+        store.publish()
+    watching.look()
+    store.path.rename(tmp_path / "moved")
+    assert watching.look().changes == (), "what cannot be read is tried again"
+    assert "looking again" in caplog.text
+    with growing_store(tmp_path / "store", time) as other:
+        unconfigured(other, watching)
+        assert "watching begins anew" in caplog.text
+        assert [alert.rule for alert in watching.look().standing] == ["unconfigured"]
