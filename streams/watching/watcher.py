@@ -193,7 +193,7 @@ class Watcher:
 def _disk(directory: Path) -> Disk | None:
     try:
         usage = shutil.disk_usage(directory)
-    except OSError as error:
-        log.warning("%s: the free space of the disk is unknown (%s)", directory, error.strerror)
+    except OSError:
+        # The store is away, which is said already.
         return None
     return Disk(usage.free, usage.total)

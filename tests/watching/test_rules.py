@@ -177,12 +177,13 @@ def test_a_store_without_an_epoch_is_waited_for_and_one_that_is_absent_is_not(
 
 
 def test_another_store_in_its_place_is_watched_anew(
-    store: Growing, tmp_path: Path, time: Time, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, time: Time, caplog: pytest.LogCaptureFixture
 ) -> None:
-    watching = watcher(store, THRESHOLDS)
-    for _ in range(3):
-        store.publish()
-    watching.look()
+    with growing_store(tmp_path / "store", time) as store:
+        watching = watcher(store, THRESHOLDS)
+        for _ in range(3):
+            store.publish()
+        watching.look()
     store.path.rename(tmp_path / "moved")
     assert watching.look().changes == (), "what cannot be read is tried again"
     assert "looking again" in caplog.text
