@@ -105,6 +105,8 @@ class _Watching:
         self._broker, self._interval_s, self._as_json = broker, interval_s, as_json
         self._sender = None if target is None else Sender(target)
         self._watcher = Watcher(store, role, thresholds)
+        #: Records of glasses.rejected have no class by which a role could be shown some of them.
+        self._sees_all = role.name in SHOWN_TO["inputs"]
         self._left_out = 0
 
     async def once(self) -> bool:
@@ -142,6 +144,11 @@ class _Watching:
     def _say_lacks(self, lacking_broker: str) -> None:
         for sentence in self._watcher.not_judged(lacking_broker):
             say(f"not judged: {sentence}", err=True)
+        if self._broker is not None and not self._sees_all:
+            say(
+                f"not followed: glasses.rejected (its records do not say what {self._role} may be shown)",
+                err=True,
+            )
 
     @contextlib.asynccontextmanager
     async def _beside(self) -> AsyncIterator[BrokerWatch | None]:
@@ -155,8 +162,7 @@ class _Watching:
             # Without a named broker, no client of Kafka is loaded.
             from streams.cli.watch_broker import BrokerWatch  # noqa: PLC0415
 
-            sees_all = self._role.name in SHOWN_TO["inputs"]
-            yield await beside.enter_async_context(BrokerWatch(self._broker, refusals=sees_all))
+            yield await beside.enter_async_context(BrokerWatch(self._broker, refusals=self._sees_all))
 
     def _tell(self, turn: Turn) -> None:
         """Print and send what begins and ends."""

@@ -49,6 +49,7 @@ class BrokerWatch:
         self._tasks: list[asyncio.Task[None]] = []
         self._next: dict[int, int] = {}
         self._fault: dict[str, str] = {}
+        self._follows = False
 
     async def __aenter__(self) -> BrokerWatch:
         self._begin("lag", self._follow_lag)
@@ -62,11 +63,14 @@ class BrokerWatch:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def taken(self) -> tuple[Mapping[Reader, Position] | None, tuple[Refused, ...] | None]:
-        """Return the newest positions of readers, once, and the refusals since the last call."""
+        """Return the newest positions of readers, once, and the refusals since the last call.
+
+        None where they are not known: while the broker is away, the store has to tell of refusals.
+        """
         positions, self._positions = self._positions, None
         arrived, self._arrived = self._arrived, {}
         refused = tuple(Refused(rule, events, id_) for rule, (events, id_) in arrived.items())
-        return positions, refused if self._refusals else None
+        return positions, refused if self._follows or refused else None
 
     def _begin(self, name: str, step: Callable[[], Coroutine[Any, Any, None]]) -> None:
         task = asyncio.create_task(self._again(name, step), name=f"watch of {name}")
@@ -83,7 +87,10 @@ class BrokerWatch:
                 if self._fault.get(name) != str(error):
                     self._fault[name] = str(error)
                     log.warning("%s of the broker: %s; asking again", name, error)
-                self._next = {} if isinstance(error, InputError) else self._next
+                if name == "refusals":
+                    self._follows = False
+                    # What the log does not hold any more is passed over, which was just said.
+                    self._next = {} if isinstance(error, InputError) else self._next
             await asyncio.sleep(limits.WATCHED_LAG_INTERVAL_S)
 
     async def _follow_lag(self) -> None:
@@ -101,6 +108,7 @@ class BrokerWatch:
             ends = await end_offsets(self._broker, [REJECTED], wait_s=limits.STATUS_WAIT_S)
             self._next = {partition: offset for (_, partition), offset in ends.items()}
         async with Follower(self._broker, REJECTED, self._next, wait_s=limits.STATUS_WAIT_S) as follower:
+            self._follows = True
             while True:
                 fetched = await follower.poll(_POLL_MS, limits.FETCH_RECORDS_MAX)
                 for records in fetched.values():

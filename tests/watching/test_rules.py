@@ -12,8 +12,10 @@ import pytest
 
 from streams import limits
 from streams.errors import UnavailableError
+from streams.feedback import forms
 from streams.queries.role import Role
 from streams.snapshots.writer import Writer
+from streams.watching.absorbing import BAD_FEEDBACK
 from streams.watching.alert import Alert
 from streams.watching.reading import Refused
 from streams.watching.rules import RULES
@@ -26,6 +28,10 @@ from tests.watching.growing import OFFICER, Growing, Time, decision, growing_sto
 
 def test_every_rule_has_a_case() -> None:
     assert {case.rule for case in CASES} | {"disk-filling"} == {rule.name for rule in RULES}
+
+
+def test_bad_feedback_is_what_the_stage_calls_so() -> None:
+    assert {rule for rule, _ in forms.DENIALS.values()} | {"rated-low"} == BAD_FEEDBACK
 
 
 def collected(case: Case, days: tuple[Day, ...], store: Growing) -> list[tuple[str, str]]:
