@@ -93,13 +93,13 @@ def device_is_back(store: Growing, watching: Watcher) -> None:
 
 def device_ends_its_session(store: Growing, watching: Watcher) -> None:
     state = store.heard("g1", stream="device-state", **tagged("device_state", "device"))
-    store.publish(events=store.heard("g1"))
+    store.publish(events=[*store.heard("g1"), *store.heard("g2")])
     store.publish(events=state)
-    # Another one is refused all the time, but it is there.
+    # Of another one everything is refused from now on, but it is there.
     for number in range(8):
-        malformed = {"topic": "glasses.captured", "rule": "malformed", "stage": "zones", "offset": number}
+        malformed = {"topic": "glasses.captured", "rule": "malformed", "stage": "zones", "offset": number + 1}
         store.publish(
-            10.0, rejected=[row("rejected", source="g2", stream="imu-right", first=number, **malformed)]
+            10.0, rejected=[row("rejected", source="g2", stream="imu-right", first=number + 1, **malformed)]
         )
         watching.look()
 
