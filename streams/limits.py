@@ -188,6 +188,18 @@ STANDARD_EDGES_MAX = 5_000_000  #: edges between runs, in a file of OpenLineage,
 STATEMENT_BYTES_MAX = (
     64 * 1024
 )  #: of an SQL statement; the audit log has statements on restricted zones in full
+PAUSE_S_MAX = 10.0  #: that a pause between two epochs counts, when alert rules measure time by epochs
+WATCHED_EPOCHS_MAX = 20_000  #: newest epochs whose times are read when watching begins
+WATCHED_WORDS_EPOCHS = 2048  #: that are read again for decisions in spite of a word that was just taken up
+WATCHED_LAG_INTERVAL_S = 3.0  #: between two questions to a broker about lag, and two attempts to reach it
+WATCHED_REFUSALS_MAX = 512  #: rules of refusal that are counted at one time; beyond this, the oldest go
+WATCHED_WORDS_MAX = 64  #: newest words of a wearer that are remembered
+WATCHED_SAMPLES_MAX = 256  #: of lags, and of free disk space
+ALERTS_MAX = 1000  #: that stand at one time; further ones are counted
+EVIDENCE_IDS_MAX = 5  #: ids that an alert names
+ALERT_RULES_BYTES_MAX = 64 * 1024  #: of a file of alert rules
+POST_QUEUE_MAX = 256  #: alerts that wait to be sent; further ones are dropped and counted
+POST_WAIT_S = 5.0  #: for one alert, from connecting to the first line of the answer
 ROLES_BYTES_MAX = 64 * 1024  #: of roles.toml
 
 # What the store's writer accepts in a record of lineage, whoever wrote it

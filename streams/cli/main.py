@@ -30,6 +30,7 @@ COMMANDS = {
         "requirement",
         "inventory",
         "sql",
+        "watch",
         "page",
         "report",
         "export",

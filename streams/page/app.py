@@ -39,8 +39,11 @@ from streams.page.pages import (
 )
 from streams.page.pictures.links import Links
 from streams.page.showing import Shown
-from streams.page.viewing import EPOCH, Asked, Bar, Lag, RefusedError, looks_of, viewed
+from streams.page.viewing import EPOCH, Alerts, Asked, Bar, Lag, RefusedError, looks_of, viewed
 from streams.queries.role import Role
+from streams.watching.reading import Position, Reader
+from streams.watching.thresholds import Thresholds
+from streams.watching.watcher import Turn, Watcher
 
 log = logging.getLogger(__name__)
 
@@ -123,6 +126,7 @@ def prepared(
     parts: Mapping[str, str],
     query: Mapping[str, str],
     lag: Lag | None = None,
+    alerts: Alerts | None = None,
 ) -> Prepared:
     """Read a page from the store, for a role; `path` is its path without `.json`, `parts` what varies in it.
 
@@ -133,7 +137,16 @@ def prepared(
     with viewed(directory, role, query.get(EPOCH, "")) as view:
         links = Links({EPOCH: query[EPOCH]} if view.pinned else {})
         looks = looks_of(view.store)
-        asked = Asked(store=view.store, role=role, path=parts, query=query, links=links, looks=looks, lag=lag)
+        asked = Asked(
+            store=view.store,
+            role=role,
+            path=parts,
+            query=query,
+            links=links,
+            looks=looks,
+            lag=lag,
+            alerts=alerts,
+        )
         try:
             shown = site.make(asked)
         except InputError as error:
@@ -172,6 +185,7 @@ class _Serving:
         #: The live page of each role, and until when it need not be read again.
         self._live: dict[Role, tuple[float, Prepared]] = {}
         self._reading = threading.Lock()
+        self._watchers: dict[Role, Watcher] = {}
 
     def routes(self) -> list[Route]:
         """A route for each page and its JSON, and one for the files that pages are drawn with."""
@@ -226,9 +240,18 @@ class _Serving:
         with self._reading:
             until_s, page = self._live.get(role, (0.0, None))
             if page is None or clock.monotonic_s() >= until_s:
-                page = prepared(self._directory, site, role, path, parts, query, self._lag)
+                alerts = partial(self._alerts, role)
+                page = prepared(self._directory, site, role, path, parts, query, self._lag, alerts)
                 self._live[role] = (clock.monotonic_s() + limits.PAGE_LIVE_REFRESH_S, page)
             return page
+
+    def _alerts(self, role: Role, positions: Mapping[Reader, Position] | None) -> tuple[Turn, Sequence[str]]:
+        """Return which alerts stand for a role now; one watcher serves all who look under the role."""
+        watcher = self._watchers.get(role)
+        if watcher is None:
+            watcher = self._watchers[role] = Watcher(self._directory, role, Thresholds())
+        lacking = "no --broker was named" if self._lag is None else ""
+        return watcher.look(positions), watcher.not_judged(lacking)
 
     async def _static(self, request: Request) -> Response:
         name = request.path_params["name"]

@@ -13,6 +13,7 @@ _ANSWERED = (
     "streams/printing.py:say_json:echo",
     "streams/printing.py:say_tree:print",
     "streams/page/app.py:_Gate.__call__.guarded:send",
+    "streams/watching/sending.py:Sender._post:asyncio.open_connection",
 )
 
 
@@ -90,12 +91,12 @@ READERS: tuple[Operation, ...] = (
             "streams/cli/paper.py:_run:subprocess.run",
         ),
     ),
-    _leaves("answers about restricted zones", "answer", "sightline ask, sql, page", _ANSWERED),
+    _leaves("answers about restricted zones", "answer", "sightline ask, sql, page, watch", _ANSWERED),
     Operation(
         name="answers about other zones",
         direction="write",
         asset="answer",
-        step="sightline ask, sql, page",
+        step="sightline ask, sql, page, watch",
         reads=(_STORE_READ,),
         reason="the audit log has reads of the zones that the policy restricts, and no others",
         sites=_ANSWERED,

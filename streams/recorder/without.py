@@ -93,6 +93,7 @@ WITHOUT_EVENTS: Mapping[str, tuple[str, ...]] = {
         "streams/page/pictures/statements.py:_text:read_text",
         "streams/queries/store.py:_statement:read_text",
         "streams/settings/file.py:SettingsFile.read:read_bytes",
+        "streams/watching/thresholds.py:read_thresholds:open",
     ),
     "descriptions of kinds, and metrics, which have numbers of events and no events": (
         "streams/metrics/exposition.py:_listening:socket.socket",

@@ -39,6 +39,12 @@ ALONE: tuple[Sample, ...] = (
         " --port 0 --host localhost --allow-host page.example --metrics-port 0 --metrics-host ::1"
         " --log text --ready-fd {fd} --ready-file {ready}"
     ),
+    Sample(f"sightline watch --once --rules {{rules}} {_AS}", code=1),
+    Sample(
+        "sightline watch --broker 127.0.0.1:9 --topic-prefix '' --store {store} --role privacy-officer --json"
+        " --interval 0.2 --post http://127.0.0.1:9/ --allow-remote --log text --ready-fd {fd}"
+        " --ready-file {ready}"
+    ),
     Sample(f"sightline ask ancestors g1/answer/1 --through-models {_THEN}"),
     Sample(f"sightline ask ancestors g1/answer/1 --through-models --all {_AS} --json"),
     Sample(f"sightline ask ancestors g1/answer/1 --format dot {_AS}"),

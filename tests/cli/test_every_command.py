@@ -103,7 +103,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     shutil.copytree(store, tmp / "copy", symlinks=True)
     before, zone, after = load("household").text.partition('name = "voice-assistant"')
     policy.write_text(before + zone + after.replace(' "ai:ModelTraining",', "", 1), encoding="utf-8")
-    return {"tmp": tmp, "journal": journal, "store": store, "copy": tmp / "copy", "policy": policy}
+    (rules := tmp / "rules.toml").write_text("[no-epoch]\nsilent_s = 1\n")
+    paths = {"tmp": tmp, "journal": journal, "store": store, "copy": tmp / "copy", "policy": policy}
+    return {**paths, "rules": rules}
 
 
 @contextlib.contextmanager
@@ -146,7 +148,7 @@ NEED_A_BROKER = {
 
 
 #: Tell what they can without one.
-TELL = {("sightline", "status"), ("sightline", "page")}
+TELL = {("sightline", "status"), ("sightline", "page"), ("sightline", "watch")}
 NEED_A_BROKER = {path: line for path, line in NEED_A_BROKER.items() if path not in TELL}
 
 

@@ -140,7 +140,15 @@ def test_the_live_page_tells_the_lag_and_is_read_once_for_many(
     def lag(offsets: Mapping[int, int]) -> list[dict[str, object]]:
         asked.append(offsets)
         return [
-            {"agent": "glasses", "topic": "glasses.captured", "partition": 0, "records": 7, "seconds": 1.5}
+            {
+                "agent": "glasses",
+                "topic": "glasses.captured",
+                "partition": 0,
+                "next_offset": 3,
+                "end_offset": 10,
+                "records": 7,
+                "seconds": 1.5,
+            }
         ]
 
     visitor = Visitor(played, OFFICER, "analyst", lag=lag)

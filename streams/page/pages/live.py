@@ -1,10 +1,11 @@
-"""How the stream stands now: the newest epoch, rates, lag, what is missing, and the generation."""
+"""How the stream stands now: alerts, the newest epoch, rates, lag, what is missing, and the generation."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from msgspec import to_builtins
 from msgspec.structs import replace
 
 from streams import clock
@@ -13,6 +14,7 @@ from streams.events.headers import rfc3339
 from streams.page.pictures.statements import statement
 from streams.page.showing import Block, Cell, Facts, Notice, Shown, event, moment, number, table
 from streams.page.viewing import Asked
+from streams.watching.reading import Position, Reader
 
 _RATE_S = 60
 
@@ -27,10 +29,12 @@ def page(asked: Asked) -> Shown:
     lost = missing.lost_records if isinstance(missing.lost_records, int | str) else 0
     generation = models[-1] if models else None
     lag, away = _lag(asked, dict(epoch["offsets"]))
+    standing, plain_alerts = _alerts(asked, lag)
     dropped = f"{missing.missing_events:,} events" + (f", {lost} records" if lost else "")
     blocks: list[Block] = [
         *([Notice(f"Data is missing: {dropped}.", "error")] if missing.missing_events or lost else []),
         *([Notice(away)] if away else []),
+        *standing,
         Facts(
             "now",
             "Now",
@@ -88,9 +92,44 @@ def page(asked: Asked) -> Shown:
             "lost_records": lost,
             "generation": generation,
             "lag": list(lag),
+            **plain_alerts,
             "says": away,
         },
     )
+
+
+def _alerts(asked: Asked, lag: Sequence[Mapping[str, Any]]) -> tuple[list[Block], dict[str, object]]:
+    """Return the alerts that stand for the role, as blocks and as plain values; none at a past epoch."""
+    if asked.alerts is None:
+        return [Notice("Alerts are those of now, so they are not shown with an older epoch.")], {}
+    positions = {
+        Reader(row["agent"], row["topic"], row["partition"]): Position(
+            row["next_offset"], row["end_offset"], row["records"]
+        )
+        for row in lag
+    }
+    turn, not_judged = asked.alerts(positions or None)
+    shown = table(
+        "alerts",
+        "Alerts",
+        ("alert", "since", "what", "event", "what to do", "what shows more"),
+        turn.standing,
+        lambda alert: (
+            Cell(alert.rule),
+            moment(alert.since),
+            Cell(alert.says),
+            event(alert.evidence[0], asked.links) if alert.evidence else Cell(""),
+            Cell(alert.advice),
+            Cell(alert.ask, css="id"),
+        ),
+        none="No alert stands.",
+    )
+    notices = [Notice(f"Not judged: {'; '.join(not_judged)}.")] if not_judged else []
+    return [shown, *notices], {
+        "alerts": [to_builtins(alert) for alert in turn.standing],
+        "alerts_left_out": turn.left_out,
+        "alerts_not_judged": list(not_judged),
+    }
 
 
 def _lag(asked: Asked, offsets: Mapping[int, int]) -> tuple[Sequence[Mapping[str, Any]], str]:

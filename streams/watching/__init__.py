@@ -1,0 +1,1 @@
+"""Alert rules over what the store, the broker and the disk say: which alerts stand, and why."""
