@@ -32,7 +32,13 @@ from streams.events.check import check_events
 from streams.events.identity import NAME_PATTERN, derived_stream
 from streams.events.kinds import Kind, Kinds
 from streams.events.state import DeviceState, OpenWindow
-from streams.limits import MEMORIES_BYTES_MAX, OPEN_WINDOWS_BYTES_MAX, STREAMS_PER_DEVICE_MAX
+from streams.limits import (
+    KEPT_BYTES_MAX,
+    KEPT_WINDOWS_MAX,
+    MEMORIES_BYTES_MAX,
+    OPEN_WINDOWS_BYTES_MAX,
+    STREAMS_PER_DEVICE_MAX,
+)
 from streams.policy.step import Stretch
 from streams.processing import situation
 from streams.processing.situation import Citable
@@ -155,6 +161,19 @@ class Operator:
         return size % self.sample.itemsize == 0 and size <= self.open_bytes_max
 
     @property
+    def revises(self) -> bool:
+        """Whether samples that come late change its windows: only numbers and tags may divide these.
+
+        Where each batch is a window, or `breaks` divides them, late samples make windows of their own.
+        """
+        return self.length is not None and self.breaks is None
+
+    @property
+    def kept_max(self) -> int:
+        """Windows that it keeps of one stream for late samples at most."""
+        return min(KEPT_WINDOWS_MAX, KEPT_BYTES_MAX // max(self.open_bytes_max, 1))
+
+    @property
     def open_bytes_max(self) -> int:
         """Maximal size of the samples of one open window."""
         return 0 if self.length is None else self.length * self.sample.itemsize
@@ -235,7 +254,7 @@ class Operators(Mapping[str, Operator]):
         state = DeviceState.load(value)
         outdated = frozenset(
             name
-            for name in (*state.windows, *state.memories)
+            for name in (*state.windows, *state.memories, *state.kept)
             if name in self and state.version(name) != self[name].version
         )
         state = state.of_operators(frozenset(self._by_name), outdated)
@@ -244,6 +263,12 @@ class Operators(Mapping[str, Operator]):
             if not all(map(self[name].can_leave, windows.values())):
                 raise ValidationError(
                     "a device's state: found a window that holds no samples of its operator"
+                )
+        for name, look_backs in state.kept.items():
+            kept = [one for some in look_backs.values() for one in some.windows]
+            if not self[name].revises or not all(self[name].can_leave(one.window) for one in kept):
+                raise ValidationError(
+                    "a device's state: found a kept window that holds no samples of its operator"
                 )
         for name, memory in state.memories.items():
             makes = self[name].makes

@@ -68,7 +68,13 @@ def cited(
             or incarnation_of(recent.stream) != incarnation
         ):
             continue
-        if recent.kind not in latest or recent.t_last_ns > latest[recent.kind].t_last_ns:
+        before = latest.get(recent.kind)
+        # Of two events of one stream that ended together the one that was made later is a revision.
+        if (
+            before is None
+            or recent.t_last_ns > before.t_last_ns
+            or (recent.t_last_ns == before.t_last_ns and recent.stream == before.stream)
+        ):
             latest[recent.kind] = recent
     return latest
 
@@ -76,7 +82,7 @@ def cited(
 def parent(source: str, recent: Recent) -> Cited:
     """What a situation inherits of a cited event of device `source`, its indirect parent."""
     return Cited(
-        Parent(source, recent.stream, recent.number, 1, 1, "indirect"),
+        Parent(source, recent.stream, recent.number, 1, 1, "indirect", revision=recent.revision),
         recent.zone,
         bytes.fromhex(recent.label),
         recent.consent,
