@@ -28,7 +28,7 @@ Verdict = Literal["allow", "deny", "unconfigured"]
 NOT_ASKED = "not-asked"
 #: Outcomes of a batch or record that was not accepted: refused by a rule; unreadable; dropped because it is
 #: stored already; other data under numbers that are in use; captured outside the policy's time window;
-#: arrived after the hole for its numbers was given up.
+#: arrived after its place was given up, a hole in its stream or a window that it would change.
 RejectOutcome = Literal["refused", "malformed", "repeated", "collision", "clock", "late"]
 #: Rule, outcome and zone of a record that cannot be read.
 MALFORMED: Literal["malformed"] = "malformed"

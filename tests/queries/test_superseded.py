@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -75,6 +76,15 @@ def test_answers_that_relied_on_what_was_replaced_are_found(path: Path) -> None:
         }
         assert cited[0] == cited[1] == {"g1/activity/0"}
         assert "g1/activity/0.1" in cited[2]
+
+
+def test_the_statement_of_the_page_finds_the_same(path: Path) -> None:
+    page = (Path(__file__).parent.parent.parent / "docs" / "sql.md").read_text(encoding="utf-8")
+    (statement,) = re.findall(r"```sql\n(SELECT parent_id AS replaced.*?)```", page, re.DOTALL)
+    with Store.open(path) as opened:
+        rows = opened.sql(statement).rows
+        assert rows == sorted((event.id, event.by) for event in superseded(opened).superseded)
+        assert len(rows) == 4
 
 
 def test_a_role_is_told_of_what_it_is_shown_only(path: Path) -> None:
