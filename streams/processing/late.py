@@ -89,6 +89,7 @@ def place(window: ClosedWindow) -> tuple[int, int]:
 
 def roll_on(
     operator: Operator,
+    kept_max: int,
     name: tuple[str, str],
     opened: OpenWindow | None,
     before: LookBack | None,
@@ -97,7 +98,7 @@ def roll_on(
 ) -> Rolled:
     """Divide the samples of one stream into windows like `roll`, of which late samples change closed ones.
 
-    `before` is what is kept of the stream.
+    `before` is what is kept of the stream, at most `kept_max` windows.
     """
     length = operator.length
     if (
@@ -107,7 +108,7 @@ def roll_on(
     ):
         closed, left = roll(name, opened, stretches, operator.sample, length, ended, operator.breaks)
         return Rolled(closed, left)
-    behind = _Behind(operator, length, name, opened, before or LookBack())
+    behind = _Behind(operator, length, kept_max, name, opened, before or LookBack())
     known_to = -1
     for stretch, samples in stretches if not ended else _batches(stretches):
         position = stretch.first.batch.position
@@ -163,6 +164,7 @@ class _Behind:
 
     operator: Operator
     length: int
+    kept_max: int
     name: tuple[str, str]
     opened: OpenWindow | None
     before: LookBack
@@ -306,7 +308,7 @@ class _Behind:
         """Keep a window; the oldest ones are given up if there are too many."""
         self.kept = sorted([*self.kept, kept], key=lambda one: one.window.first)
         whole = [one for one in self.kept if one.window.samples]
-        if len(whole) > self.operator.kept_max:
+        if len(whole) > self.kept_max:
             self.floor = (whole[0].window.first // self.length + 1) * self.length
             self.kept = [one for one in self.kept if one.window.first >= self.floor or not one.window.samples]
 

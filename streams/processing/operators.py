@@ -16,6 +16,7 @@ Adding an operator to Sightline itself touches these files, and no other code:
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -169,11 +170,6 @@ class Operator:
         return self.length is not None and self.breaks is None
 
     @property
-    def kept_max(self) -> int:
-        """Windows that it keeps of one stream for late samples at most."""
-        return min(KEPT_WINDOWS_MAX, KEPT_BYTES_MAX // max(self.open_bytes_max, 1))
-
-    @property
     def open_bytes_max(self) -> int:
         """Maximal size of the samples of one open window."""
         return 0 if self.length is None else self.length * self.sample.itemsize
@@ -243,6 +239,20 @@ class Operators(Mapping[str, Operator]):
         """Operators by the kind that they read."""
         reads = dict.fromkeys(operator.reads for operator in self.values())
         return {kind: [operator for operator in self.values() if operator.reads == kind] for kind in reads}
+
+    @cached_property
+    def kept_max(self) -> Mapping[str, int]:
+        """By operator, windows that it keeps of one stream for late samples at most.
+
+        Operators that read one kind share what may be kept of a stream.
+        """
+        revising = [operator for operator in self.values() if operator.revises]
+        share = Counter(operator.reads for operator in revising)
+        return {
+            operator.name: min(KEPT_WINDOWS_MAX, KEPT_BYTES_MAX // operator.open_bytes_max)
+            // share[operator.reads]
+            for operator in revising
+        }
 
     def load(self, value: bytes) -> tuple[DeviceState, frozenset[str]]:
         """State of a device from the bytes of `DeviceState.dump`, and operators of which data was dropped.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,10 +13,11 @@ from streams.events.batch import Batch
 from streams.events.identity import derived_stream, incarnation_of
 from streams.events.runs import Parent, Run
 from streams.events.state import DeviceState, LookBack, OpenWindow, Recent
+from streams.limits import REVISION_MAX
 from streams.policy.crossing import Cited, Crossing, Maker, joined
 from streams.policy.step import Cause, Reject, Stretch, Tagged, in_order
 from streams.processing import situation
-from streams.processing.late import Rolled, Told, place, roll_on
+from streams.processing.late import Made, Rolled, Told, place, roll_on
 from streams.processing.operators import Operator, Operators
 from streams.processing.windows import ClosedWindow, Columns, Ended
 from streams.topology import DERIVED, PROCESSING
@@ -32,12 +34,15 @@ _TOO_LATE = Cause(
 _NO_REVISION = Cause(
     PROCESSING,
     "revision",
-    "revision: no event is made of the window with the samples that came late; the former one stays in force",
+    "revision: no event is made of the window with the samples that came late, or it has too many revisions; "
+    "the former one stays in force",
 )
 
 
 #: What an event is made of, and what is told about its window, if late samples can change that.
 _Made = tuple[ClosedWindow, Columns, Told | None]
+#: What a situation needs of a new event, and (number, revision) of those that it replaced.
+_New = tuple[Recent, tuple[Made, ...]]
 #: A single query and its situation.
 Asked = tuple[Tagged, Tagged]
 
@@ -58,18 +63,22 @@ def run(
     times = {batch.position: batch.appended_ns for stretch in admitted for batch in stretch.batches}
     recents = _windows(admitted, states, _Context(operators, crossing, times))
     for source in dict.fromkeys((*recents, *(item.batch.source for item in queries))):
-        citable = sorted(
-            (*states[source].recents, *recents.get(source, ())),
-            key=lambda recent: (recent.position, recent.t_last_ns, recent.kind),
+        known = situation.Known(states[source].recents, operators.citable)
+        made = deque(
+            sorted(recents.get(source, ()), key=lambda new: (new[0].position, new[0].t_last_ns, new[0].kind))
         )
-        asked += [
-            answerable
-            for item in queries
-            if item.batch.source == source
-            for index in range(item.batch.run.count)
-            if (answerable := _situation(item, index, citable, operators, crossing)) is not None
-        ]
-        states[source] = replace(states[source], recents=situation.trim(citable, operators.citable))
+        for item in queries:
+            if item.batch.source == source:
+                while made and made[0][0].position < item.batch.position:
+                    known.add(*made.popleft())
+                asked += [
+                    answerable
+                    for index in range(item.batch.run.count)
+                    if (answerable := _situation(item, index, known, operators, crossing)) is not None
+                ]
+        for new in made:
+            known.add(*new)
+        states[source] = replace(states[source], recents=known.recents)
     asked.sort(key=lambda answerable: answerable[0].batch.position)
     return states, asked
 
@@ -85,7 +94,7 @@ class _Context:
 
 def _windows(
     admitted: Sequence[Stretch], states: dict[str, DeviceState], context: _Context
-) -> dict[str, list[Recent]]:
+) -> dict[str, list[_New]]:
     """Roll the windows of every sensor stream, update `states`, and derive the events of closed windows.
 
     Return by device the derived events that situations may cite.
@@ -95,7 +104,7 @@ def _windows(
         if stretch.kind in reads:
             reads[stretch.kind].setdefault(stretch.stream, []).append(stretch)
     ended = _ended(admitted, states)
-    recents: dict[str, list[Recent]] = {}
+    recents: dict[str, list[_New]] = {}
     for operator in context.operators.values():
         streams = dict(reads[operator.reads])
         for source in ended:
@@ -134,7 +143,7 @@ def _operate(
     streams: Mapping[Stream, list[Stretch]],
     ended: Mapping[str, list[Ended]],
     states: dict[str, DeviceState],
-    recents: dict[str, list[Recent]],
+    recents: dict[str, list[_New]],
     context: _Context,
 ) -> None:
     """Run one operator over all its streams of a fetch.
@@ -152,6 +161,7 @@ def _operate(
             kept = look_backs.setdefault(source, dict(states[source].kept.get(operator.name, {})))
             rolled[name] = roll_on(
                 operator,
+                context.operators.kept_max.get(operator.name, 0),
                 name,
                 opened.pop(stream, None),
                 kept.pop(stream, None),
@@ -172,9 +182,12 @@ def _operate(
             if (memory := states[source].memories.get(operator.name)) is not None
         }
         made, remembered = operator.values(closed, memories, context.operators.kinds[operator.name])
-    for window, columns, event in _derived(operator, list(zip(closed, made, strict=True)), rolled, context):
+    for window, columns, event, replaced in _derived(
+        operator, list(zip(closed, made, strict=True)), rolled, context
+    ):
         if operator.cites:
-            recents.setdefault(window.source, []).append(_recent(event, window, columns[operator.cites]))
+            recent = _recent(event, window, columns[operator.cites])
+            recents.setdefault(window.source, []).append((recent, replaced))
     for name, of in rolled.items():
         if (look_back := of.look_back()) is not None:
             look_backs[name[0]][name[1]] = look_back
@@ -189,8 +202,11 @@ def _derived(
     made: Sequence[tuple[ClosedWindow, Columns | None]],
     rolled: Mapping[Stream, Rolled],
     context: _Context,
-) -> Iterator[tuple[ClosedWindow, Columns, Tagged]]:
-    """Derive the events of closed windows; of those that the policy allows, yield all that made them."""
+) -> Iterator[tuple[ClosedWindow, Columns, Tagged, tuple[Made, ...]]]:
+    """Derive the events of closed windows.
+
+    Of those that the policy allows, yield all that made them, and what they replace as (number, revision).
+    """
     told_of = {(*name, *where): told for name, of in rolled.items() for where, told in of.told.items()}
     plain, changed = list[_Made](), list[tuple[ClosedWindow, Columns | None, Told]]()
     for window, columns in made:
@@ -208,7 +224,7 @@ def _derived(
         if event is not None:
             if told is not None:
                 told.make(window.window.first)
-            yield window, columns, event
+            yield window, columns, event, ()
     yield from _revised(operator, changed, context)
     for window in sorted((window for of in rolled.values() for window in of.late), key=place):
         bare = _event(operator, window, {}, context)
@@ -217,7 +233,7 @@ def _derived(
 
 def _revised(
     operator: Operator, changed: Iterable[tuple[ClosedWindow, Columns | None, Told]], context: _Context
-) -> Iterator[tuple[ClosedWindow, Columns, Tagged]]:
+) -> Iterator[tuple[ClosedWindow, Columns, Tagged, tuple[Made, ...]]]:
     """Derive the next revisions of the events of windows that late samples changed, one by one.
 
     Each has an edge to every event that it replaces, and which these are depends on the verdicts before it.
@@ -225,21 +241,25 @@ def _revised(
     crossing, maker = context.crossing, Maker(operator.name, operator.version)
     for window, columns, told in changed:
         number = window.window.first
-        bare = replace(_event(operator, window, columns or {}, context), revision=told.revision(number))
-        if columns is None:
+        revision = told.revision(number)
+        bare = replace(_event(operator, window, columns or {}, context), revision=min(revision, REVISION_MAX))
+        if columns is None or revision > REVISION_MAX:
             crossing.step.rejects.append(Reject.refused(bare, _NO_REVISION, zone=window.window.zone))
             continue
-        parents = (window.cited(), *_former(bare, window, told, crossing))
+        replaced = told.superseded
+        parents = (window.cited(), *_former(bare, window, replaced, crossing))
         if (event := crossing.derive(bare, maker, parents, DERIVED)) is not None:
             told.make(number)
-            yield window, columns, event
+            yield window, columns, event, replaced
 
 
-def _former(made: Batch, window: ClosedWindow, told: Told, crossing: Crossing) -> Iterator[Cited]:
+def _former(
+    made: Batch, window: ClosedWindow, replaced: Iterable[Made], crossing: Crossing
+) -> Iterator[Cited]:
     """The events that a revision replaces, as its indirect parents; they inherited what it inherits."""
     cited = window.cited()
     _, label = joined(crossing.policy, made.kind, (cited,))
-    for number, revision in told.superseded:
+    for number, revision in replaced:
         edge = Parent(made.source, made.stream, number, 1, 1, "indirect", revision=revision)
         yield replace(cited, edge=edge, label=label)
 
@@ -284,7 +304,7 @@ def _recent(derived: Tagged, closed: ClosedWindow, value: str | float) -> Recent
 
 
 def _situation(
-    queries: Tagged, index: int, recents: Sequence[Recent], operators: Operators, crossing: Crossing
+    queries: Tagged, index: int, known: situation.Known, operators: Operators, crossing: Crossing
 ) -> Asked | None:
     """Derive the situation of the query at `index` of its batch; None if the policy does not allow it."""
     batch = queries.batch
@@ -294,7 +314,7 @@ def _situation(
         else replace(queries, batch=batch.part(index, index + 1, batch.context))
     )
     with operating(situation.MAKER.name):
-        cited = situation.cited(batch, index, recents, operators.citable)
+        cited = known.cited(batch, index)
         shown = situation.values(batch.time_ns(index), cited, operators.citable)
     made = replace(
         query.batch,

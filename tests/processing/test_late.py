@@ -326,16 +326,34 @@ def test_windows_that_are_kept_are_bounded_and_what_they_would_need_is_too_late(
     assert whole == {100 * at for at in range(8, windows)}
 
 
-def test_a_situation_cites_the_newest_revision() -> None:
-    asked = build.query(0, "wake me at seven", build.T0_NS + 3 * 10**9, place="work")
-    records, _ = build.process(CORE, [build.fetch([*imu(0, 40, 60, 80, 100, 20), asked])])
-    cited = [
-        (parent.stream, parent.first, parent.revision)
+def cited_by(batches: Sequence[Batch], sizes: Sequence[int]) -> list[list[tuple[int, int]]]:
+    """Number and revision of the activities that each situation cites."""
+    records, _ = build.process(CORE, build.cut(batches, sizes))
+    return [
+        [(parent.first, parent.revision) for parent in parents_of(record) if parent.stream == "activity"]
         for record in records
-        if record.topic == DERIVED and b'"situation"' in (record.value or b"")
-        for parent in parents_of(record)
+        if record.topic == DERIVED and orjson.loads(record.value or b"")["kind"] == "situation"
     ]
-    assert cited == [("voice-query", 0, 0), ("activity", 0, 1)]
+
+
+def asked(number: int, after_s: float) -> Batch:
+    return build.query(number, "wake me at seven", build.T0_NS + int(after_s * 10**9), place="work")
+
+
+@pytest.mark.parametrize("sizes", [[1000], [1], [3, 2]])
+def test_a_situation_cites_the_newest_revision_that_is_known(sizes: list[int]) -> None:
+    batches = [*imu(0, 40, 60, 80), asked(0, 1.5), *imu(100, 120, 140, 160, 180), asked(1, 1.5), *imu(20)]
+    # At the times of the last two the first second was the newest; the second one was over for the third.
+    batches += [asked(2, 1.5), asked(3, 2.5)]
+    assert cited_by(batches, sizes) == [[(40, 0)], [(40, 0)], [(0, 1)], [(100, 0)]]
+
+
+@pytest.mark.parametrize("sizes", [[1000], [1], [5, 3]])
+def test_many_late_samples_displace_nothing_that_a_situation_needs(sizes: list[int]) -> None:
+    late = range(20, 4000, 100)
+    on_time = [first for first in range(0, 4400, 20) if first not in late]
+    batches = [*imu(*on_time), *imu(*late), asked(0, 45), asked(1, 39.5)]
+    assert cited_by(batches, sizes) == [[(4300, 0)], [(3800, 1)]]
 
 
 def test_a_late_batch_after_a_withdrawal_replaces_nothing() -> None:
