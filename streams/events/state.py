@@ -285,8 +285,10 @@ class DeviceState(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def _relabelled(some: LookBack, label: Callable[[str], str]) -> LookBack:
-    kept = [replace(one, window=replace(one.window, label=label(one.window.label))) for one in some.windows]
-    return replace(some, windows=tuple(kept))
+    windows = [
+        replace(kept, window=replace(kept.window, label=label(kept.window.label))) for kept in some.windows
+    ]
+    return replace(some, windows=tuple(windows))
 
 
 _DECODER: json.Decoder[tuple[int, DeviceState]] = json.Decoder(tuple[Literal[3], DeviceState])

@@ -5,7 +5,7 @@ Stages do not write lineage; the pipeline derives it from the `Step`, so no stag
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Literal
@@ -20,7 +20,6 @@ from streams.events.claims import claimed
 from streams.events.digest import digest
 from streams.events.record import Headers, Received
 from streams.events.runs import Parent, Run
-from streams.events.state import Intervals
 from streams.limits import KEY_BYTES_MAX, REJECTED_BYTES_MAX
 
 Verdict = Literal["allow", "deny", "unconfigured"]
@@ -66,7 +65,7 @@ class Stretch(Struct):
     first: Tagged
     source_digest: str = ""
     due: int = 0
-    seen: Intervals = ()
+    seen: Sequence[tuple[int, int]] = ()
     batches: list[Batch] = struct_field(default_factory=list)
     values: list[bytes] = struct_field(default_factory=list)
     headers: list[Headers] = struct_field(default_factory=list)

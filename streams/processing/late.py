@@ -306,11 +306,13 @@ class _Behind:
 
     def _keep(self, kept: _Kept) -> None:
         """Keep a window; the oldest ones are given up if there are too many."""
-        self.kept = sorted([*self.kept, kept], key=lambda one: one.window.first)
-        whole = [one for one in self.kept if one.window.samples]
+        self.kept = sorted([*self.kept, kept], key=lambda each: each.window.first)
+        whole = [each for each in self.kept if each.window.samples]
         if len(whole) > self.kept_max:
             self.floor = (whole[0].window.first // self.length + 1) * self.length
-            self.kept = [one for one in self.kept if one.window.first >= self.floor or not one.window.samples]
+            self.kept = [
+                each for each in self.kept if each.window.first >= self.floor or not each.window.samples
+            ]
 
     def _beside(self, window: OpenWindow) -> bool:
         """Whether a number beside a window, within its `length` numbers, is missing."""

@@ -275,8 +275,8 @@ class Operators(Mapping[str, Operator]):
                     "a device's state: found a window that holds no samples of its operator"
                 )
         for name, look_backs in state.kept.items():
-            kept = [one for some in look_backs.values() for one in some.windows]
-            if not self[name].revises or not all(self[name].can_leave(one.window) for one in kept):
+            kept = [kept.window for some in look_backs.values() for kept in some.windows]
+            if not self[name].revises or not all(map(self[name].can_leave, kept)):
                 raise ValidationError(
                     "a device's state: found a kept window that holds no samples of its operator"
                 )
