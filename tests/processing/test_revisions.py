@@ -201,3 +201,9 @@ def test_samples_that_an_operator_cannot_have_kept_are_refused_with_the_state() 
             look_backs={name: {"imu-right": replace(look_back, windows=(window,))}},
         )
         assert not CORE.readable("g1", forged.dump())
+
+
+def test_an_open_window_that_late_samples_fill_is_made_at_once() -> None:
+    """What came after the missing samples has no consent, so that the window stayed open."""
+    made, _ = made_of([*imu(0, 20, 40, 60), *imu(100, consent=0), *imu(80)])
+    assert made == {"activity/0": ((0, 100),)}
