@@ -143,10 +143,8 @@ def _batches(stretches: Iterable[tuple[Stretch, Samples]]) -> Iterator[tuple[Str
             start, end = end, end + batch.run.count
             first = replace(stretch.first, batch=batch)
             yield Stretch(first, due=due, seen=seen, batches=[batch]), samples[start:end]
-            if not stretch.late:
-                number = stretch.first.batch.run.first
-                seen = stretch.seen if number == stretch.due else (*stretch.seen, (number, batch.run.last))
-                due = batch.run.last + 1
+            seen = sorted((*seen, (batch.run.first, batch.run.last)))
+            due = max(due, batch.run.last + 1)
 
 
 @dataclass(slots=True, eq=False)

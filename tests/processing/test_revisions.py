@@ -207,3 +207,16 @@ def test_an_open_window_that_late_samples_fill_is_made_at_once() -> None:
     """What came after the missing samples has no consent, so that the window stayed open."""
     made, _ = made_of([*imu(0, 20, 40, 60), *imu(100, consent=0), *imu(80)])
     assert made == {"activity/0": ((0, 100),)}
+
+
+@pytest.mark.parametrize("sizes", [[1], [2, 3]])
+def test_an_end_among_late_batches_leaves_the_same_state_however_fetches_were_cut(sizes: list[int]) -> None:
+    end = build.ended(0, build.T0_NS, place="work", session="s0")
+    late = [captured("imu-right", first, 10, place="work") for first in (20, 30)]
+    sent = [*imu(0, session="s0"), *imu(40, 60, 80, 100), *late, end]
+    whole, state = build.process(CORE, [build.fetch(sent)])
+    pieces, state_of_pieces = build.process(CORE, build.cut(sent, sizes))
+    assert events(pieces) == events(whole)
+    assert state_of_pieces.devices["g1"].dump() == state.devices["g1"].dump()
+    # No number is missing any more, so nothing can change the windows beside those that were.
+    assert not kept(state)
