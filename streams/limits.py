@@ -60,7 +60,7 @@ OPEN_WINDOWS_BYTES_MAX = (
 )  #: packed samples of a device's open windows: the maximum over its streams and all operators' lengths
 LOOK_BACK_WINDOWS = 600  #: by which a late sample may lie behind the newest of its stream, in whole windows
 KEPT_WINDOWS_MAX = 64  #: closed windows that an operator keeps of one stream for late samples
-KEPT_BYTES_MAX = 64 * 1024  #: of their samples; an operator of larger windows keeps fewer
+KEPT_BYTES_MAX = 32 * 1024  #: of their samples; an operator of larger windows keeps fewer
 MEMORIES_BYTES_MAX = 16 * 1024  #: JSON of the memory of all operators for one device
 DEVICE_STATE_BYTES_MAX = (
     3 * 1024 * 1024

@@ -11,11 +11,18 @@ import pytest
 from msgspec.structs import replace
 
 from streams.events.batch import Batch
-from streams.limits import KEPT_WINDOWS_MAX, LOOK_BACK_WINDOWS, REVISION_MAX
+from streams.limits import (
+    DEVICE_STATE_BYTES_MAX,
+    KEPT_WINDOWS_MAX,
+    LOOK_BACK_WINDOWS,
+    REVISION_MAX,
+    STREAMS_PER_DEVICE_MAX,
+)
 from streams.processing.late import Told
+from streams.processing.shipped import SHIPPED_OPERATORS
 from streams.topology import DERIVED
 from tests import build
-from tests.processing.arrivals import CORE, captured, events, imu, kept, newest, parents_of
+from tests.processing.arrivals import CORE, MADE, captured, events, imu, kept, newest, parents_of
 
 
 def made_of(batches: Sequence[Batch]) -> tuple[dict[str, tuple[tuple[int, int], ...]], dict[str, list[str]]]:
@@ -109,10 +116,11 @@ def test_beyond_the_look_back_samples_are_too_late_and_it_is_on_record() -> None
 @pytest.mark.parametrize("sizes", [[1000], [1], [7, 3]])
 def test_windows_that_are_kept_are_bounded_and_what_they_would_need_is_too_late(sizes: list[int]) -> None:
     """In each window one batch is late. Of the oldest nothing is made, as their windows were given up."""
-    windows = KEPT_WINDOWS_MAX // 2 + 8
+    kept_max = SHIPPED_OPERATORS.kept_max["activity"]
+    windows = kept_max // 2 + 8
     early = imu(*(100 * at + first for at in range(windows) for first in (0, 40, 60, 80)))
     records, state = build.process(CORE, build.cut(early, sizes))
-    assert 0 < len(kept(state)) <= KEPT_WINDOWS_MAX
+    assert 0 < len(kept(state)) <= kept_max <= KEPT_WINDOWS_MAX
     late = imu(*(100 * at + 20 for at in range(windows)))
     more, _ = build.process(CORE, [build.fetch(late, len(early))], state)
     refused = [row["first"] for row in build.lineage(more)["rejected"] if row["rule"] == "too-late"]
@@ -120,6 +128,19 @@ def test_windows_that_are_kept_are_bounded_and_what_they_would_need_is_too_late(
     assert len(refused) == 8
     whole = {event.number for event in newest([*records, *more]) if event.parents == ((event.number, 100),)}
     assert whole == {100 * at for at in range(8, windows)}
+
+
+@pytest.mark.parametrize(("stream", "length"), [("imu-right", 100), ("audio-level", 50), ("location", 5)])
+def test_what_is_kept_of_all_streams_of_a_device_fits_its_state(stream: str, length: int) -> None:
+    """Each window lacks one sample, so that it is kept and as large as a kept one can be."""
+    count = length - 2
+    sent = [
+        captured(stream, length * at + 1, count, place="work", session="s" * 30)
+        for at in range(KEPT_WINDOWS_MAX + 8)
+    ]
+    _, state = build.process(CORE, [build.fetch(sent)])
+    assert len(kept(state)) == SHIPPED_OPERATORS.kept_max[{v: k for k, v in MADE.items()}[stream]]
+    assert len(state.devices["g1"].dump()) * STREAMS_PER_DEVICE_MAX < 0.75 * DEVICE_STATE_BYTES_MAX
 
 
 def cited_by(batches: Sequence[Batch], sizes: Sequence[int]) -> list[list[tuple[int, int]]]:
