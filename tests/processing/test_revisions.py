@@ -19,10 +19,13 @@ from streams.limits import (
     STREAMS_PER_DEVICE_MAX,
 )
 from streams.processing.late import Told
+from streams.processing.operators import Operators
 from streams.processing.shipped import SHIPPED_OPERATORS
+from streams.processing.windows import ClosedWindow, Columns
 from streams.topology import DERIVED
 from tests import build
-from tests.processing.arrivals import CORE, MADE, captured, events, imu, kept, newest, parents_of
+from tests.processing import toys
+from tests.processing.arrivals import CORE, MADE, captured, events, imu, kept, newest, parents_of, replaced
 
 
 def made_of(batches: Sequence[Batch]) -> tuple[dict[str, tuple[tuple[int, int], ...]], dict[str, list[str]]]:
@@ -240,4 +243,24 @@ def test_an_end_among_late_batches_leaves_the_same_state_however_fetches_were_cu
     assert events(pieces) == events(whole)
     assert state_of_pieces.devices["g1"].dump() == state.devices["g1"].dump()
     # No number is missing any more, so nothing can change the windows beside those that were.
+    assert not kept(state)
+
+
+def test_where_no_event_is_made_of_the_whole_the_former_ones_stay_and_it_is_on_record() -> None:
+    def of_few(closed: Sequence[ClosedWindow]) -> list[Columns | None]:
+        return [{"mean_c": 1.0} if window.count <= 2 else None for window in closed]
+
+    operator = replace_state(toys.CLIMATE, length=5, makes=of_few)
+    core = toys.core_of(operators=Operators.of(toys.KINDS, *SHIPPED_OPERATORS.values(), toys.SHAKE, operator))
+    sent = [
+        build.batch("env", None, first, count, columns={"temperature_c": [20.0] * count})
+        for first, count in ((0, 2), (3, 2), (5, 5), (2, 1))
+    ]
+    records, state = build.process(core, [build.fetch(sent)])
+    assert sorted(events(records)) == [("climate", 0, 0), ("climate", 3, 0)]
+    assert not replaced(records)
+    assert [
+        (row["stage"], row["rule"], row["outcome"], row["stream"], row["first"])
+        for row in build.lineage(records)["rejected"]
+    ] == [("processing", "revision", "refused", "climate", 0)]
     assert not kept(state)
