@@ -58,6 +58,9 @@ STREAMS_PER_DEVICE_MAX = 32
 OPEN_WINDOWS_BYTES_MAX = (
     1700 * 1024
 )  #: packed samples of a device's open windows: the maximum over its streams and all operators' lengths
+LOOK_BACK_WINDOWS = 600  #: by which a late sample may lie behind the newest of its stream, in whole windows
+KEPT_WINDOWS_MAX = 64  #: closed windows that an operator keeps of one stream for late samples
+KEPT_BYTES_MAX = 32 * 1024  #: of their samples; an operator of larger windows keeps fewer
 MEMORIES_BYTES_MAX = 16 * 1024  #: JSON of the memory of all operators for one device
 DEVICE_STATE_BYTES_MAX = (
     3 * 1024 * 1024
@@ -253,6 +256,10 @@ if 4 * FOREIGN_HEADERS_BYTES_MAX > OUTPUT_HEADROOM_BYTES:
 if INTENTS_MAX * INTENT_BYTES_MAX + MANIFEST_BYTES_MAX > MODEL_BYTES_MAX:
     raise AssertionError(
         "the model of the most intents, with the longest manifest, must fit one Kafka record"
+    )
+if OPEN_WINDOWS_BYTES_MAX // STREAMS_PER_DEVICE_MAX > REVISION_MAX:
+    raise AssertionError(
+        "each revision of an event adds a sample of at least one byte to its window, so this bounds them"
     )
 if HEARTBEAT_INTERVAL_S * 3 > SESSION_TIMEOUT_S:
     raise AssertionError("a worker must miss three heartbeats before it is put out of the group")

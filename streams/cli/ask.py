@@ -15,6 +15,7 @@ from streams.queries.generations import generations
 from streams.queries.loop import loop as carried_by_loop
 from streams.queries.missing import missing as missing_in
 from streams.queries.role import Role
+from streams.queries.superseded import superseded as superseded_in
 from streams.queries.wearer import wearer as held_of
 
 
@@ -144,6 +145,17 @@ def missing(stores: Stores, role: Role, form: Form) -> None:
             "streams": ("source", "stream", "kind", "highest", "stored", "rejected"),
             "not_shown_whole": ("source", "stream", "kind"),
         },
+    )
+
+
+@command.command()
+@asking()
+def superseded(stores: Stores, role: Role, form: Form) -> None:
+    """Say which derived events were replaced since samples came late, and which answers relied on them."""
+    say_answer(
+        asked(stores, role, superseded_in),
+        form,
+        {"superseded": ("id", "by", "answers"), "answers": ("id", "cites", "now")},
     )
 
 

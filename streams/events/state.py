@@ -18,10 +18,11 @@ from msgspec.structs import replace
 
 from streams.events.identity import STREAM_PATTERN
 from streams.events.kinds import DERIVED_NAME_PATTERN
-from streams.limits import NUMBER_MAX
+from streams.limits import NUMBER_MAX, REVISION_MAX
 
 # Content of `glasses.state` is not trusted: these types refuse values on which a stage would fail later.
 Number = Annotated[int, Meta(ge=0, le=NUMBER_MAX)]
+Revision = Annotated[int, Meta(ge=0, le=REVISION_MAX)]
 TimeNs = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 Stream = Annotated[str, Meta(pattern=rf"\A{STREAM_PATTERN.pattern}\Z")]
 #: A packed label as hex; empty if the current policy has no equivalent for it.
@@ -78,7 +79,30 @@ class OpenWindow(Struct, frozen=True):
     samples: bytes
 
 
-class Recent(Struct, frozen=True):
+class KeptWindow(Struct, frozen=True):
+    """A closed window that samples which come late can still change.
+
+    `made` are the events in force that were made of its samples, as (number, revision). `ended` says that its
+    session's end closed it, and that its stream has not gone on since. Without samples it stands for windows
+    that are part of an open one again.
+    """
+
+    window: OpenWindow
+    made: tuple[tuple[Number, Revision], ...]
+    ended: bool = False
+
+
+class LookBack(Struct, frozen=True):
+    """What an operator keeps of a stream in which numbers are missing: closed windows, in order of numbers.
+
+    Samples with numbers below `floor` come too late, because a window beside them is no longer kept.
+    """
+
+    windows: tuple[KeptWindow, ...] = ()
+    floor: Number = 0
+
+
+class Recent(Struct, frozen=True, omit_defaults=True):
     """A derived event that the situation of a later query may have as a parent.
 
     `position` is the offset in the partition at which it was made, `since_ns` the capture time of its oldest
@@ -96,6 +120,7 @@ class Recent(Struct, frozen=True):
     wearer_id: str
     consent: int
     since_ns: int
+    revision: Revision = 0
 
 
 class OpenAnswer(Struct, frozen=True, kw_only=True):
@@ -123,6 +148,8 @@ class OpenAnswer(Struct, frozen=True, kw_only=True):
 
 #: Open windows by operator and stream; operators without open windows are left out.
 Windows = Mapping[OperatorName, Mapping[Stream, OpenWindow]]
+#: What is kept for late samples, by operator and stream; left out where nothing is kept.
+LookBacks = Mapping[OperatorName, Mapping[Stream, LookBack]]
 
 
 class DeviceState(Struct, frozen=True, forbid_unknown_fields=True):
@@ -134,6 +161,7 @@ class DeviceState(Struct, frozen=True, forbid_unknown_fields=True):
     `seen` holds the streams of the newest incarnation only, because it retires the earlier ones. `worked` is
     the newest incarnation of which anything was processed. `policy_version` is the policy by which the labels
     are encoded. `versions` are those of the operators that left windows or memories, where they are not 1.
+    `look_backs` are left out unless numbers of a stream are missing, or a session ended within a window.
     """
 
     incarnation: int = 1
@@ -146,6 +174,7 @@ class DeviceState(Struct, frozen=True, forbid_unknown_fields=True):
     answers: tuple[OpenAnswer, ...] = ()
     policy_version: str = ""
     versions: Mapping[OperatorName, Number] | UnsetType = UNSET
+    look_backs: LookBacks | UnsetType = UNSET
 
     def dump(self) -> bytes:
         """JSON bytes; equal states have equal bytes."""
@@ -177,17 +206,32 @@ class DeviceState(Struct, frozen=True, forbid_unknown_fields=True):
         return self._versions.get(operator, 1)
 
     def after(
-        self, operator: str, version: int, windows: Mapping[str, OpenWindow], memory: bytes | None
+        self,
+        operator: str,
+        version: int,
+        windows: Mapping[str, OpenWindow],
+        memory: bytes | None,
+        look_backs: Mapping[str, LookBack],
     ) -> DeviceState:
-        """Return a copy with an operator's new open windows and memory (None keeps the memory)."""
+        """Return a copy with what an operator left: open windows, memory (None: as it was), look-backs."""
         opened = {name: of for name, of in self.windows.items() if name != operator}
         if windows:
             opened[operator] = windows
+        kept = {name: of for name, of in self.kept.items() if name != operator}
+        if look_backs:
+            kept[operator] = look_backs
         memories = self.memories if memory is None else {**self.memories, operator: memory}
         versions = {name: of for name, of in self._versions.items() if name != operator}
-        if version != 1 and (windows or operator in memories):
+        if version != 1 and (windows or look_backs or operator in memories):
             versions[operator] = version
-        return replace(self, windows=opened, memories=memories, versions=versions or UNSET)
+        return replace(
+            self, windows=opened, memories=memories, versions=versions or UNSET, look_backs=kept or UNSET
+        )
+
+    @property
+    def without_windows(self) -> DeviceState:
+        """A copy without windows, open or kept."""
+        return replace(self, windows={}, look_backs=UNSET)
 
     def of_operators(self, names: frozenset[str], outdated: frozenset[str] = frozenset()) -> DeviceState:
         """Return a copy without the windows, memories and recent events of operators not in `names`.
@@ -195,7 +239,8 @@ class DeviceState(Struct, frozen=True, forbid_unknown_fields=True):
         Operators in `outdated` lose windows and memories only.
         """
         kept, recent_kinds = names - outdated, {recent.kind for recent in self.recents}
-        if kept.issuperset((*self.windows, *self.memories)) and names.issuperset(recent_kinds):
+        left = (*self.windows, *self.memories, *self.kept)
+        if kept.issuperset(left) and names.issuperset(recent_kinds):
             return self
         return replace(
             self,
@@ -203,7 +248,13 @@ class DeviceState(Struct, frozen=True, forbid_unknown_fields=True):
             memories={name: memory for name, memory in self.memories.items() if name in kept},
             recents=tuple(recent for recent in self.recents if recent.kind in names),
             versions={name: of for name, of in self._versions.items() if name in kept} or UNSET,
+            look_backs={name: of for name, of in self.kept.items() if name in kept} or UNSET,
         )
+
+    @property
+    def kept(self) -> LookBacks:
+        """What operators keep for late samples, by operator and stream."""
+        return {} if self.look_backs is UNSET else self.look_backs
 
     @property
     def _versions(self) -> Mapping[str, int]:
@@ -220,12 +271,24 @@ class DeviceState(Struct, frozen=True, forbid_unknown_fields=True):
                 }
                 for operator, of in self.windows.items()
             },
+            look_backs={
+                operator: {stream: _relabelled(some, label) for stream, some in of.items()}
+                for operator, of in self.kept.items()
+            }
+            or UNSET,
             recents=tuple(replace(recent, label=label(recent.label)) for recent in self.recents),
             answers=tuple(
                 replace(answer, label=label(answer.label), query_label=label(answer.query_label))
                 for answer in self.answers
             ),
         )
+
+
+def _relabelled(some: LookBack, label: Callable[[str], str]) -> LookBack:
+    windows = [
+        replace(kept, window=replace(kept.window, label=label(kept.window.label))) for kept in some.windows
+    ]
+    return replace(some, windows=tuple(windows))
 
 
 _DECODER: json.Decoder[tuple[int, DeviceState]] = json.Decoder(tuple[Literal[3], DeviceState])

@@ -69,6 +69,7 @@ _EMPTY_BYTES, _ENTRY_BYTES = 1500, 600
 def size_bytes(state: DeviceState) -> int:
     """Estimate the size of a decoded state in memory."""
     windows = [window for of in state.windows.values() for window in of.values()]
+    windows += [kept.window for of in state.kept.values() for some in of.values() for kept in some.windows]
     entries = len(state.seen) + len(windows) + len(state.recents) + len(state.answers) + len(state.memories)
     return (
         _EMPTY_BYTES

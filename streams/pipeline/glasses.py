@@ -99,9 +99,9 @@ class GlassesCore:
     def behind(self, state: PartitionState) -> PartitionState:
         """Drop all open windows, because their events may have been written already."""
         closed = {
-            name: replace(slot.read(), windows={})
+            name: slot.read().without_windows
             for name, slot in state.devices.fresh(Devices())
-            if slot.read().windows
+            if slot.read().windows or slot.read().kept
         }
         return replace_state(state, devices=state.devices.changed(closed))
 
@@ -280,7 +280,7 @@ def _given_up(state: PartitionState, fetch: Fetch, poisoned: Mapping[int, str]) 
     names = {key.decode(errors="replace") for key in keys}
 
     def without(devices: Devices) -> Devices:
-        failed = {name: replace(devices[name], windows={}) for name in names & devices.keys()}
+        failed = {name: devices[name].without_windows for name in names & devices.keys()}
         return devices.changed(failed) if failed else devices
 
     version, shadow = state.shadow

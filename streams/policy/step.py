@@ -5,8 +5,9 @@ Stages do not write lineage; the pipeline derives it from the `Step`, so no stag
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -26,7 +27,7 @@ Verdict = Literal["allow", "deny", "unconfigured"]
 NOT_ASKED = "not-asked"
 #: Outcomes of a batch or record that was not accepted: refused by a rule; unreadable; dropped because it is
 #: stored already; other data under numbers that are in use; captured outside the policy's time window;
-#: arrived after the hole for its numbers was given up.
+#: arrived after its place was given up, a hole in its stream or a window that it would change.
 RejectOutcome = Literal["refused", "malformed", "repeated", "collision", "clock", "late"]
 #: Rule, outcome and zone of a record that cannot be read.
 MALFORMED: Literal["malformed"] = "malformed"
@@ -57,11 +58,14 @@ class Stretch(Struct):
 
     `first` is the first batch, tagged. `batches`, their `values` and `headers` are parallel lists in
     partition order. A part of a batch that was split is a stretch of its own, and `source_digest` is the
-    digest of the value that was split.
+    digest of the value that was split. `due` is the number after the highest of the stream that had arrived
+    before it; `seen` are the numbers that had arrived, without those that follow the last interval.
     """
 
     first: Tagged
     source_digest: str = ""
+    due: int = 0
+    seen: Sequence[tuple[int, int]] = ()
     batches: list[Batch] = struct_field(default_factory=list)
     values: list[bytes] = struct_field(default_factory=list)
     headers: list[Headers] = struct_field(default_factory=list)
@@ -81,6 +85,19 @@ class Stretch(Struct):
         """Numbers of all its events."""
         first, last = self.first.batch.run, self.batches[-1].run
         return Run(first.first, 1, last.first + last.count - first.first)
+
+    @property
+    def late(self) -> bool:
+        """Whether later numbers of the same stream arrived before it."""
+        return self.first.batch.run.first < self.due
+
+    @property
+    def holes(self) -> list[tuple[int, int]]:
+        """Numbers (inclusive) below the highest that had not arrived when it began, in order."""
+        first = self.first.batch.run.first
+        seen = ((-1, -1), *self.seen)
+        holes = [(below + 1, above - 1) for (_, below), (above, _) in pairwise(seen) if below + 1 < above]
+        return [*holes, (self.due, first - 1)] if first > self.due else holes
 
     @property
     def whole(self) -> Tagged:

@@ -17,6 +17,7 @@ Adding an operator to Sightline itself touches these files, and no other code:
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -33,7 +34,13 @@ from streams.events.check import check_events
 from streams.events.identity import NAME_PATTERN, derived_stream
 from streams.events.kinds import Kind, Kinds
 from streams.events.state import DeviceState, OpenWindow
-from streams.limits import MEMORIES_BYTES_MAX, OPEN_WINDOWS_BYTES_MAX, STREAMS_PER_DEVICE_MAX
+from streams.limits import (
+    KEPT_BYTES_MAX,
+    KEPT_WINDOWS_MAX,
+    MEMORIES_BYTES_MAX,
+    OPEN_WINDOWS_BYTES_MAX,
+    STREAMS_PER_DEVICE_MAX,
+)
 from streams.policy.step import Stretch
 from streams.processing import situation
 from streams.processing.situation import Citable
@@ -156,6 +163,14 @@ class Operator:
         return size % self.sample.itemsize == 0 and size <= self.open_bytes_max
 
     @property
+    def revises(self) -> bool:
+        """Whether samples that come late change its windows: only numbers and tags may divide these.
+
+        Where each batch is a window, or `breaks` divides them, late samples make windows of their own.
+        """
+        return self.length is not None and self.breaks is None
+
+    @property
     def open_bytes_max(self) -> int:
         """Maximal size of the samples of one open window."""
         return 0 if self.length is None else self.length * self.sample.itemsize
@@ -226,6 +241,20 @@ class Operators(Mapping[str, Operator]):
         reads = dict.fromkeys(operator.reads for operator in self.values())
         return {kind: [operator for operator in self.values() if operator.reads == kind] for kind in reads}
 
+    @cached_property
+    def kept_max(self) -> Mapping[str, int]:
+        """By operator, windows that it keeps of one stream for late samples at most.
+
+        Operators that read one kind share what may be kept of a stream.
+        """
+        revising = [operator for operator in self.values() if operator.revises]
+        share = Counter(operator.reads for operator in revising)
+        return {
+            operator.name: min(KEPT_WINDOWS_MAX, KEPT_BYTES_MAX // operator.open_bytes_max)
+            // share[operator.reads]
+            for operator in revising
+        }
+
     def load(self, value: bytes) -> tuple[DeviceState, frozenset[str]]:
         """State of a device from the bytes of `DeviceState.dump`, and operators of which data was dropped.
 
@@ -236,7 +265,7 @@ class Operators(Mapping[str, Operator]):
         state = DeviceState.load(value)
         outdated = frozenset(
             name
-            for name in (*state.windows, *state.memories)
+            for name in (*state.windows, *state.memories, *state.kept)
             if name in self and state.version(name) != self[name].version
         )
         state = state.of_operators(frozenset(self._by_name), outdated)
@@ -245,6 +274,12 @@ class Operators(Mapping[str, Operator]):
             if not all(map(self[name].can_leave, windows.values())):
                 raise ValidationError(
                     "a device's state: found a window that holds no samples of its operator"
+                )
+        for name, look_backs in state.kept.items():
+            kept = [kept.window for some in look_backs.values() for kept in some.windows]
+            if not self[name].revises or not all(map(self[name].can_leave, kept)):
+                raise ValidationError(
+                    "a device's state: found a kept window that holds no samples of its operator"
                 )
         for name, memory in state.memories.items():
             makes = self[name].makes

@@ -7,8 +7,7 @@ not matter, so the join does not depend on how records were divided into fetches
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from streams.errors import InputError
@@ -50,55 +49,70 @@ def columns(citable: Sequence[Citable]) -> dict[str, ColumnType]:
     return wanted
 
 
-def cited(
-    query: Batch, index: int, recents: Sequence[Recent], citable: Sequence[Citable]
-) -> dict[str, Recent]:
-    """Return, by kind, the events that the situation of the query at `index` of its batch cites.
+class Known:
+    """The events of one device that situations may cite, while a fetch is processed in order of position.
 
-    `recents` are in order of position. Events of another wearer of the device are private and therefore
-    skipped; those of another incarnation are skipped because consent numbers begin again with it. Only the
-    last RECENT_PER_KIND_MAX known events of a kind are considered, as many as the device's state keeps.
+    Of each kind in `citable` the last RECENT_PER_KIND_MAX are known, as many as the device's state keeps.
+    What late samples made takes its place by number among the others, and so displaces no later event.
     """
-    asked_ns, incarnation = query.time_ns(index), incarnation_of(query.stream)
-    latest: dict[str, Recent] = {}
-    for recent in trim(recents[: bisect_left(recents, query.position, key=_position)], citable):
-        if (
-            recent.wearer_id != query.wearer_id
-            or recent.t_last_ns > asked_ns
-            or incarnation_of(recent.stream) != incarnation
-        ):
-            continue
-        if recent.kind not in latest or recent.t_last_ns > latest[recent.kind].t_last_ns:
-            latest[recent.kind] = recent
-    return latest
+
+    def __init__(self, recents: Sequence[Recent], citable: Sequence[Citable]) -> None:
+        self._of: dict[str, list[Recent]] = {kind.kind: [] for kind in citable}
+        for recent in recents:
+            if recent.kind in self._of:
+                self._of[recent.kind].append(recent)
+
+    def add(self, recent: Recent, replaced: Collection[tuple[int, int]]) -> None:
+        """Add an event; those of its stream with a (number, revision) in `replaced` are no longer cited."""
+        kept = self._of[recent.kind]
+        if replaced:
+            kept = [
+                other
+                for other in kept
+                if other.stream != recent.stream or (other.number, other.revision) not in replaced
+            ]
+        later = (
+            at
+            for at, other in enumerate(kept)
+            if other.number > recent.number and other.stream == recent.stream
+        )
+        at = next(later, len(kept))
+        self._of[recent.kind] = [*kept[:at], recent, *kept[at:]][-RECENT_PER_KIND_MAX:]
+
+    def cited(self, query: Batch, index: int) -> dict[str, Recent]:
+        """Return, by kind, the events that the situation of the query at `index` of its batch cites.
+
+        Events of another wearer of the device are private and therefore skipped; those of another incarnation
+        are skipped because consent numbers begin again with it.
+        """
+        asked_ns, incarnation = query.time_ns(index), incarnation_of(query.stream)
+        latest: dict[str, Recent] = {}
+        for kind, known in self._of.items():
+            for recent in known:
+                if (
+                    recent.wearer_id == query.wearer_id
+                    and recent.t_last_ns <= asked_ns
+                    and incarnation_of(recent.stream) == incarnation
+                    and (kind not in latest or recent.t_last_ns > latest[kind].t_last_ns)
+                ):
+                    latest[kind] = recent
+        return latest
+
+    @property
+    def recents(self) -> tuple[Recent, ...]:
+        """What is kept for the next fetch."""
+        return tuple(recent for known in self._of.values() for recent in known)
 
 
 def parent(source: str, recent: Recent) -> Cited:
     """What a situation inherits of a cited event of device `source`, its indirect parent."""
     return Cited(
-        Parent(source, recent.stream, recent.number, 1, 1, "indirect"),
+        Parent(source, recent.stream, recent.number, 1, 1, "indirect", revision=recent.revision),
         recent.zone,
         bytes.fromhex(recent.label),
         recent.consent,
         recent.since_ns,
     )
-
-
-def trim(recents: Sequence[Recent], citable: Sequence[Citable]) -> tuple[Recent, ...]:
-    """Keep the last RECENT_PER_KIND_MAX of each kind that a situation shows, in order of position."""
-    kept: list[Recent] = []
-    counts = {kind.kind: 0 for kind in citable}
-    for recent in reversed(recents):
-        if counts.get(recent.kind, RECENT_PER_KIND_MAX) < RECENT_PER_KIND_MAX:
-            counts[recent.kind] += 1
-            kept.append(recent)
-        elif all(count >= RECENT_PER_KIND_MAX for count in counts.values()):
-            break
-    return tuple(reversed(kept))
-
-
-def _position(recent: Recent) -> int:
-    return recent.position
 
 
 def values(asked_ns: int, latest: Mapping[str, Recent], citable: Sequence[Citable]) -> dict[str, Any]:

@@ -2,8 +2,9 @@
 
 A window holds at most the numbers `k * length ... k * length + length - 1`. It closes early where the zone,
 label, consent or session changes (law 2: a window never mixes zones), where a number is missing, where the
-session ends, and where its operator begins a new run of samples. A late batch makes windows of its own: every
-event is in exactly one window, so no two windows have the same first number.
+session ends, and where its operator begins a new run of samples. Here a late batch makes windows of its own:
+every event is in exactly one window, so no two windows have the same first number. `streams.processing.late`
+joins them with the windows beside them.
 """
 
 from __future__ import annotations

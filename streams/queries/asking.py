@@ -48,6 +48,8 @@ from streams.queries.reads import reads as reads_of
 from streams.queries.role import Role
 from streams.queries.spread import Bounds, Window, time_ns
 from streams.queries.store import Store
+from streams.queries.superseded import Superseded
+from streams.queries.superseded import superseded as superseded_in
 from streams.queries.wearer import Wearer
 from streams.queries.wearer import wearer as held_of
 from streams.queries.withdraw import Withdrawal
@@ -127,9 +129,7 @@ class OpenStore(PolicyQuestions):
     def generations(self, identity: str) -> Generations:
         """The generations of the loop that an event was made from, one row each."""
         return self._asked(
-            f"ancestors {identity}",
-            lambda store: generations_of(store, identity),
-            {"--through-models": True},
+            f"ancestors {identity}", lambda store: generations_of(store, identity), {"--through-models": True}
         )
 
     def why(self, identity: str) -> Why:
@@ -149,6 +149,10 @@ class OpenStore(PolicyQuestions):
     def missing(self) -> Missing:
         """Which numbers of captured streams are missing, and which data was rejected as a collision."""
         return self._asked("missing", missing_in)
+
+    def superseded(self) -> Superseded:
+        """Derived events that were replaced since samples came late, and the answers that relied on them."""
+        return self._asked("superseded", superseded_in)
 
     def creep(self) -> Creep:
         """How labels change round the loop, by generation and hop."""
@@ -360,9 +364,7 @@ def open_store(
 def unfiltered(path: Path | str | Sequence[Path | str]) -> OpenStore:
     """Open the newest epoch of a store without a role: everything is visible, and no read is recorded.
 
-    `path` as in `open_store`.
-
     For programs that check the store (such as a ledger or a replay). Answers to people must be given under a
-    role instead. Errors as in `open_store`.
+    role instead. `path` and errors as in `open_store`.
     """
     return OpenStore(Store.open(directories_of(path)), None)

@@ -64,6 +64,8 @@ class Track:
         self._stretch: Stretch | None = None
         self._end = _NONE
         self._refused = ""
+        # The number that was due when the batch came, and what had arrived before it.
+        self._due, self._before = 0, seen.ranges
         self._holds, self._holds_at = _ALWAYS, _NONE
         # Results for the batch before, reused for the next one, which is nearly always like it.
         self._wearer, self._number, self._version = "", _NONE, _NONE
@@ -86,11 +88,13 @@ class Track:
                 self._step.rejects.append(rejected(record, batch, _NOT_BOUND))
                 return
             self._wearer, self._number = batch.wearer_id, _NONE
+        self._due, self._before = max(self._next, 0), self._ranges
         if run.first == self._next:
             parts = [(run.first, run.last)]
             self._next = run.first + run.count
         else:
             self._remember()
+            self._before = self._ranges
             parts = unseen(self._ranges, run.first, run.last)
             if self._known_already(record, batch, parts):
                 return
@@ -262,7 +266,8 @@ class Track:
 
     def _begin(self, tagged: Tagged, source_digest: str) -> None:
         """Begin a stretch and decide whether it may pass."""
-        self._stretch = Stretch(tagged, source_digest)
+        self._stretch = Stretch(tagged, source_digest, self._due, self._before)
+        self._due = max(self._due, tagged.batch.run.last + 1)
         self._refused = rule_against(tagged, _SINKS, self._policy)
         if tagged.batch.kind == change.KIND:
             self._refused = self._say(tagged, self._refused)

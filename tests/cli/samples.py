@@ -56,6 +56,8 @@ ALONE: tuple[Sample, ...] = (
     Sample(f"sightline ask loop g1/imu-right/500 --format json {_AS} --json"),
     Sample(f"sightline ask missing --format table {_THEN}"),
     Sample(f"sightline ask missing {_AS} --json"),
+    Sample(f"sightline ask superseded {_THEN}"),
+    Sample(f"sightline ask superseded --format table {_AS} --json"),
     Sample(f"sightline ask creep {_THEN}"),
     Sample(f"sightline ask creep --format json {_AS} --json"),
     Sample(f"sightline ask wearer w1 {_THEN}"),

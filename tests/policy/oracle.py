@@ -16,7 +16,8 @@ POLICIES = Path(streams.policy.__file__).parent / "policies"
 NATURES = ("provided", "observed", "derived", "inferred")
 Row = dict[str, Any]
 #: (source, stream, number).
-Key = tuple[str, str, int]
+#: Source, stream, number and revision.
+Key = tuple[str, str, int, int]
 
 
 @dataclass(frozen=True)
@@ -131,10 +132,11 @@ class Event:
 def expanded(row: Row) -> Iterator[tuple[Key, Key]]:
     """All (child, parent) of an edge row, by the formula of law 3."""
     for i in range(row["child_count"]):
-        child = row["child_source"], row["child_stream"], row["child_first"] + i * row["child_step"]
+        first = row["child_first"] + i * row["child_step"]
+        child = row["child_source"], row["child_stream"], first, row["child_revision"]
         for j in range(row["parent_width"]):
             number = row["parent_first"] + i * row["parent_step"] + j
-            yield child, (row["parent_source"], row["parent_stream"], number)
+            yield child, (row["parent_source"], row["parent_stream"], number, row["parent_revision"])
 
 
 class Judge:
@@ -151,12 +153,18 @@ class Judge:
                 self.parents[child].append(parent)
                 if row["declassifier"]:
                     self._declassified.add(child)
+        self.revisions = Counter(
+            (row["source"], row["stream"], row["first"] + i * row["step"])
+            for row in rows["events"]
+            for i in range(row["count"])
+        )
         self.events = dict(before or {})
-        self.decisions: dict[tuple[Key, str], list[Row]] = defaultdict(list)
+        #: By source, stream, number and sink: those about all revisions of an event, in order.
+        self.decisions: dict[tuple[str, str, int, str], list[Row]] = defaultdict(list)
         for row in rows["decisions"]:
             for i in range(row["count"]):
-                key = row["source"], row["stream"], row["first"] + i * row["step"]
-                self.decisions[key, row["sink"]].append(row)
+                number = row["first"] + i * row["step"]
+                self.decisions[row["source"], row["stream"], number, row["sink"]].append(row)
         for row in rows["events"]:
             self._take(row)
 
@@ -164,7 +172,7 @@ class Judge:
         """Add the events of a row; parents must come before their children."""
         label = self.prose.read(row["label"])
         for i in range(row["count"]):
-            key = row["source"], row["stream"], row["first"] + i * row["step"]
+            key = row["source"], row["stream"], row["first"] + i * row["step"], row["revision"]
             assert key not in self.events, f"{key} stands twice"
             parents = [self.events[parent] for parent in self.parents.get(key, ())]
             span_ns = row["t_last_ns"] - row["t_first_ns"]
@@ -205,17 +213,23 @@ class Judge:
             assert {parent.incarnation for parent in mine} == {event.incarnation}, key
             assert event.consent == min(parent.consent for parent in mine), key
         for sink in (event.topic, "store"):
-            assert [
-                (row["verdict"], row["zone"], self.prose.read(row["label"]), row["consent"])
-                for row in self.decisions[key, sink]
-            ] == [("allow", event.zone, event.label, event.consent)], (key, sink)
+            rows = self.decisions[*key[:3], sink]
+            assert len(rows) == self.revisions[key[:3]], (key, sink)
+            row = rows[key[3]]
+            assert (row["verdict"], row["zone"], self.prose.read(row["label"]), row["consent"]) == (
+                "allow",
+                event.zone,
+                event.label,
+                event.consent,
+            ), (key, sink)
         self.counts[event.kind] += 1
         self.counts["labels differ"] += len(set(labels)) > 1
         self.counts["zones differ"] += len({parent.zone for parent in parents}) > 1
         self.counts["consents differ"] += len({parent.consent for parent in mine}) > 1
         self.counts["declassified"] += key in self._declassified
         self.counts["edges"] += len(parents)
+        self.counts["revisions"] += key[3] > 0
 
     def kinds_of_parents(self, key: Key) -> list[str]:
-        """Kind of each parent of an event, sorted."""
-        return sorted(self.events[parent].kind for parent in self.parents[key])
+        """Kind of each parent of an event but those that it replaced, sorted."""
+        return sorted(self.events[parent].kind for parent in self.parents[key] if parent[1] != key[1])

@@ -28,7 +28,7 @@ from tests.policy.oracle import Event, Judge, Key, Prose
 SEED, DAYS, BATCHES = 20261128, 24, 80
 PROSE = Prose()
 NO_LABEL = "label: none, since this policy says nothing about the kind or cannot say a parent's label"
-MODEL: Key = ("training", "intent-model", 1)
+MODEL: Key = ("training", "intent-model", 1, 0)
 GOLDEN = Path(__file__).parent.parent / "golden" / "journal"
 
 
@@ -83,7 +83,7 @@ def hold(judge: Judge, sent: Sequence[StoredRecord], written: Sequence[Outgoing]
         if record.topic not in {DERIVED, ANSWERS, EXAMPLES}:
             continue
         fields = orjson.loads(record.value or b"")
-        key = fields["device_id"], fields["stream"], fields["first"]
+        key = fields["device_id"], fields["stream"], fields["first"], fields.get("revision", 0)
         wanted = must_have(fields, forms)
         assert judge.kinds_of_parents(key) == wanted, key
         judge.counts[f"{fields['kind']} of {', '.join(dict.fromkeys(wanted))}"] += 1
@@ -120,6 +120,7 @@ def test_every_edge_of_random_days_hands_down_label_zone_consent_and_time(part: 
         assert counts[met] >= 20, met
     for met in ("labels differ", "zones differ", "consents differ"):
         assert counts[met] >= 100, met
+    assert counts["revisions"] >= 10
 
 
 def test_every_edge_of_the_golden_journal_holds_models_and_all() -> None:

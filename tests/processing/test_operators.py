@@ -158,7 +158,11 @@ def test_a_situation_is_joined_by_event_time_and_place_in_the_partition() -> Non
         recent("activity", 3, 40, 1001),
         recent("activity", 4, 60, 950),
     ]
-    found = situation.cited(asked, 0, recents, SHIPPED_OPERATORS.citable)
+    known = situation.Known((), SHIPPED_OPERATORS.citable)
+    for one in recents:
+        if one.position < asked.position:
+            known.add(one, ())
+    found = known.cited(asked, 0)
     assert {kind: one.number for kind, one in found.items()} == {"activity": 2, "place": 5}
 
 

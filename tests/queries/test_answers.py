@@ -30,6 +30,7 @@ from streams.queries.reads import reads
 from streams.queries.role import Role
 from streams.queries.spread import Window
 from streams.queries.store import Store
+from streams.queries.superseded import superseded
 from streams.queries.wearer import wearer
 from streams.queries.withdraw import withdrawal
 from tests.queries.golden import asked
@@ -49,6 +50,7 @@ QUESTIONS: dict[tuple[str, ...], Callable[[Store], Answer]] = {
     ("loop", ID): lambda opened: loop(opened, ID),
     ("missing",): missing,
     ("creep",): creep,
+    ("superseded",): superseded,
     ("wearer", "w1"): lambda opened: wearer(opened, "w1"),
     ("descendants", "g1/imu/3"): lambda opened: descendants(opened, "g1/imu/3"),
     ("descendants", "g1/imu/3", "--through-models"): lambda opened: descendants(

@@ -29,6 +29,7 @@ QUESTIONS: Mapping[tuple[str, ...], Callable[[OpenStore], Answer]] = {
     ("loop", ID): lambda opened: opened.loop(ID),
     ("missing",): OpenStore.missing,
     ("creep",): OpenStore.creep,
+    ("superseded",): OpenStore.superseded,
     ("wearer", "w1"): lambda opened: opened.wearer("w1"),
     ("decisions", ID): lambda opened: opened.decisions(ID),
     ("descendants", ID, "--depth", "2"): lambda opened: opened.descendants(ID, depth=2),

@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "ask loop": ("ask", "loop", ID),
     "ask missing": ("ask", "missing"),
     "ask creep": ("ask", "creep"),
+    "ask superseded": ("ask", "superseded"),
     "sql": ("sql", "SELECT count(*) FROM event_records"),
     "policy explain": ("policy", "explain", ID),
     "policy recheck": ("policy", "recheck"),

@@ -30,13 +30,13 @@ def sent(number: int, spread: float = 0.1, session: str = "s1", later_ns: int = 
 
 
 def outcome(batches: Sequence[Batch], cut: int = 50) -> tuple[list[int], list[tuple[str, int]]]:
-    """First numbers that passed, and (rule, first number) of what was refused, in order."""
+    """First numbers that passed the zones, and (rule, first number) of what they refused, in order."""
     records, _ = build.process(
         build.core(), [build.fetch(batches[at : at + cut], at) for at in range(0, len(batches), cut)]
     )
     rows = build.lineage(records).get("rejected", [])
     return [int(name.rpartition("/")[2]) for name in zones_of(records)], [
-        (row["rule"], row["first"]) for row in rows
+        (row["rule"], row["first"]) for row in rows if row["stage"] == "zones"
     ]
 
 
