@@ -29,7 +29,7 @@ from streams.processing.operators import Operators
 from streams.processing.shipped import SHIPPED_OPERATORS
 from streams.topology import EXAMPLES
 from streams.training.gate import labelled_under
-from streams.training.seed import evaluation, seed
+from streams.training.seed import licensed
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +119,9 @@ class LiveGlasses(GlassesCore):
         for aside in outcome.aside:
             self.sending.ended(fetch.partition, aside.ended)
             if aside.queries:
-                self._drift = self._drift or Drift([text for text, _ in (*seed().pairs, *evaluation().pairs)])
+                self._drift = self._drift or Drift(
+                    [text for text, _ in (*licensed().seed.pairs, *licensed().validation.pairs)]
+                )
                 drift = self._drift.add(aside.queries, aside.grams)
                 if drift is not None:
                     metrics.gauge("model_input_drift_psi", drift)

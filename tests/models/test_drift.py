@@ -8,9 +8,9 @@ import pytest
 from streams import limits
 from streams.models.drift import Drift, pooled, stability_index
 from streams.models.intent import features
-from streams.training.seed import evaluation, seed
+from streams.training.seed import licensed
 
-ENGLISH = [text for text, _ in (*seed().pairs, *evaluation().pairs)]
+ENGLISH = [text for text, _ in (*licensed().seed.pairs, *licensed().validation.pairs)]
 GERMAN = [
     "wie wird das wetter morgen in berlin",
     "stell den wecker auf sieben uhr",

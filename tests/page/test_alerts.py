@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from streams import limits
-from tests.page.asking import Visitor
-from tests.page.test_pages import cells
+from tests.page.asking import Visitor, cells
 from tests.snapshots.build import stream
 from tests.watching.growing import Time, decision, growing_store
 

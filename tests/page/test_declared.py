@@ -14,8 +14,8 @@ from streams import limits
 from streams.policy.load import parse
 from streams.queries.asking import open_store
 from streams.snapshots.writer import Writer
-from tests.page.asking import Visitor
-from tests.page.test_pages import OFFICER, cells
+from tests.page.asking import Visitor, cells
+from tests.page.test_pages import OFFICER
 from tests.queries.test_inventory import UNDECLARED, made
 from tests.snapshots.build import HOUSEHOLD, POLICY, T0_NS, tables
 
