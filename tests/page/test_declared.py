@@ -16,7 +16,7 @@ from streams.queries.asking import open_store
 from streams.snapshots.writer import Writer
 from tests.page.asking import Visitor, cells
 from tests.page.test_pages import OFFICER
-from tests.queries.test_inventory import UNDECLARED, made
+from tests.queries.undeclared import UNDECLARED, made
 from tests.snapshots.build import HOUSEHOLD, POLICY, T0_NS, tables
 
 
