@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -63,23 +62,25 @@ def tallied(step: Step, differing: Sequence[Row] = ()) -> Tally:
 
 
 def _batches(tally: Tally, step: Step) -> None:
-    batches, events = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
+    #: Batches and events by kind and zone.
+    made: dict[tuple[str, str], list[int]] = {}
     for stretch in step.stretches:
-        key = stretch.kind, stretch.first.zone
-        batches[key] += len(stretch.batches)
-        events[key] += stretch.run.count
+        numbers = made.setdefault((stretch.kind, stretch.first.zone), [0, 0])
+        numbers[0] += len(stretch.batches)
+        numbers[1] += stretch.run.count
     for output in step.outputs:
         batch = output.tagged.batch
-        key = batch.kind, output.tagged.zone
-        batches[key] += 1
-        events[key] += batch.run.count
-        for declassifier in {parent.declassifier for parent in output.parents if parent.declassifier}:
-            tally.count("declassified_events_total", batch.run.count, declassifier=declassifier)
+        numbers = made.setdefault((batch.kind, output.tagged.zone), [0, 0])
+        numbers[0] += 1
+        numbers[1] += batch.run.count
+        if declassifiers := [parent.declassifier for parent in output.parents if parent.declassifier]:
+            for declassifier in set(declassifiers):
+                tally.count("declassified_events_total", batch.run.count, declassifier=declassifier)
         if batch.kind == "example":
             tally.count("feedback_total", meaning=_meaning(batch))
-    for (kind, zone), count in batches.items():
-        tally.count("batches_total", count, kind=kind, zone=zone)
-        tally.count("events_total", events[kind, zone], kind=kind, zone=zone)
+    for (kind, zone), (batches, events) in made.items():
+        tally.count("batches_total", batches, kind=kind, zone=zone)
+        tally.count("events_total", events, kind=kind, zone=zone)
 
 
 def _meaning(example: Batch) -> str:
@@ -89,20 +90,17 @@ def _meaning(example: Batch) -> str:
 
 
 def _decisions(tally: Tally, decisions: Sequence[Decision]) -> None:
-    made, decided = Counter[tuple[str, str]](), Counter[tuple[str, str, str]]()
-    crossed = Counter[tuple[str, str]]()
+    #: Decisions and events by sink, zone and verdict, and by whether the events passed.
+    made: dict[tuple[str, str, str, bool], list[int]] = {}
     for decision in decisions:
-        sink, zone, verdict, events = decision.sink, decision.zone, decision.verdict, decision.run.count
-        made[sink, verdict] += 1
-        decided[sink, zone, verdict] += events
-        if decision.passed:
-            crossed[sink, zone] += events
-    for (sink, outcome), count in made.items():
-        tally.count("decisions_total", count, sink=sink, verdict=outcome)
-    for (sink, zone, outcome), count in decided.items():
-        tally.count("decided_events_total", count, sink=sink, zone=zone, verdict=outcome)
-    for (sink, zone), count in crossed.items():
-        tally.count("crossed_events_total", count, sink=sink, zone=zone)
+        numbers = made.setdefault((decision.sink, decision.zone, decision.verdict, decision.passed), [0, 0])
+        numbers[0] += 1
+        numbers[1] += decision.run.count
+    for (sink, zone, verdict, passed), (count, events) in made.items():
+        tally.count("decisions_total", count, sink=sink, verdict=verdict)
+        tally.count("decided_events_total", events, sink=sink, zone=zone, verdict=verdict)
+        if passed:
+            tally.count("crossed_events_total", events, sink=sink, zone=zone)
 
 
 def _rejects(tally: Tally, rejects: Sequence[Reject]) -> None:
