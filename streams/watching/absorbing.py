@@ -82,7 +82,9 @@ def _with_epochs(
 
     incomplete, ids = state.incomplete, state.incomplete_ids
     for row in watched.incomplete:
-        incomplete, ids = _added(incomplete, at(row.epoch), row.events), (*ids, row.id)
+        incomplete = _added(incomplete, at(row.epoch), row.events)
+        ids = (*ids, (at(row.epoch), row.id))
+    shown_s = time_s - thresholds.lineage_incomplete.shown_s
     words = _with_words(state.words, watched.words or ())
     late = _with_late(state.late, words, watched.consented, at, thresholds.consent_late.within_s)
     state = _with_refusals(state, watched, at, time_s, thresholds, arriving=arriving)
@@ -98,8 +100,8 @@ def _with_epochs(
         ),
         models={**state.models, **{row.model: (row.id, row.retrain_by_ns) for row in watched.models}},
         settled=watched.settled,
-        incomplete=_after(incomplete, time_s - thresholds.lineage_incomplete.shown_s),
-        incomplete_ids=ids[-limits.EVIDENCE_IDS_MAX :],
+        incomplete=_after(incomplete, shown_s),
+        incomplete_ids=tuple(each for each in ids if each[0] > shown_s)[-limits.EVIDENCE_IDS_MAX :],
         words=words,
         late={
             key: each for key, each in late.items() if each.at_s > time_s - thresholds.consent_late.shown_s

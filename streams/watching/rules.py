@@ -163,7 +163,7 @@ def _lineage_incomplete(state: State, _thresholds: Thresholds) -> Iterator[Stand
             {},
             f"{events:,} derived events have a parent that the store lacks",
             ("ask", "completeness"),
-            state.incomplete_ids,
+            tuple(id_ for _, id_ in state.incomplete_ids),
             events,
             _ago_s(state, state.incomplete[0].at_s),
         )

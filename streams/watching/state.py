@@ -74,7 +74,8 @@ class State(Struct, frozen=True, kw_only=True):
     readings, at which the newest epoch was published, and `now_s` that of the last reading. `decided` and
     `rejected` are by sink or stage and by rule, in stream time; `arrived`, by rule, is on the clock of
     readings, since `arriving_since_s`. `models` has the id of the newest version, and the date by which it is
-    to be trained again. The lineage of the epochs up to `settled` was checked.
+    to be trained again. The lineage of the epochs up to `settled` was checked; `incomplete_ids` are the
+    newest ids that lack a parent, with their stream times.
     """
 
     started: bool = False
@@ -98,6 +99,6 @@ class State(Struct, frozen=True, kw_only=True):
     late: Mapping[tuple[str, str], Late] = {}
     settled: int = 0
     incomplete: tuple[Span, ...] = ()
-    incomplete_ids: tuple[str, ...] = ()
+    incomplete_ids: tuple[tuple[float, str], ...] = ()
     positions: tuple[tuple[float, Mapping[Reader, Position]], ...] = ()
     disks: tuple[tuple[float, Disk], ...] = ()

@@ -58,9 +58,9 @@ def rows_of(happening: str, number: int) -> dict[str, list[Row]]:
         "refuses": {"decisions": [refusal("purpose is not permitted", 10, first=number)]},
         "refuses much": {"decisions": [refusal("purpose is not permitted", 60, first=number)]},
         "unconfigured": {"decisions": [decision("", "glasses.zoned", first=number, **unconfigured)]},
-        "heard": {"events": [batch("g1", "imu-right", number, offset=number)]},
+        "heard": {"events": [batch("g1", "imu-right", number, offset=4 * number)]},
         "feedback": {
-            "events": [batch("g1", "feedback", number, offset=number, **around)],
+            "events": [batch("g1", "feedback", number, offset=4 * number + 1, **around)],
             "rejected": [
                 row(
                     *("rejected",),
@@ -73,7 +73,10 @@ def rows_of(happening: str, number: int) -> dict[str, list[Row]]:
             ],
         },
         "orphan": {
-            "events": [derived("g1", "activity", number, offset=number), batch("g1", "imu-right", 10_000)],
+            "events": [
+                derived("g1", "activity", number, offset=4 * number + 2),
+                batch("g1", "imu-right", 10_000 + number, offset=4 * number + 3),
+            ],
             "edges": [edge(("g1", "activity", number), ("g1", "imu-right", 5000 + number))],
         },
     }[happening]
