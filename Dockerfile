@@ -10,7 +10,7 @@ RUN pip download --quiet --disable-pip-version-check --no-cache-dir --require-ha
 COPY pyproject.toml ./
 # The outer pip fills an environment that has no pip or setuptools of its own.
 RUN python -m venv --without-pip /opt/sightline \
-    && python -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; e = p["optional-dependencies"]; print(*p["dependencies"], *e["worker"], *e["broker"], sep="\n")' >runtime.txt \
+    && python -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; e = p["optional-dependencies"]; print(*p["dependencies"], *e["worker"], *e["broker"], *e["page"], sep="\n")' >runtime.txt \
     && pip --quiet --disable-pip-version-check --python /opt/sightline/bin/python \
         install --no-cache-dir --no-index --find-links wheels --requirement runtime.txt
 

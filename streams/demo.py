@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import psutil
 
@@ -33,6 +33,8 @@ from streams.topology import AGENTS, CAPTURED, LINEAGE, group
 READY_WAIT_S = 60.0
 DRAIN_WAIT_S = 60.0
 STOP_WAIT_S = 10.0
+#: Whoever runs a demo answers for all of its data.
+ROLE = "privacy-officer"
 
 
 @dataclass
@@ -51,7 +53,8 @@ class Part:
     ) -> Part:
         """Start `python -m ARGUMENTS` with its output in `log`; `options` are those of `subprocess.Popen`.
 
-        With `says_ready` the process gets `--ready-fd`, and `ready` is the other end.
+        With `says_ready` the process gets `--ready-fd`, and `ready` is the other end. If `options` have
+        another `stdout`, only its standard error is in `log`.
         """
         ready = Awaited() if says_ready else None
         with files.written(log) as out, ready.given() if ready else contextlib.nullcontext():
@@ -59,12 +62,11 @@ class Part:
             # order.
             process = subprocess.Popen(
                 [sys.executable, "-m", *arguments, *(ready.arguments if ready else ())],
-                stdout=out,
                 stderr=out,
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
                 pass_fds=ready.descriptors if ready else (),
-                **options,
+                **{"stdout": out, **options},
             )
         return cls(name, process, log, ready)
 
@@ -150,6 +152,7 @@ class Demo:
     show: Show = nothing
     embedded: EmbeddedBroker | None = None
     broker_rss_bytes_max: int = 0
+    page: Part | None = None
 
     def __post_init__(self) -> None:
         self.run = self.store.parent / f"{self.store.name}-run"
@@ -188,6 +191,51 @@ class Demo:
                 )
             clock.sleep(0.1)
 
+    def show_page(self) -> str:
+        """Start the page of the store for a privacy officer; return its link, which has a token.
+
+        It reads published epochs only, so it outlives `stop`; `close_page` ends it.
+
+        Raises
+        ------
+        UnavailableError
+            It does not start; the message says why.
+        """
+        self.show("starting the page")
+        arguments = ["--store", str(self.store), "--role", ROLE, "--port", "0", *self._where()]
+        # The link goes through a pipe and into no file, because its token opens the page.
+        self.page = page = Part.spawn(
+            "page",
+            ["streams.cli", "page", *arguments],
+            self.run / "page.log",
+            says_ready=True,
+            stdout=subprocess.PIPE,
+        )
+        deadline_s = clock.monotonic_s() + READY_WAIT_S
+        while not (page.ready and page.ready.is_ready()):
+            page.watch()
+            if clock.monotonic_s() > deadline_s:
+                raise UnavailableError(
+                    f"the page was not ready after {READY_WAIT_S:.0f} s; look into {page.log}, or leave it "
+                    "out with --no-page"
+                )
+            clock.sleep(0.05)
+        lines = cast("IO[bytes]", page.process.stdout)
+        return lines.readline().decode().partition(": ")[2].strip()
+
+    def await_page(self) -> None:
+        """Wait until the page ends, which it does at a signal only."""
+        if self.page is not None:
+            self.page.process.wait()
+
+    def close_page(self) -> None:
+        """Stop the page. It can be called without one, and more than once."""
+        if self.page is not None:
+            self.page.stop()
+            if self.page.process.stdout is not None:
+                self.page.process.stdout.close()
+            self.page = None
+
     def play(self, arguments: Sequence[str]) -> Part:
         """Start the device; `arguments` are options of `device-sim run` in addition to broker and journal."""
         return self._spawn(
@@ -216,7 +264,7 @@ class Demo:
 
     def watch(self) -> None:
         """Note the memory of every process; raise if one has ended that should run."""
-        for part in self.parts:
+        for part in self._running():
             if part.name != "device":
                 part.watch()
         if self.embedded is not None:
@@ -225,6 +273,9 @@ class Demo:
                     f"Apache Kafka ended by itself; look into {self.run / 'kafka' / 'kafka.log'}"
                 )
             self.broker_rss_bytes_max = max(self.broker_rss_bytes_max, _rss_bytes(self.embedded.pid))
+
+    def _running(self) -> list[Part]:
+        return self.parts if self.page is None else [*self.parts, self.page]
 
     def status(self) -> DemoStatus | None:
         """Contents of the newest epoch and its lag behind the broker; None before the first epoch."""
@@ -301,7 +352,7 @@ class Demo:
         return all(offsets.get(partition, 0) >= end for partition, end in ends.items())
 
     def stop(self) -> None:
-        """Stop everything in the order of the flow. It can be called more than once."""
+        """Stop everything but the page, in the order of the flow. It can be called more than once."""
         for part in self.parts:
             self.show(f"stopping {part.name}")
             part.stop()
@@ -313,12 +364,14 @@ class Demo:
 
     def kill(self) -> None:
         """Kill everything at once; the next demo continues from the files on disk."""
-        for part in self.parts:
+        for part in self._running():
             part.kill()
         if self.embedded is not None:
             self.embedded.stop()
 
     def rss_mb(self) -> dict[str, int]:
         """Highest resident memory of each part so far, in MB."""
-        seen = {part.name: part.rss_bytes_max // 1_000_000 for part in self.parts if part.name != "device"}
+        seen = {
+            part.name: part.rss_bytes_max // 1_000_000 for part in self._running() if part.name != "device"
+        }
         return {**seen, "broker": self.broker_rss_bytes_max // 1_000_000}

@@ -45,6 +45,10 @@ class UnavailableError(SightlineError):
     exit_code = 3
 
 
+class PendingError(UnavailableError):
+    """A store has a writer and no epoch yet, so it is worth waiting for."""
+
+
 class DamagedError(SightlineError):
     """A file of a store is missing, or its content is not what the writer wrote."""
 

@@ -14,6 +14,11 @@ EXTRAS = {
 }
 
 
+def installed(extra: str) -> bool:
+    """Whether the packages of an extra are installed; none is loaded."""
+    return all(importlib.util.find_spec(name) is not None for name in EXTRAS[extra])
+
+
 def require(*extras: str) -> None:
     """Check, without loading them, that the packages of these extras are installed.
 

@@ -157,6 +157,7 @@ PAGE_THREADS = 4  #: that read the store at one time for the page's viewers
 PAGE_REQUESTS_MAX = 64  #: at one time; further ones are told to come back
 PAGE_LIVE_REFRESH_S = 8.0  #: between two readings of the store for the live page, however many look at it
 PAGE_ABSENT_STEP_S = 0.5  #: a page that is not there is answered after a multiple of this
+PAGE_PENDING_S = 2  #: after which a browser asks again while the store has no epoch
 PAGE_EXPORT_PAGES_MAX = 500  #: of a static export; links beyond lead to a page that says so
 WALK_PARTS_MAX = 2**20  #: intervals of numbers that one edge run adds to a walk
 ANSWER_ROWS_MAX = 1000

@@ -16,7 +16,7 @@ import click
 import orjson
 
 from bench import report
-from bench.store import readers, tables
+from bench.store import readers, tables, viewers
 from bench.store.children import ROOT
 from bench.store.history import HISTORY
 from bench.store.rows import Rows
@@ -90,6 +90,9 @@ def _measured(job: Job, rows: Rows, edge_copies: int) -> dict[str, Any]:
     ids = readers.visible(job, rows)
     found |= readers.asking(job, ids)
     _say("asked")
+    found |= viewers.waiting(job, ids)
+    found |= viewers.slowing(job)
+    _say("looked at")
     found |= readers.beside(job, ids, load_s)
     found |= tables.publishing(job, rows)
     _say("published")

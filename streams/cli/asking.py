@@ -58,7 +58,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
         "crossings": "what went from which zone into which sink, over time",
         "changes": "what came between two times",
         "completeness": "of which share of outputs every parent is stored",
-        "coverage": "of which share of reads and writes of data lineage is recorded",
+        "io-coverage": "of which share of reads and writes of data lineage is recorded",
         "missing": "which numbers of captured streams never came",
         "creep": "how labels change round the loop",
         "reads": "who read what of which restricted zone",

@@ -20,11 +20,11 @@ from streams.cli.live import View
 from streams.cli.output import emit_json
 from streams.connection.address import broker_option, topic_prefix
 from streams.connection.settings import Broker
-from streams.demo import Demo
+from streams.demo import ROLE, Demo
 from streams.ends import TerminatedError
 from streams.errors import SightlineError
 from streams.events.extensions import extended
-from streams.extras import require
+from streams.extras import installed, require
 from streams.ledger import lines, run_ledger
 from streams.ledger.result import Ledger
 from streams.moving import moving
@@ -63,6 +63,13 @@ WHERE kind = 'answer' ORDER BY t_first_ns DESC, id LIMIT 1"""
     type=click.Path(file_okay=False, path_type=Path),
     help="Directory of the store; a later demo on the same one goes on.",
 )
+@click.option(
+    "--page/--no-page",
+    "with_page",
+    default=True,
+    show_default=True,
+    help="Whether to show the store in a browser meanwhile, and on a terminal until Ctrl-C; not with --json.",
+)
 @click.option("--json", "as_json", is_flag=True, help="End with one JSON object.")
 @click.pass_context
 def command(
@@ -76,12 +83,14 @@ def command(
     policy: str,
     broker: Broker | None,
     store: Path,
+    with_page: bool,
     as_json: bool,
 ) -> None:
     """Run broker, glasses, worker and snapshots on this machine, check every record, ask four questions.
 
-    Broker data, journals and logs lie in STORE-run. Ctrl-C ends the glasses' session and brings what was sent
-    into the store; a second Ctrl-C stops at once, and the next demo on the same store goes on from there.
+    It prints a link to the page that shows the store in a browser. Broker data, journals and logs lie in
+    STORE-run. Ctrl-C ends the glasses' session and brings what was sent into the store; a second Ctrl-C stops
+    at once, and the next demo on the same store goes on from there.
     """
     require("worker", *(() if broker else ("broker",)))
     began_ns = clock.now_ns()
@@ -94,11 +103,15 @@ def command(
         devices,
         topic_prefix(),
     )
+    link = ""
+    context.call_on_close(demo.close_page)
     with _interruptible(demo) as interrupts:
         try:
             _check(demo, scenario, named)
             with moving("starting") as demo.show:
                 demo.start()
+                if with_page and not as_json:
+                    link = _link(demo)
             duration = [] if duration_s is None else ["--duration-s", str(duration_s)]
             _play(
                 demo,
@@ -133,7 +146,22 @@ def command(
                 demo.stop()
     first_epoch_s = _first_epoch_s(demo.store, began_ns)
     _report(demo.store, {**result, "rss_mb": rss_mb, "first_epoch_s": first_epoch_s}, as_json=as_json)
+    if link and sys.stdout.isatty():
+        say()
+        say(f"the page stays until Ctrl-C: {link}", err=True)
+        with contextlib.suppress(KeyboardInterrupt):
+            demo.await_page()
     context.exit(0 if result["clean"] else 1)
+
+
+def _link(demo: Demo) -> str:
+    """Start the page if its packages are installed, and say its link, or what to install; return the link."""
+    if not installed("page"):
+        say("without a page, which needs: pip install 'sightline[page]'", err=True)
+        return ""
+    link = demo.show_page()
+    say(f"look at it in a browser: {link}", err=True)
+    return link
 
 
 def _check(demo: Demo, scenario: str, policy: str) -> None:
@@ -240,8 +268,7 @@ def _report(store: Path, result: _Session, *, as_json: bool) -> None:
     questions = [["ask", "ancestors", latest[0][0]], ["ask", "why", latest[0][0]]] if latest else []
     questions += [["ask", "loop", learned[0][0]]] if learned else []
     for question in [*questions, ["ask", "missing"]]:
-        # The user of a demo is responsible for all of its data, so may ask as privacy officer.
-        shown = [*question, "--role", "privacy-officer", "--store", str(store)]
+        shown = [*question, "--role", ROLE, "--store", str(store)]
         say()
         say(f"$ sightline {' '.join(shown)}")
         sys.stdout.flush()

@@ -10,12 +10,12 @@ from streams.cli.asking import Form, asked, asking, say_answer
 from streams.cli.output import Stores
 from streams.queries.changes import changes as changes_between
 from streams.queries.completeness import completeness as completeness_of
-from streams.queries.coverage import coverage as coverage_of
 from streams.queries.crossings import SPANS_NS
 from streams.queries.crossings import crossings as crossed
 from streams.queries.decided import decided
 from streams.queries.find import Wanted
 from streams.queries.find import find as find_in
+from streams.queries.io_coverage import io_coverage as io_coverage_of
 from streams.queries.moments import moments_at
 from streams.queries.reads import reads as reads_of
 from streams.queries.role import Role
@@ -158,10 +158,10 @@ def completeness(stores: Stores, role: Role, form: Form) -> None:
 
 @click.command()
 @asking()
-def coverage(stores: Stores, role: Role, form: Form) -> None:
+def io_coverage(stores: Stores, role: Role, form: Form) -> None:
     """Say of which share of operations on data of events lineage is recorded, and of which it is not."""
     say_answer(
-        asked(stores, role, coverage_of),
+        asked(stores, role, io_coverage_of),
         form,
         {"operations": ("operation", "linked", "recorded_in", "sites", "observed", "reason")},
     )
@@ -189,4 +189,4 @@ def reads(zone: str, user: str, since: str, stores: Stores, role: Role, form: Fo
     )
 
 
-LOOKING = (decisions, find, crossings, changes, completeness, coverage, reads)
+LOOKING = (decisions, find, crossings, changes, completeness, io_coverage, reads)

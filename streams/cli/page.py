@@ -15,7 +15,7 @@ from streams.cli.output import store_option
 from streams.cli.staying import stays
 from streams.connection.address import broker_option
 from streams.connection.settings import Broker
-from streams.errors import InputError
+from streams.errors import InputError, PendingError
 from streams.extras import require
 from streams.moving import moving
 from streams.printing import say
@@ -74,7 +74,8 @@ def command(
 ) -> None:
     """Show the store in a browser: an answer's path, the loop, zones, refusals, requirements, wearers, live.
 
-    Prints a link for each role, with a token that is valid until the page stops. Ctrl-C stops it.
+    Prints a link for each role, with a token that is valid until the page stops. Ctrl-C stops it. It can be
+    started before the writer has published anything.
     """
     require("page")
     if out is not None:
@@ -86,11 +87,14 @@ def command(
     from streams.page.serving import bound, serve  # noqa: PLC0415
     from streams.page.viewing import looks_of  # noqa: PLC0415
 
-    for role in roles:
-        with open_store(store, role=role) as opened:
-            # Loads what would make the first viewer wait.
-            opened.moments()
-            looks_of(opened)
+    try:
+        for role in roles:
+            with open_store(store, role=role) as opened:
+                # Loads what would make the first viewer wait.
+                opened.moments()
+                looks_of(opened)
+    except PendingError as error:
+        say(f"{error}; until then the page says so", err=True)
     if "/" in "".join(names) or "" in names:
         raise InputError("--allow-host: found no name of a host, expected one such as page.example")
     if host not in LOOPBACK:

@@ -310,7 +310,8 @@ class _Gate:
 def _told(request: Request, error: RefusedError) -> Response:
     as_json = request.url.path.endswith(TWIN)
     body = rendering.refusal(error, as_json=as_json)
-    return Response(body, error.status, media_type=_JSON if as_json else _HTML)
+    headers = {"retry-after": str(error.again_s), "refresh": str(error.again_s)} if error.again_s else {}
+    return Response(body, error.status, headers, media_type=_JSON if as_json else _HTML)
 
 
 async def _refused(request: Request, error: Exception) -> Response:

@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import Struct
 
 from streams import clock, limits
-from streams.errors import InputError, SightlineError
+from streams.errors import InputError, PendingError, SightlineError
 from streams.events.headers import rfc3339
 from streams.page.drawing.zones import Looks
 from streams.page.pictures.links import Links
@@ -28,11 +28,14 @@ Lag = Callable[[Mapping[int, int]], Sequence[Mapping[str, Any]]]
 
 
 class RefusedError(SightlineError):
-    """A page that cannot be shown; `status` is that of HTTP, `heading` says in two words what is wrong."""
+    """A page that cannot be shown; `status` is that of HTTP, `heading` says in two words what is wrong.
 
-    def __init__(self, status: int, heading: str, words: str) -> None:
+    After `again_s` seconds a browser asks once more by itself; 0: it does not.
+    """
+
+    def __init__(self, status: int, heading: str, words: str, again_s: int = 0) -> None:
         super().__init__(words)
-        self.status, self.heading = status, heading
+        self.status, self.heading, self.again_s = status, heading, again_s
 
 
 class Asked(Struct, frozen=True, kw_only=True):
@@ -141,6 +144,8 @@ def viewed(directory: Path, role: Role, epoch: str) -> Iterator[View]:
         raise RefusedError(400, "Wrong address", "epoch: found no number, expected that of a kept epoch")
     try:
         newest = open_store(directory, role=role)
+    except PendingError as error:
+        raise RefusedError(503, "Nothing published yet", str(error), limits.PAGE_PENDING_S) from None
     except SightlineError as error:
         raise RefusedError(503, "No store to read", str(error)) from None
     with newest:

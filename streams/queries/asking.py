@@ -23,8 +23,6 @@ from streams.queries.changes import Changes
 from streams.queries.changes import changes as changes_between
 from streams.queries.completeness import Completeness
 from streams.queries.completeness import completeness as completeness_of
-from streams.queries.coverage import Coverage
-from streams.queries.coverage import coverage as coverage_of
 from streams.queries.creep import Creep
 from streams.queries.creep import creep as creep_in
 from streams.queries.crossings import SPANS_NS, Crossings
@@ -36,6 +34,8 @@ from streams.queries.descendants import descendants as made_of
 from streams.queries.find import Find, Wanted
 from streams.queries.find import find as found_in
 from streams.queries.generations import generations as generations_of
+from streams.queries.io_coverage import IoCoverage
+from streams.queries.io_coverage import io_coverage as io_coverage_of
 from streams.queries.loop import loop as carried_by_loop
 from streams.queries.missing import Missing
 from streams.queries.missing import missing as missing_in
@@ -270,9 +270,9 @@ class OpenStore:
         """Which share of outputs has every parent in the store."""
         return self._asked("completeness", completeness_of)
 
-    def coverage(self) -> Coverage:
+    def io_coverage(self) -> IoCoverage:
         """Of which share of the operations on data of events lineage is recorded."""
-        return self._asked("coverage", coverage_of)
+        return self._asked("io-coverage", io_coverage_of)
 
     def reads(self, *, zone: str = "", user: str = "", since: str = "") -> Reads:
         """Who read what of which restricted zone."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from streams.errors import UnavailableError
+from streams.errors import PendingError, UnavailableError
 from streams.queries import intact
 
 #: Name of the link to the catalog of the newest epoch.
@@ -19,15 +19,24 @@ def catalog_name(epoch: int) -> str:
 
 
 def newest_catalog(directory: Path) -> Path:
-    """Path of the newest catalog; UnavailableError if there is none, DamagedError if its link is broken."""
+    """Path of the newest catalog.
+
+    Raises
+    ------
+    PendingError
+        A writer has begun the store and published nothing yet.
+    UnavailableError
+        There is no store.
+    DamagedError
+        The link to the catalog is broken.
+    """
     link = directory / CATALOG
     if not link.is_symlink() and not link.exists():
-        sentence = (
-            "no epoch has been published yet; wait for the writer"
-            if (directory / "hot.duckdb").exists()
-            else "there is no store; name one with --store, or make one with `sightline demo`"
+        if (directory / "hot.duckdb").exists():
+            raise PendingError(f"{directory}: no epoch has been published yet; wait for the writer")
+        raise UnavailableError(
+            f"{directory}: there is no store; name one with --store, or make one with `sightline demo`"
         )
-        raise UnavailableError(f"{directory}: {sentence}")
     catalog = link.resolve()
     if catalog.parent != directory:
         raise intact.damaged(link, f"found a link to {catalog}, expected one to a catalog beside it")

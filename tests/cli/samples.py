@@ -53,7 +53,7 @@ ALONE: tuple[Sample, ...] = (
     Sample(f"sightline ask wearer w1 --format json {_AS} --json"),
     Sample(f"sightline ask changes 1 2 --format table {_THEN} --json"),
     Sample(f"sightline ask completeness --format table {_THEN} --json"),
-    Sample(f"sightline ask coverage --format table {_THEN} --json"),
+    Sample(f"sightline ask io-coverage --format table {_THEN} --json"),
     Sample(f"sightline ask crossings --zone public --sink glasses.zoned --every day {_EVER} {_UNTIL} {_AS}"),
     Sample(f"sightline ask crossings --refused --format table {_THEN} --json"),
     Sample(f"sightline ask decisions g1/answer/1 --format table {_THEN} --json"),
@@ -211,8 +211,8 @@ PROCESSES: tuple[str, ...] = (
 )
 #: What `tests/e2e/test_demo.py` plays: whole demos, which take long enough once.
 SMOKE, COMMUTE = (
-    "--scenario smoke --seed 3 --devices 2 --policy household --no-faults",
-    "--scenario commute --seed 4 --faults --duration-s 720 --json",
+    "--scenario smoke --seed 3 --devices 2 --policy household --no-faults --page",
+    "--scenario commute --seed 4 --faults --duration-s 720 --no-page --json",
 )
 DEMOS: tuple[str, ...] = tuple(
     f"sightline demo --broker HOST:PORT --topic-prefix '' --store STORE --speed 10 {one}"

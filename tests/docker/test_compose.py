@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -22,6 +23,7 @@ from streams.kafka.broker import free_port
 from streams.ledger import run_ledger
 from streams.ledger.result import Ledger
 from streams.queries.store import Store
+from tests.page.serving import entered
 
 pytestmark = pytest.mark.docker
 ROOT = Path(__file__).parents[2]
@@ -66,6 +68,7 @@ class Composed:
     command: tuple[str, ...]
     data: Path
     port: int = field(default_factory=free_port)
+    page_port: int = field(default_factory=free_port)
     project: str = f"sightline-test-{os.getpid()}"
     #: The files are to be the tester's, but in the container nothing is to be root.
     user: int = os.getuid() or 1000
@@ -76,6 +79,7 @@ class Composed:
             **os.environ,
             "SIGHTLINE_DATA": str(self.data),
             "SIGHTLINE_KAFKA_PORT": str(self.port),
+            "SIGHTLINE_PAGE_PORT": str(self.page_port),
             "SIGHTLINE_UID": str(self.user),
             "SIGHTLINE_PLAY": play,
             "COMPOSE_PROJECT_NAME": self.project,
@@ -209,6 +213,16 @@ def test_a_question_is_answered_in_a_container_as_on_the_host(played: Played) ->
     assert {**inside, "epoch": 0} == {**json.loads(host.stdout), "epoch": 0}
 
 
+def test_the_page_answers_on_the_host_for_each_role(played: Played) -> None:
+    links = re.findall(r"(privacy-officer|analyst): (http://\S+)", played.compose("logs", "page"))
+    assert {role for role, _ in links} == {"privacy-officer", "analyst"}
+    for role, link in links:
+        assert link.startswith(f"http://127.0.0.1:{played.compose.page_port}/")
+        page = entered(link)
+        assert "/event/g" in page
+        assert role in page
+
+
 def test_plain_duckdb_opens_the_store_from_the_host(played: Played) -> None:
     store = played.compose.store
     with duckdb.connect() as connection:
@@ -221,7 +235,7 @@ def test_plain_duckdb_opens_the_store_from_the_host(played: Played) -> None:
 
 def test_nothing_of_ours_is_root_and_the_files_are_the_users(played: Played) -> None:
     compose = played.compose
-    for service in ("worker", "snapshots"):
+    for service in ("worker", "snapshots", "page"):
         assert compose("exec", "-T", service, "id", "-u").strip() == str(compose.user)
     assert {path.stat().st_uid for path in compose.data.rglob("*")} == {compose.user}
 

@@ -45,7 +45,7 @@ def test_the_version_is_that_of_the_code() -> None:
 
 def test_ready_is_what_the_processes_say_and_not_what_their_logs_hold() -> None:
     said = re.findall(r'"sightline", "(\w+)", "--ready-file", "(\S+)"', COMPOSE)
-    assert [command for command, _ in said] == ["worker", "snapshots"]
+    assert [command for command, _ in said] == ["worker", "snapshots", "page"]
     assert re.findall(r'"CMD", "test", "-e", "(\S+)"', COMPOSE) == [file for _, file in said]
 
 

@@ -17,6 +17,7 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+from urllib.error import URLError
 
 import psutil
 import pytest
@@ -26,6 +27,7 @@ from click.testing import CliRunner
 from streams.cli.main import COMMANDS, main
 from streams.topology import CAPTURED, EXAMPLES, LINEAGE, MODELS
 from tests.cli.samples import COMMUTE, SMOKE
+from tests.page.serving import entered
 from tests.patience import PATIENCE_S
 
 LITTERED = (CAPTURED, EXAMPLES, LINEAGE, MODELS)
@@ -92,15 +94,21 @@ def played(
     first_demo = demo(store, *SMOKE.split())
     with subprocess.Popen(first_demo, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         said = []
+        link = page = ""
         assert process.stderr is not None
         for line in process.stderr:
             said.append(line)
+            link = line.partition("look at it in a browser: ")[2].strip() or link
             if re.search(r" [1-9]\d* answers  ", line):
+                page = entered(link)
                 process.send_signal(signal.SIGINT)
                 break
         out, rest = process.communicate(timeout=120)
     assert process.returncode == 0, "".join(said) + rest
     assert "clean" in out.splitlines()
+    assert "/event/g" in page, "an answer is on the first page while it runs"
+    with pytest.raises(URLError):
+        entered(link)
     asyncio.run(litter(own_broker))
     commute = demo(store, *COMMUTE.split(), "--speed", "20")
     again = subprocess.run(commute, capture_output=True, text=True, timeout=300, check=False)

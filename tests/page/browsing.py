@@ -54,6 +54,7 @@ class Visit:
     def __init__(self, page: Page, address: str) -> None:
         self.page, self.address = page, address
         self.complaints: list[str] = []
+        page.set_default_timeout(PATIENCE_S * 1000)
         page.add_init_script(_LISTEN)
         page.on("console", lambda message: self._console(message.type, message.text))
         page.on("pageerror", lambda error: self.complaints.append(f"script: {error}"))

@@ -9,8 +9,10 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from http.cookiejar import CookieJar
 from pathlib import Path
 from urllib.parse import urlsplit
+from urllib.request import HTTPCookieProcessor, build_opener
 
 
 @contextmanager
@@ -46,6 +48,12 @@ def address_of(link: str) -> str:
     """The server's address, without the path."""
     parts = urlsplit(link)
     return f"{parts.scheme}://{parts.netloc}"
+
+
+def entered(link: str) -> str:
+    """The first page, as a browser without a script gets it through a link with a token."""
+    with build_opener(HTTPCookieProcessor(CookieJar())).open(link, timeout=60) as answer:
+        return str(answer.read().decode())
 
 
 def _environment() -> dict[str, str]:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 import shutil
+import subprocess
+import sys
 from pathlib import Path
+from urllib.error import HTTPError
 
 import pytest
 
@@ -12,6 +15,8 @@ from streams import limits
 from streams.page.app import SITES
 from streams.page.pages import home
 from tests.page.asking import Visitor
+from tests.page.serving import entered, served_pages
+from tests.patience import PATIENCE_S
 from tests.queries.pair import pair_of
 from tests.snapshots.build import POLICY, event, row, store, stream, tagged
 
@@ -152,6 +157,20 @@ def test_a_store_whose_writer_is_away_and_has_published_nothing(lying: Path) -> 
     (lying / "catalog.duckdb").unlink()
     reply = visitor.get("/live", OFFICER)
     assert (reply.status, "no epoch has been published yet" in reply.text) == (503, True)
+    assert reply.headers["refresh"] == "2", "a browser goes on by itself"
+
+
+def test_the_page_may_start_before_the_first_epoch_but_not_without_a_store(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    store.mkdir()
+    command = [sys.executable, "-m", "streams.cli", "page", "--port", "0", "--store", str(store)]
+    refused = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    assert (refused.returncode, "there is no store" in refused.stderr) == (3, True)
+    (store / "hot.duckdb").touch()
+    with served_pages(store, [OFFICER]) as links, pytest.raises(HTTPError) as waiting:
+        entered(links[OFFICER])
+    with waiting.value as answer:
+        assert (answer.code, b"no epoch has been published yet" in answer.read()) == (503, True)
 
 
 def test_files_that_are_gone_or_damaged(lying: Path) -> None:

@@ -14,13 +14,13 @@ from streams.queries import questions
 from streams.queries.answers import Answer, Bounded
 from streams.queries.changes import changes
 from streams.queries.completeness import completeness
-from streams.queries.coverage import coverage
 from streams.queries.creep import creep
 from streams.queries.crossings import crossings
 from streams.queries.decided import decided
 from streams.queries.descendants import descendants
 from streams.queries.find import Wanted, find
 from streams.queries.generations import generations
+from streams.queries.io_coverage import io_coverage
 from streams.queries.loop import loop
 from streams.queries.missing import missing
 from streams.queries.moments import moments_at
@@ -66,7 +66,7 @@ QUESTIONS: dict[tuple[str, ...], Callable[[Store], Answer]] = {
         opened, moments_at(opened, "1", "FROM"), moments_at(opened, "2", "TO")
     ),
     ("completeness",): completeness,
-    ("coverage",): coverage,
+    ("io-coverage",): io_coverage,
     ("reads",): reads,
 }
 

@@ -40,7 +40,7 @@ QUESTIONS: Mapping[tuple[str, ...], Callable[[OpenStore], Answer]] = {
     ),
     ("crossings", "--every", "day"): lambda opened: opened.crossings(every="day"),
     ("completeness",): OpenStore.completeness,
-    ("coverage",): OpenStore.coverage,
+    ("io-coverage",): OpenStore.io_coverage,
 }
 
 

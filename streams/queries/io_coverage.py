@@ -1,4 +1,4 @@
-"""The question `coverage`: of which share of all operations on data of events lineage is recorded."""
+"""The question `io-coverage`: of which share of all operations on data of events lineage is recorded."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class CoveredOperation(Struct, frozen=True):
     reason: str | UnsetType = UNSET
 
 
-class Coverage(Answer, frozen=True, kw_only=True):
+class IoCoverage(Answer, frozen=True, kw_only=True):
     """Of which share (`percent`) of the operations on data of events the link of writes to reads is recorded.
 
     The operations are those that the code of the store's writer declares. What is not linked comes first.
@@ -48,7 +48,7 @@ _DECLARED = (
 )
 
 
-def coverage(store: Store) -> Coverage:
+def io_coverage(store: Store) -> IoCoverage:
     """Return which operations on data of events are recorded; `observed` counts those seen in this store.
 
     InputError if an earlier version of Sightline wrote the newest catalog, which then declares none.
@@ -71,10 +71,10 @@ def coverage(store: Store) -> Coverage:
             UNSET if row["observed"] is None else row["observed"],
             row["reason"] or UNSET,
         )
-        for row in store.shown("coverage").dicts()
+        for row in store.shown("io_coverage").dicts()
     ]
     linked = sum(each.linked for each in operations)
-    return Coverage(
+    return IoCoverage(
         epoch=store.epoch,
         percent=round(100 * linked / len(operations), 1),
         declared=len(operations),

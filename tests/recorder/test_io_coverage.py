@@ -17,7 +17,7 @@ from click.testing import CliRunner
 
 from streams.cli.main import main
 from streams.queries.audit import AUDIT_LOG
-from streams.queries.coverage import Coverage, coverage
+from streams.queries.io_coverage import IoCoverage, io_coverage
 from streams.queries.role import Role
 from streams.queries.store import Store
 from streams.topology import ANSWERS, CAPTURED, DERIVED, EXAMPLES, MODELS
@@ -43,9 +43,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def answer(home: Path) -> Coverage:
+def answer(home: Path) -> IoCoverage:
     with Store.open(home / "store") as opened:
-        return coverage(opened)
+        return io_coverage(opened)
 
 
 def rows(home: Path, statement: str) -> list[Any]:
@@ -68,7 +68,7 @@ def lines(home: Path, topic: str) -> Iterator[tuple[dict[str, Any], str, tuple[i
             yield line, stream or headers["ce_id"].rsplit("/", 1)[0], (first, step, count)
 
 
-def test_the_number_is_that_of_the_declarations_in_the_source(answer: Coverage) -> None:
+def test_the_number_is_that_of_the_declarations_in_the_source(answer: IoCoverage) -> None:
     # Counted in the text, not by importing it: an operation without a link has a reason, and only such one.
     recorder = ROOT / "streams" / "recorder"
     text = "\n".join(path.read_text(encoding="utf-8") for path in sorted(recorder.glob("*.py")))
@@ -79,7 +79,7 @@ def test_the_number_is_that_of_the_declarations_in_the_source(answer: Coverage) 
     assert [each.linked for each in answer.operations.rows] == [False] * unlinked + [True] * answer.linked
 
 
-def test_what_is_observed_is_what_the_journal_and_the_outputs_have(home: Path, answer: Coverage) -> None:
+def test_what_is_observed_is_what_the_journal_and_the_outputs_have(home: Path, answer: IoCoverage) -> None:
     observed = {each.operation: each.observed for each in answer.operations.rows}
     for operation, topic in OUTPUTS.items():
         events = sum(run[2] for _, _, run in lines(home, topic))
@@ -168,9 +168,9 @@ def test_an_export_is_linked_to_the_epoch_that_it_was_read_from(
     assert shown["latest"][0]["epoch"] == newest
 
 
-def test_a_role_counts_what_it_sees_and_the_share_is_the_same(home: Path, answer: Coverage) -> None:
+def test_a_role_counts_what_it_sees_and_the_share_is_the_same(home: Path, answer: IoCoverage) -> None:
     with Store.open(home / "store", Role.of("analyst")) as opened:
-        seen = coverage(opened)
+        seen = io_coverage(opened)
     assert (seen.percent, seen.declared) == (answer.percent, answer.declared)
     every = {each.operation: each.observed for each in answer.operations.rows}
     for each in seen.operations.rows:
@@ -180,7 +180,7 @@ def test_a_role_counts_what_it_sees_and_the_share_is_the_same(home: Path, answer
             assert each.observed <= whole
 
 
-def test_the_view_says_the_same_without_sightline(home: Path, answer: Coverage) -> None:
+def test_the_view_says_the_same_without_sightline(home: Path, answer: IoCoverage) -> None:
     [(share,)] = rows(home, "SELECT round(100 * avg(linked::INTEGER), 1) FROM io_coverage")
     assert share == answer.percent
     [(observed,)] = rows(
@@ -198,7 +198,7 @@ def test_a_catalog_of_before_says_what_to_do(home: Path, tmp_path: Path, role: s
     catalog.chmod(0o600)
     with duckdb.connect(str(catalog)) as connection:
         connection.execute("DROP TABLE io_coverage; DROP VIEW io_counts")
-    result = CliRunner().invoke(main, ["ask", "coverage", "--store", str(copy), "--role", role])
+    result = CliRunner().invoke(main, ["ask", "io-coverage", "--store", str(copy), "--role", role])
     assert result.exit_code == 2
     assert "without io_coverage" in result.output
     assert "let `sightline snapshots` publish one" in result.output
@@ -207,10 +207,10 @@ def test_a_catalog_of_before_says_what_to_do(home: Path, tmp_path: Path, role: s
 def test_the_past_is_counted_as_it_was(home: Path) -> None:
     with Store.open(home / "store") as opened:
         opened.look_back(1)
-        then = coverage(opened)
+        then = io_coverage(opened)
     with Store.open(home / "store", Role.of("privacy-officer")) as opened:
         opened.look_back(1)
-        assert coverage(opened).operations == then.operations
+        assert io_coverage(opened).operations == then.operations
     observed = {each.operation: each.observed for each in then.operations.rows}
     [(events,)] = rows(home, f"SELECT sum(count) FROM events WHERE topic = '{CAPTURED}' AND epoch <= 1")
     assert (observed["writer reads lineage"], observed["devices send captured batches"]) == (1, events)
