@@ -40,10 +40,11 @@ _DECISIONS = f"""SELECT hash(source, stream) AS stream, "first", step, "count", 
     hash(wearer) AS wearer, appended_ns, at_ns FROM decisions"""  # noqa: S608
 _CLASSES = f"SELECT DISTINCT hash({_CLASS}) AS class, {_CLASS} FROM decisions"  # noqa: S608
 #: Edges of models are left out, because each version names all its examples again; the order of examples says
-#: the same.
+#: the same. So are edges to what an event replaced, which has no parent that the event does not have itself.
 _EDGES = """SELECT hash(child_source, child_stream) AS child, child_first, child_step, child_count,
     hash(parent_source, parent_stream) AS parent, parent_first, parent_step, parent_width,
-    hash(operator) AS operator, directness = 'direct' AS direct FROM edges WHERE operator <> 'training'"""
+    hash(operator) AS operator, directness = 'direct' AS direct FROM edges
+    WHERE operator <> 'training' AND (child_source <> parent_source OR child_stream <> parent_stream)"""
 _OPERATORS = "SELECT DISTINCT hash(operator) AS id, operator FROM edges WHERE operator <> 'training'"
 _STREAMS = """SELECT DISTINCT hash(source, stream) AS id, source, stream FROM (
     SELECT source, stream FROM decisions UNION SELECT child_source, child_stream FROM edges
