@@ -60,7 +60,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
         "completeness": "of which share of outputs every parent is stored",
         "io-coverage": "of which share of reads and writes of data lineage is recorded",
         "missing": "which numbers of captured streams never came",
-        "superseded": "what samples that came late replaced, and which answers relied on it",
+        "superseded": "what late samples replaced, and which answers relied on it",
         "creep": "how labels change round the loop",
         "reads": "who read what of which restricted zone",
     },
