@@ -34,7 +34,7 @@ ALONE: tuple[Sample, ...] = (
     Sample("sightline page --store {store} --role analyst --role nobody", code=2),
     Sample(
         "sightline page --broker 127.0.0.1:9 --topic-prefix '' --store {store} --role privacy-officer"
-        " --port 0 --host localhost --allow-host page.example --metrics-port 0 --metrics-host ::1"
+        " --port 0 --host localhost --allow-host page.example --metrics-port 0 --metrics-host 127.0.0.1"
         " --log text --ready-fd {fd} --ready-file {ready}"
     ),
     Sample(f"sightline ask ancestors g1/answer/1 --through-models {_THEN}"),
