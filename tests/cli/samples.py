@@ -36,7 +36,7 @@ ALONE: tuple[Sample, ...] = (
     Sample(f"sightline report --out {{tmp}}/report.html --force --last 90min {_THEN}"),
     Sample(
         "sightline page --broker 127.0.0.1:9 --topic-prefix '' --store {store} --role privacy-officer"
-        " --port 0 --host localhost --allow-host page.example --metrics-port 0 --metrics-host ::1"
+        " --port 0 --host localhost --allow-host page.example --metrics-port 0 --metrics-host 127.0.0.1"
         " --log text --ready-fd {fd} --ready-file {ready}"
     ),
     Sample(f"sightline watch --once --rules {{rules}} {_AS}", code=1),
