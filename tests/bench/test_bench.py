@@ -228,6 +228,7 @@ def test_stages_of_the_pipeline_are_all_timed() -> None:
         "feedback",
         "records",
         "lineage",
+        "tally",
         "rest of the core",
         "all",
     ]

@@ -110,7 +110,8 @@ def test_the_time_of_a_404_does_not_say_which_it_is(
     async def sleep(seconds: float) -> None:
         slept.append(seconds)
 
-    times = iter((10.0, 10.125, 20.0, 20.375, 30.0, 31.25))
+    # The first and the last of each four are those of the metrics of the page.
+    times = iter((0.0, 10.0, 10.125, 0.0, 0.0, 20.0, 20.375, 0.0, 0.0, 30.0, 31.25, 0.0))
     monkeypatch.setattr(limits, "PAGE_ABSENT_STEP_S", 0.5)
     monkeypatch.setattr("anyio.sleep", sleep)
     monkeypatch.setattr(clock, "monotonic_s", lambda: next(times))
