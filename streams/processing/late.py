@@ -138,7 +138,9 @@ def _oldest(due: int, length: int) -> int:
 def _batches(stretches: Iterable[tuple[Stretch, Samples]]) -> Iterator[tuple[Stretch, Samples]]:
     """Divide stretches into their batches, because a session may end between two of them."""
     for stretch, samples in stretches:
-        end, due, seen = 0, stretch.due, stretch.seen
+        end, due, seen = 0, stretch.due, list(stretch.seen)
+        if seen:
+            seen[-1] = (seen[-1][0], due - 1)
         for batch in stretch.batches:
             start, end = end, end + batch.run.count
             first = replace(stretch.first, batch=batch)

@@ -264,3 +264,14 @@ def test_where_no_event_is_made_of_the_whole_the_former_ones_stay_and_it_is_on_r
         for row in build.lineage(records)["rejected"]
     ] == [("processing", "revision", "refused", "climate", 0)]
     assert not kept(state)
+
+
+@pytest.mark.parametrize("sizes", [[1], [2, 3]])
+def test_an_end_between_batches_in_order_keeps_nothing_however_fetches_were_cut(sizes: list[int]) -> None:
+    def fixes(*firsts: int, **around: Any) -> list[Batch]:
+        return [captured("location", first, 1, place="work", **around) for first in firsts]
+
+    end = build.ended(0, build.T0_NS, place="work", session="s1")
+    sent = [*fixes(0, 1), end, *fixes(2, 3, 4, 5, session="s2")]
+    for fetches in ([build.fetch(sent)], build.cut(sent, sizes)):
+        assert not kept(build.process(CORE, fetches)[1])
