@@ -11,7 +11,7 @@ from streams.ledger.journal import Journals
 from streams.ledger.records import Records
 from streams.ledger.result import TopicCounts
 from streams.ledger.runs import NONE, Intervals, column, cover, halves
-from streams.ledger.sources import StoreReader
+from streams.ledger.sources import StoreReader, numbered
 from streams.ledger.topics import Topics
 
 _REFUSALS = (
@@ -122,7 +122,7 @@ def _derived(
         return 0, int(column(records.count)[verdicts.again].sum())
     on_topic = records.by_stream(verdicts.ours)
     stored = store.spread(
-        f"SELECT source || '/' || stream, \"first\", step, \"count\", 1 FROM events WHERE topic = '{topic}'"  # noqa: S608
+        f'SELECT {numbered()}, "first", step, "count", 1 FROM events WHERE topic = \'{topic}\''  # noqa: S608
     )
     for key, known in stored.items():
         pieces, (is_stored, is_there) = cover(known, on_topic.get(key, NONE))
@@ -139,7 +139,7 @@ def order_of_derived(topic: str, records: Records, verdicts: Judged, store: Stor
     A derived event is completed by a batch of glasses.captured, whose offset gives the order.
     """
     places = store.grouped(
-        f"SELECT source || '/' || stream, \"first\", \"offset\" FROM events WHERE topic = '{topic}' "  # noqa: S608
+        f'SELECT {numbered()}, "first", "offset" FROM events WHERE topic = \'{topic}\' '  # noqa: S608
         'ORDER BY "first"'
     )
     faults, firsts = 0, column(records.first)

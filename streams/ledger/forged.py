@@ -13,11 +13,11 @@ import numpy as np
 
 from streams.ledger.records import Records
 from streams.ledger.runs import Ints, column, groups
-from streams.ledger.sources import HALVES, StoreReader
+from streams.ledger.sources import HALVES, StoreReader, numbered
 
 #: Selects the records that agents wrote: stream, first, step, count, digest, partition.
 ROWS = (
-    f'SELECT source || \'/\' || stream, "first", step, "count", {HALVES.format("digest")}, "partition"'  # noqa: S608
+    f'SELECT {numbered()}, "first", step, "count", {HALVES.format("digest")}, "partition"'  # noqa: S608
     " FROM events"
 )
 _OURS, _AGAIN, _OTHER, _STRANGE = range(4)

@@ -19,12 +19,15 @@ from streams.ledger.runs import ByStream, Ints, column, halves, spread
 
 _NAMED_MAX = 5
 #: Only bytes that are safe to print; the bound is longer than any valid name.
-_ID = re.compile(rb"([\x21-\x7e]{1,200})/([0-9]{1,19})(?:\.[0-9]{1,6})?")
+_ID = re.compile(rb"([\x21-\x7e]{1,200})/([0-9]{1,19})(\.[0-9]{1,6})?")
 _RUN = re.compile(rb"([0-9]{1,19}) ([0-9]{1,19}) ([0-9]{1,7})")
 
 
 def run_of(headers: Mapping[str, bytes | None]) -> tuple[str, int, int, int] | None:
-    """(stream, first, step, count) of a record by its headers; None if they name no events."""
+    """(stream, first, step, count) of a record by its headers; None if they name no events.
+
+    A revision stands behind the stream (`g1/activity.1`), because its events are others than the stream's.
+    """
     named, run = (
         _ID.fullmatch(headers.get("ce_id") or b""),
         _RUN.fullmatch(headers.get("sightline-run") or b""),
@@ -34,7 +37,7 @@ def run_of(headers: Mapping[str, bytes | None]) -> tuple[str, int, int, int] | N
     first, step, count = int(run[1]), int(run[2]), int(run[3])
     if first != int(named[2]) or not step or not count or first + step * (count - 1) > limits.NUMBER_MAX:
         return None
-    return named[1].decode(), first, step, count
+    return (named[1] + (named[3] or b"")).decode(), first, step, count
 
 
 @dataclass(slots=True)
@@ -111,7 +114,8 @@ class Records:
 
     def place(self, row: int) -> str:
         """Text that identifies a record on the topic."""
-        name = f"{self.keys[self.key[row]]}/{self.first[row]}"
+        stream, dot, revision = self.keys[self.key[row]].partition(".")
+        name = f"{stream}/{self.first[row]}{dot}{revision}"
         return f"{name} (partition {self.partition[row]}, offset {self.offset[row]})"
 
     def named(self, rows: Ints) -> str:

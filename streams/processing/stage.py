@@ -182,12 +182,17 @@ def _operate(
             if (memory := states[source].memories.get(operator.name)) is not None
         }
         made, remembered = operator.values(closed, memories, context.operators.kinds[operator.name])
+    outputs = context.crossing.step.outputs
+    before = len(outputs)
     for window, columns, event, replaced in _derived(
         operator, list(zip(closed, made, strict=True)), rolled, context
     ):
         if operator.cites:
             recent = _recent(event, window, columns[operator.cites])
             recents.setdefault(window.source, []).append((recent, replaced))
+    if any(of.told for of in rolled.values()):
+        # Those that replace others were derived last; on the topic all stand in the order of completion.
+        outputs[before:] = sorted(outputs[before:], key=lambda output: output.tagged.batch.position)
     for name, of in rolled.items():
         if (look_back := of.look_back()) is not None:
             look_backs[name[0]][name[1]] = look_back

@@ -43,7 +43,12 @@ CLEAN: dict[str, Runs] = {
         ("imu", 60, 1, 20),
     ],
     REJECTED: [("imu", 80, 1, 20)],
-    DERIVED: [("activity", 0, 50, 2), ("activity", 100, 1, 1), ("activity", 150, 1, 1)],
+    DERIVED: [
+        ("activity", 0, 50, 2),
+        ("activity.1", 100, 1, 1),
+        ("activity", 100, 1, 1),
+        ("activity", 150, 1, 1),
+    ],
     ANSWERS: [("answer", 7, 1, 1)],
     EXAMPLES: [("example", 3, 1, 1)],
 }
@@ -71,6 +76,16 @@ def stored(tmp_path: Path) -> Path:
         derived("activity", 0, DERIVED, 2, step=50, offset=2),
         derived("activity", 100, DERIVED, offset=3),
         derived("activity", 150, DERIVED, offset=4),
+        event(
+            "g1",
+            "activity",
+            100,
+            kind="activity",
+            topic=DERIVED,
+            digest=digest(said("activity.1", 100)),
+            revision=1,
+            offset=5,
+        ),
         derived("answer", 7, ANSWERS),
         derived("example", 3, EXAMPLES, partition=2),
     ]
@@ -79,8 +94,9 @@ def stored(tmp_path: Path) -> Path:
 
 
 def headers(stream: str, first: int, step: int, count: int, source: str = "g1") -> Headers:
+    stream, dot, revision = stream.partition(".")
     return {
-        "ce_id": f"{source}/{stream}/{first}".encode(),
+        "ce_id": f"{source}/{stream}/{first}{dot}{revision}".encode(),
         "sightline-run": f"{first} {step} {count}".encode(),
         "sightline-stage": b"zones",
     }

@@ -246,6 +246,14 @@ def test_an_end_among_late_batches_leaves_the_same_state_however_fetches_were_cu
     assert not kept(state)
 
 
+def test_on_the_topic_events_stand_in_the_order_in_which_they_were_completed() -> None:
+    sent = imu(0, 40, 60, 80, 20, 100, 120, 140, 160, 180)
+    in_one_fetch, _ = build.process(CORE, [build.fetch(sent)])
+    one_by_one, _ = build.process(CORE, build.cut(sent, [1]))
+    assert list(events(in_one_fetch)) == list(events(one_by_one))
+    assert list(events(in_one_fetch))[-1] == ("activity", 100, 0)
+
+
 def test_where_no_event_is_made_of_the_whole_the_former_ones_stay_and_it_is_on_record() -> None:
     def of_few(closed: Sequence[ClosedWindow]) -> list[Columns | None]:
         return [{"mean_c": 1.0} if window.count <= 2 else None for window in closed]
