@@ -209,6 +209,9 @@ READ_BY: Mapping[str, str] = {
     "place": "location",
 }
 
+#: Those of them that make an event again, under its next revision, when samples come late.
+REVISED: frozenset[str] = frozenset({"activity", "speech", "place"})
+
 #: Edges that close the loop: reactions to answers re-enter at the zones, and a new model changes later
 #: answers.
 FEEDBACK_EDGES: tuple[tuple[str, str], ...] = ((ANSWERS, CAPTURED), (MODELS, ANSWERS))

@@ -269,6 +269,7 @@ ELSEWHERE: Mapping[str, str] = {
     "follow_failed_total": "tests/worker/test_followers.py",
     "foreign_commit_total": "tests/kafka/test_groups.py",
     "late_events_total": "tests/pipeline/test_tally.py",
+    "training_declined_total": "tests/training/test_promotion.py",
     "lineage_incomplete_events_total": "tests/snapshots/test_store_measures.py",
     "model_input_drift_psi": "tests/pipeline/test_tally.py",
     "page_request_seconds": "tests/page/test_measuring.py",

@@ -232,13 +232,21 @@ def _sentence(readers: tuple[StoreReader, StoreReader], table: str, difference: 
 
 
 def _times(readers: tuple[StoreReader, StoreReader]) -> tuple[int, list[str]]:
-    """Decisions that begin at the same event in both stores but have different times; (number, sentences)."""
+    """Decisions that begin at the same event in both stores but have different times; (number, sentences).
+
+    An event with revisions has a decision for each, and which of them begins a run depends on the fetches, so
+    its decisions are left out.
+    """
     key = _mark((*RUNS["decisions"].key, '"first"'))
     times = sorted({"t_ns", "appended_ns"} & readers[0].names("decisions") & readers[1].names("decisions"))
     sides = []
     for reader in readers:
+        # Older stores have no revisions.
+        revised = "revision > 0" if "revision" in reader.names("events") else "false"
         columns = reader.columns(
-            f"SELECT {key} AS key, min({_mark(times)}) AS times FROM decisions GROUP BY 1 ORDER BY 1"  # noqa: S608
+            f"SELECT {key} AS key, min({_mark(times)}) AS times FROM decisions AS d WHERE NOT EXISTS ("  # noqa: S608
+            f"FROM events AS e WHERE {revised} AND e.source = d.source AND e.stream = d.stream "
+            'AND e."first" = d."first") GROUP BY 1 ORDER BY 1'
         )
         sides.append((columns["key"], columns["times"]))
     _, at, at_replayed = np.intersect1d(sides[0][0], sides[1][0], assume_unique=True, return_indices=True)

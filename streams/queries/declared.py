@@ -26,6 +26,7 @@ from streams.topology import (
     MADE_OF,
     PROCESSING,
     READ_BY,
+    REVISED,
     STORE,
     TAKEN,
     TRAINING_RUN,
@@ -45,6 +46,10 @@ class Reading(Protocol):
     reads: str
     cites: str
 
+    @property
+    def revises(self) -> bool:
+        """Whether it makes an event again, of the event that it replaces too, when samples come late."""
+
 
 class System:
     """The kinds and operators of a pipeline, and which flows they make; immutable.
@@ -54,10 +59,11 @@ class System:
 
     def __init__(self, kinds: Kinds, operators: Sequence[Reading] = ()) -> None:
         read = {**READ_BY, **{each.name: each.reads for each in operators}}
+        revised = REVISED | {each.name for each in operators if each.revises}
         cited = [each.name for each in operators if each.cites]
         self.kinds = kinds
         self.made_of: Mapping[str, tuple[str, tuple[str, ...]]] = {
-            **{name: (name, (reads,)) for name, reads in read.items()},
+            **{name: (name, (reads, name) if name in revised else (reads,)) for name, reads in read.items()},
             **MADE_OF,
             _SITUATION: (_SITUATION, (*MADE_OF[_SITUATION][1], *cited)),
         }

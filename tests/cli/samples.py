@@ -186,12 +186,12 @@ LIVE: tuple[Sample, ...] = (
         "sightline policy publish {policy} --broker {broker} --topic-prefix ''"
         " --extend tests.extensions.temple --json"
     ),
+    Sample("sightline models rollback --to 1 --why '' --broker {broker} --json", code=2),
     Sample(
         "sightline models rollback --to 999 --why 'nobody made it' --broker {broker} --topic-prefix ''"
         " --extend tests.extensions.temple",
         code=2,
     ),
-    Sample("sightline models rollback --to 1 --why '' --broker {broker} --json", code=2),
     Sample(
         "sightline snapshots --broker {broker} --store {live} --until-end --adopt --log text --ready-fd {fd}"
         " --topic-prefix ''"

@@ -139,15 +139,10 @@ def path_of(line: str) -> tuple[str, ...]:
     return max((path for path in TREE if tuple(words[: len(path)]) == path), key=len)
 
 
-#: One line of each command that needs a broker, if there is any one that it accepts.
+#: One line of each command that needs a broker; one that it accepts, if there is any.
 NEED_A_BROKER = {
     path_of(line): line
-    for line in (
-        *(one.line for one in reversed(LIVE) if one.code),
-        *(one.line for one in LIVE if not one.code),
-        *PROCESSES,
-        *DEMOS,
-    )
+    for line in (*(one.line for one in sorted(LIVE, key=lambda one: not one.code)), *PROCESSES, *DEMOS)
     if "--broker" in line
 }
 

@@ -26,7 +26,7 @@ from streams.queries.flows import DataFlow
 from streams.queries.inventory import Inventory, inventory
 from streams.queries.role import Role
 from streams.queries.store import Store
-from streams.topology import MADE_OF, READ_BY
+from streams.topology import MADE_OF, READ_BY, REVISED
 from tests.queries.golden import asked
 from tests.queries.test_reach import FEW
 from tests.queries.undeclared import CLEAN, UNDECLARED, Flow, decided, made, stored
@@ -254,9 +254,9 @@ def test_what_an_extension_makes_is_declared_once_it_is_named(tmp_path: Path) ->
     assert ("temple", "made into", "warmth") in told([f for f in loaded.flows if f.standing == "declared"])
     with pytest.raises(InputError, match="OPERATORS holds a str, expected nothing but"):
         System.extended(["tests.queries.no_operators"])
-    wrong = {**rows, "edges": [edge(("g1", "warmth", 0), ("g1", "warmth", 1), operator="warmth")]}
+    wrong = {**rows, "edges": [edge(("g1", "temple", 1), ("g1", "warmth", 0), operator="warmth")]}
     assert told(answered(store(tmp_path / "w", wrong), system=system).undeclared.rows) == [
-        ("warmth", "made into", "warmth")
+        ("warmth", "made into", "temple")
     ]
 
 
@@ -276,6 +276,7 @@ def test_training_takes_what_permits_all_that_the_model_serves() -> None:
 
 def test_the_topology_says_what_the_operators_read() -> None:
     assert {name: operator.reads for name, operator in SHIPPED_OPERATORS.items()} == READ_BY
+    assert {name for name, operator in SHIPPED_OPERATORS.items() if operator.revises} == REVISED
     cited = {operator.name for operator in SHIPPED_OPERATORS.values() if operator.cites}
     assert cited == set(MADE_OF["situation"][1]) - {"voice_query"}
     assert SHIPPED_SYSTEM.kinds == kinds_of(())
