@@ -37,7 +37,7 @@ promtool: $(TEST_STAMP)
 	@if command -v promtool > /dev/null || [ -x .venv/prometheus/usr/bin/promtool ]; then exit 0; fi; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null && command -v dpkg-deb > /dev/null; then \
 		work=$$(mktemp -d) && trap 'rm -r "$$work"' EXIT && here=$$PWD && cd "$$work" && apt-get update --quiet --quiet && \
-		apt-get download --quiet --quiet prometheus && dpkg-deb --extract prometheus_*.deb "$$here/.venv/prometheus"; \
+		apt-get download --quiet --quiet -o APT::Sandbox::User=root prometheus && dpkg-deb --extract prometheus_*.deb "$$here/.venv/prometheus"; \
 	else \
 		echo "found no promtool: tests of alerts for Prometheus are skipped (README.md, Two commands)"; \
 	fi

@@ -95,7 +95,11 @@ def command(
     emit_hidden(str(role), written.hidden)
     say(
         f"{out}: a report of epoch {written.epoch:,} for {role}, {written.bytes / 1e6:.1f} MB; "
-        + (f"it has to say: {'; '.join(written.wrong)}" if written.wrong else "nothing was wrong")
+        + (
+            f"it has to say: {'; '.join(written.wrong)}"
+            if written.wrong
+            else "nothing was wrong in what it may take out"
+        )
     )
 
 

@@ -38,7 +38,9 @@ def test_it_says_what_it_wrote_and_whether_anything_was_wrong(path: Path, tmp_pa
     out = tmp_path / "report.html"
     result = typed(path, "--out", str(out))
     assert result.exit_code == 0, result.output
-    assert result.output.startswith(f"{out}: a report of epoch 2 for {OFFICER}, 0.1 MB; nothing was wrong")
+    assert result.output.startswith(
+        f"{out}: a report of epoch 2 for {OFFICER}, 0.1 MB; nothing was wrong in what it may take out"
+    )
     assert stat.S_IMODE(out.stat().st_mode) == 0o600
     bad = made(tmp_path / "bad")
     result = typed(bad, "--out", str(tmp_path / "bad.html"))
