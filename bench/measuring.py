@@ -12,22 +12,18 @@ from urllib.request import urlopen
 
 from bench.bars import METRICS, SCRAPE, SERIES, Measured
 from bench.consents import known
-from bench.load import AGE_NS
-from bench.traffic import GLASSES, span_ns
-from streams import clock, settings
-from streams.events.codec import encode
-from streams.events.headers import envelope
+from bench.stages import fetched, first_models
+from bench.traffic import GLASSES
+from streams import settings
 from streams.events.record import Fetch, StoredRecord
 from streams.metrics import Numbers, Tally
 from streams.metrics.exposition import serving
-from streams.models.registry import ModelTable
-from streams.pipeline.bootstrap import first_records
 from streams.pipeline.followed import Followed
 from streams.pipeline.glasses import Stages
 from streams.pipeline.live import LiveGlasses
 from streams.policy.load import load
 from streams.policy.versions import PolicyTable, PolicyVersions
-from streams.topology import CAPTURED, MODELS
+from streams.topology import CAPTURED
 
 _FETCH = 2500
 _DEVICES, _SCRAPES = 1000, 50
@@ -82,16 +78,8 @@ def measuring(number: int, pairs: int) -> Measured:
 
 def _load(number: int, devices: int) -> tuple[Followed, list[StoredRecord]]:
     policy = load(settings.POLICY)
-    models = ModelTable()
-    for outgoing in first_records(policy, clock.now_ns()):
-        if outgoing.topic == MODELS:
-            models.learn(outgoing.key, outgoing.value)
-    start_ns = clock.now_ns() - AGE_NS - span_ns(GLASSES, number, devices)
-    records = [
-        StoredRecord(at, batch.t0_ns // 1_000_000, batch.source.encode(), encode(batch), envelope(batch))
-        for at, batch in enumerate(GLASSES.batches(0, number, start_ns, devices))
-    ]
-    return Followed(PolicyTable(PolicyVersions.of(policy)), models, known(policy, devices)), records
+    followed = Followed(PolicyTable(PolicyVersions.of(policy)), first_models(policy), known(policy, devices))
+    return followed, fetched(GLASSES, number, devices)
 
 
 async def _run(followed: Followed, records: Sequence[StoredRecord], numbers: Numbers | None) -> float:

@@ -25,6 +25,7 @@ from streams.pipeline.bootstrap import first_records
 from streams.pipeline.glasses import GlassesCore, Stages
 from streams.pipeline.side_inputs import SideInputs
 from streams.policy.load import load
+from streams.policy.policy import Policy
 from streams.policy.versions import PolicyVersions
 from streams.topology import CAPTURED, MODELS
 
@@ -68,16 +69,8 @@ def stages(number: int) -> Measured:
 
 def _stages(traffic: Traffic, number: int) -> dict[str, Rows]:
     policy = load(settings.POLICY)
-    models = ModelTable()
-    for outgoing in first_records(policy, clock.now_ns()):
-        if outgoing.topic == MODELS:
-            models.learn(outgoing.key, outgoing.value)
-    start_ns = clock.now_ns() - AGE_NS - span_ns(traffic, number, DEVICES)
-    records = [
-        StoredRecord(at, batch.t0_ns // 1_000_000, batch.source.encode(), encode(batch), envelope(batch))
-        for at, batch in enumerate(traffic.batches(0, number, start_ns, DEVICES))
-    ]
-    inputs = SideInputs(PolicyVersions.of(policy), models.now, known(policy).view())
+    records = fetched(traffic, number, DEVICES)
+    inputs = SideInputs(PolicyVersions.of(policy), first_models(policy).now, known(policy).view())
     spent_s = dict.fromkeys(STAGES, 0.0)
     core = GlassesCore(stages=_timed(spent_s))
     total_s = asyncio.run(_run(core, records, inputs, spent_s))
@@ -92,6 +85,24 @@ def _stages(traffic: Traffic, number: int) -> dict[str, Rows]:
             for name, seconds in rows
         ]
     }
+
+
+def first_models(policy: Policy) -> ModelTable:
+    """The models that the first worker publishes."""
+    models = ModelTable()
+    for outgoing in first_records(policy, clock.now_ns()):
+        if outgoing.topic == MODELS:
+            models.learn(outgoing.key, outgoing.value)
+    return models
+
+
+def fetched(traffic: Traffic, number: int, devices: int) -> list[StoredRecord]:
+    """Batches as a worker fetches them, without Kafka; their capture times end AGE_NS ago."""
+    start_ns = clock.now_ns() - AGE_NS - span_ns(traffic, number, devices)
+    return [
+        StoredRecord(at, batch.t0_ns // 1_000_000, batch.source.encode(), encode(batch), envelope(batch))
+        for at, batch in enumerate(traffic.batches(0, number, start_ns, devices))
+    ]
 
 
 async def _run(

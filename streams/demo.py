@@ -180,15 +180,16 @@ class Demo:
         pairs = [f"--pair=g{number}=w{number}" for number in range(1, self.devices + 1)]
         self._spawn("worker", "streams.cli", "worker", *self._where(), "--policy", self.policy, *pairs)
         self._spawn("snapshots", "streams.cli", "snapshots", *self._where(), "--store", str(self.store))
+        self._await_ready(f"look into the logs in {self.run}")
+
+    def _await_ready(self, advice: str) -> None:
         deadline_s = clock.monotonic_s() + READY_WAIT_S
-        while late := [part.name for part in self.parts if part.ready and not part.ready.is_ready()]:
-            self.show(f"starting {' and '.join(late)}")
+        while late := [part.name for part in self._running() if part.ready and not part.ready.is_ready()]:
+            names = " and ".join(late)
+            self.show(f"starting {names}")
             self.watch()
             if clock.monotonic_s() > deadline_s:
-                raise UnavailableError(
-                    f"worker or snapshots were not ready after {READY_WAIT_S:.0f} s; look into the logs in "
-                    f"{self.run}"
-                )
+                raise UnavailableError(f"{names}: not ready after {READY_WAIT_S:.0f} s; {advice}")
             clock.sleep(0.1)
 
     def show_page(self) -> str:
@@ -201,7 +202,6 @@ class Demo:
         UnavailableError
             It does not start; the message says why.
         """
-        self.show("starting the page")
         arguments = ["--store", str(self.store), "--role", ROLE, "--port", "0", *self._where()]
         # The link goes through a pipe and into no file, because its token opens the page.
         self.page = page = Part.spawn(
@@ -211,15 +211,7 @@ class Demo:
             says_ready=True,
             stdout=subprocess.PIPE,
         )
-        deadline_s = clock.monotonic_s() + READY_WAIT_S
-        while not (page.ready and page.ready.is_ready()):
-            page.watch()
-            if clock.monotonic_s() > deadline_s:
-                raise UnavailableError(
-                    f"the page was not ready after {READY_WAIT_S:.0f} s; look into {page.log}, or leave it "
-                    "out with --no-page"
-                )
-            clock.sleep(0.05)
+        self._await_ready(f"look into {page.log}, or leave it out with --no-page")
         lines = cast("IO[bytes]", page.process.stdout)
         return lines.readline().decode().partition(": ")[2].strip()
 

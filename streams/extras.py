@@ -16,7 +16,7 @@ EXTRAS = {
 
 def installed(extra: str) -> bool:
     """Whether the packages of an extra are installed; none is loaded."""
-    return all(importlib.util.find_spec(name) is not None for name in EXTRAS[extra])
+    return not _absent(extra)
 
 
 def require(*extras: str) -> None:
@@ -24,9 +24,12 @@ def require(*extras: str) -> None:
 
     UnavailableError, which says what to install, if one is not.
     """
-    absent = [name for extra in extras for name in EXTRAS[extra] if importlib.util.find_spec(name) is None]
-    if absent:
+    if absent := _absent(*extras):
         raise UnavailableError(
             f"found no package {' and no package '.join(absent)}, which not every command needs; install "
             f"what this one does: pip install 'sightline[{','.join(extras)}]'"
         )
+
+
+def _absent(*extras: str) -> list[str]:
+    return [name for extra in extras for name in EXTRAS[extra] if importlib.util.find_spec(name) is None]

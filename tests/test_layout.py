@@ -29,6 +29,7 @@ LEAVES = {
     "logs",
     "ends",
     "readiness",
+    "listening",
     "cycles",
     "connection",
     "moving",

@@ -10,11 +10,11 @@ from typing import TypeVar
 import click
 
 from streams import metrics
+from streams.listening import LOOPBACK
 from streams.metrics.declared import Process
 from streams.printing import say
 
 T = TypeVar("T", bound=Callable[..., None])
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _OPTIONS = (
     click.option(
         "--metrics-port",
@@ -24,7 +24,7 @@ _OPTIONS = (
     ),
     click.option(
         "--metrics-host",
-        default=_LOOPBACK[0],
+        default=LOOPBACK[0],
         show_default=True,
         metavar="HOST",
         help="Address to listen on for Prometheus.",
@@ -45,14 +45,14 @@ def exported(process: Process, host: str, port: int | None) -> Iterator[None]:
     """
     metrics.begin(process)
     if port is None:
-        if host != _LOOPBACK[0]:
+        if host != LOOPBACK[0]:
             raise click.UsageError("--metrics-host says where --metrics-port listens; give that one too")
         yield
         return
     # Loads the Prometheus client, which nothing else needs.
     from streams.metrics.exposition import serving  # noqa: PLC0415
 
-    if host not in _LOOPBACK:
+    if host not in LOOPBACK:
         say(
             f"the metrics are shown on {host} to whoever reaches it, and the connection is not encrypted",
             err=True,

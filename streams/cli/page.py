@@ -18,6 +18,7 @@ from streams.connection.address import broker_option
 from streams.connection.settings import Broker
 from streams.errors import InputError, PendingError
 from streams.extras import require
+from streams.listening import LOOPBACK
 from streams.moving import moving
 from streams.printing import say
 from streams.queries.asking import open_store
@@ -86,7 +87,7 @@ def command(
         _export(store, roles, out)
         return
     # Only this command needs a web server.
-    from streams.page.access import LOOPBACK, TOKEN, Keys  # noqa: PLC0415
+    from streams.page.access import TOKEN, Keys  # noqa: PLC0415
     from streams.page.app import application  # noqa: PLC0415
     from streams.page.serving import bound, serve  # noqa: PLC0415
     from streams.page.viewing import looks_of  # noqa: PLC0415

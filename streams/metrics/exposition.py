@@ -22,8 +22,8 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from streams import files
-from streams.errors import UnavailableError, reason
 from streams.limits import SCRAPE_WAIT_S, SCRAPES_MAX
+from streams.listening import bound
 from streams.metrics.declared import PREFIX, Declared
 from streams.metrics.numbers import Labels, Numbers
 
@@ -127,7 +127,15 @@ def serving(host: str, port: int, numbers: Numbers) -> Iterator[tuple[str, int]]
     UnavailableError
         The address cannot be listened on.
     """
-    with _listening(host, port) as listening:
+    with bound(
+        host,
+        port,
+        lambda why: f"--metrics-host {host}: cannot be listened on ({why})",
+        lambda why: (
+            f"--metrics-port {port}: {host}:{port} cannot be listened on ({why}); name another port, or 0 "
+            "for any that is free"
+        ),
+    ) as listening:
         server = _Server(listening, make_wsgi_app(registry(numbers)))
         thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
         thread.start()
@@ -136,25 +144,3 @@ def serving(host: str, port: int, numbers: Numbers) -> Iterator[tuple[str, int]]
         finally:
             server.shutdown()
             thread.join()
-
-
-@contextlib.contextmanager
-def _listening(host: str, port: int) -> Iterator[socket.socket]:
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listening = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise UnavailableError(f"--metrics-host {host}: cannot be listened on ({reason(error)})") from None
-    with listening:
-        try:
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listening.bind(address)
-            listening.listen()
-        except OSError as error:
-            raise UnavailableError(
-                f"--metrics-port {port}: {host}:{port} cannot be listened on ({reason(error)}); name another "
-                "port, or 0 for any that is free"
-            ) from None
-        yield listening

@@ -20,7 +20,6 @@ from streams.queries.role import Role
 
 TOKEN = "token"  # noqa: S105 - the name of a part of the address
 METHODS = ("GET", "HEAD")
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 HEADERS: Mapping[str, str] = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "

@@ -10,29 +10,17 @@ from collections.abc import Callable, Iterator, Sequence
 import uvicorn
 from starlette.types import ASGIApp
 
-from streams import limits
-from streams.errors import UnavailableError, reason
+from streams import limits, listening
 
 
 def bound(host: str, port: int) -> socket.socket:
-    """Bind a socket to listen on; port 0 is any that is free. UnavailableError if that fails."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listening = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise UnavailableError(f"{host}:{port}: cannot be listened on ({reason(error)})") from None
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
-        listening.listen()
-    except OSError as error:
-        listening.close()
-        raise UnavailableError(
-            f"{host}:{port}: cannot be listened on ({reason(error)}); name another --port, or 0 for any"
-        ) from None
-    return listening
+    """Bind the page's socket; port 0 is any that is free. UnavailableError if that fails."""
+    return listening.bound(
+        host,
+        port,
+        lambda why: f"{host}:{port}: cannot be listened on ({why})",
+        lambda why: f"{host}:{port}: cannot be listened on ({why}); name another --port, or 0 for any",
+    )
 
 
 class _Server(uvicorn.Server):

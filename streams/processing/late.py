@@ -22,13 +22,12 @@ import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
 
-from streams.events.batch import Batch
 from streams.events.identity import incarnation_of
 from streams.events.state import KeptWindow, LookBack, OpenWindow
 from streams.limits import LOOK_BACK_WINDOWS
-from streams.policy.step import Stretch, Tagged
+from streams.policy.step import Stretch
 from streams.processing.operators import Operator
-from streams.processing.windows import ClosedWindow, Ended, Samples, roll
+from streams.processing.windows import ClosedWindow, Ended, Samples, begun, roll
 
 #: An event, as (number, revision).
 Made = tuple[int, int]
@@ -240,9 +239,8 @@ class _Behind:
             run, at = batch.run, 0
             while at < run.count:
                 end = min(run.count, at + self.length - (run.first + at) % self.length)
-                window = self._window(
-                    replace(stretch.first, batch=batch), at, end, samples[start + at : start + end]
-                )
+                taken = samples[start + at : start + end].tobytes()
+                window = begun(stretch.first, batch, at, batch.time_ns(end - 1), taken)
                 if window.first < max(self.floor, _oldest(due, self.length)):
                     self.late.append(self._closed(window, batch.position))
                 else:
@@ -331,24 +329,6 @@ class _Behind:
 
     def _closed(self, window: OpenWindow, position: int) -> ClosedWindow:
         return ClosedWindow(*self.name, window, position, np.frombuffer(window.samples, self.operator.sample))
-
-    @staticmethod
-    def _window(tagged: Tagged, start: int, end: int, samples: Samples) -> OpenWindow:
-        batch: Batch = tagged.batch
-        t_first_ns = batch.time_ns(start)
-        return OpenWindow(
-            batch.run.first + start,
-            t_first_ns,
-            batch.time_ns(end - 1),
-            tagged.zone,
-            tagged.label.hex(),
-            batch.session_id,
-            batch.wearer_id,
-            tagged.consent_number,
-            batch.origin,
-            min(t_first_ns, batch.appended_ns),
-            samples.tobytes(),
-        )
 
 
 def _tag(window: OpenWindow) -> tuple[Any, ...]:

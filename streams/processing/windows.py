@@ -68,6 +68,24 @@ class ClosedWindow(Struct, frozen=True):
         )
 
 
+def begun(tagged: Tagged, batch: Batch, index: int, t_last_ns: int, samples: bytes) -> OpenWindow:
+    """Window that begins with the event at `index` of `batch`, which is tagged as `tagged` is."""
+    t_first_ns = batch.time_ns(index)
+    return OpenWindow(
+        batch.run.first + index,
+        t_first_ns,
+        t_last_ns,
+        tagged.zone,
+        tagged.label.hex(),
+        batch.session_id,
+        batch.wearer_id,
+        tagged.consent_number,
+        batch.origin,
+        min(t_first_ns, batch.appended_ns),
+        samples,
+    )
+
+
 class _Piece(NamedTuple):
     """Consecutive batches of a stretch and their samples, within which only event numbers can end a window.
 
@@ -223,22 +241,9 @@ class _Rolling:
         if self.head is not None:
             self._samples += samples if self._samples else self.head.samples + samples
             return
-        tagged, (batch, index) = piece.first, piece.holding(start)
-        t_first_ns = batch.time_ns(index)
-        self._label = tagged.label
-        self.head = OpenWindow(
-            batch.run.first + index,
-            t_first_ns,
-            self._t_last_ns,
-            tagged.zone,
-            tagged.label.hex(),
-            batch.session_id,
-            batch.wearer_id,
-            tagged.consent_number,
-            batch.origin,
-            min(t_first_ns, batch.appended_ns),
-            samples,
-        )
+        batch, index = piece.holding(start)
+        self._label = piece.first.label
+        self.head = begun(piece.first, batch, index, self._t_last_ns, samples)
 
     def close(self, position: int) -> None:
         """Close the window, if one is open, at `position`."""

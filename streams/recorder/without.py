@@ -96,15 +96,14 @@ WITHOUT_EVENTS: Mapping[str, tuple[str, ...]] = {
         "streams/watching/thresholds.py:read_thresholds:open",
     ),
     "descriptions of kinds, and metrics, which have numbers of events and no events": (
-        "streams/metrics/exposition.py:_listening:socket.socket",
         "streams/cli/topics.py:_describe:files.written",
         "streams/cli/worker.py:command:files.written",
         "streams/metrics/exposition.py:write:files.written",
     ),
-    "the look of pages, and the socket on which they are asked for": (
+    "the look of pages, and the sockets on which pages and metrics are asked for": (
+        "streams/listening.py:bound:socket.socket",
         "streams/page/app.py:static:read_bytes",
         "streams/page/exporting.py:export:files.create",
-        "streams/page/serving.py:bound:socket.socket",
     ),
     "locks, links to files, digests, and templates without rows": (
         "streams/queries/intact.py:digest_of:os.open",

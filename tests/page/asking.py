@@ -12,7 +12,8 @@ from urllib.parse import unquote
 
 import orjson
 
-from streams.page.access import LOOPBACK, Keys
+from streams.listening import LOOPBACK
+from streams.page.access import Keys
 from streams.page.app import application
 from streams.page.viewing import Lag
 from streams.queries.role import Role

@@ -14,10 +14,10 @@ from typing import Any, Literal
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from streams.cli.paper import CHROMIUMS
 from tests.patience import PATIENCE_S
 
 _AXE = Path(__file__).parent / "axe" / "axe.min.js"
-_NAMES = ("chromium", "chromium-browser", "google-chrome")
 _LISTEN = """
 window.violations = [];
 document.addEventListener("securitypolicyviolation", (event) => {
@@ -28,9 +28,9 @@ document.addEventListener("securitypolicyviolation", (event) => {
 
 def chromium() -> str:
     """Return the path of a Chromium; skips the test without one, which in a pipeline is a failure."""
-    path = next(filter(None, map(shutil.which, _NAMES)), None)
+    path = next(filter(None, map(shutil.which, CHROMIUMS)), None)
     if path is None:
-        sentence = "found no Chromium, expected one of " + ", ".join(_NAMES)
+        sentence = "found no Chromium, expected one of " + ", ".join(CHROMIUMS)
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(sentence)
     return path
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from streams import limits
@@ -82,16 +82,7 @@ def accuracy_series(turns: Turns, links: Links) -> Series:
         title="Accuracy by generation",
         description="How many utterances that were set aside each model version understood, as a share of 1.",
         measure="accuracy by generation",
-        points=tuple(
-            Point(
-                word=turn.title.rpartition("/")[2],
-                value=turn.accuracy,
-                tip=f"{turn.title}: {turn.accuracy:.4f}",
-                href=links.event(turn.title),
-            )
-            for turn in turns.turns
-            if turn.accuracy is not None
-        ),
+        points=_points(turns, links, lambda turn: turn.accuracy, ".4f"),
         low=0,
         high=1,
     )
@@ -103,18 +94,25 @@ def purposes_series(turns: Turns, links: Links) -> Series:
         title="Purposes permitted by generation",
         description="How many purposes the labels of each generation's answers permit, on average.",
         measure="purposes that labels of answers permit, on average",
-        points=tuple(
-            Point(
-                word=turn.title.rpartition("/")[2],
-                value=turn.purposes,
-                tip=f"{turn.title}: {turn.purposes:.4g}",
-                href=links.event(turn.title),
-            )
-            for turn in turns.turns
-            if turn.purposes is not None
-        ),
+        points=_points(turns, links, lambda turn: turn.purposes, ".4g"),
         low=0,
         high=turns.purposes_max,
+    )
+
+
+def _points(
+    turns: Turns, links: Links, value_of: Callable[[Turn], float | None], form: str
+) -> tuple[Point, ...]:
+    """A point for each generation that has a value; `form` is how its tip shows it."""
+    return tuple(
+        Point(
+            word=turn.title.rpartition("/")[2],
+            value=value,
+            tip=f"{turn.title}: {value:{form}}",
+            href=links.event(turn.title),
+        )
+        for turn in turns.turns
+        if (value := value_of(turn)) is not None
     )
 
 
