@@ -98,6 +98,7 @@ def command(
                 # Loads what would make the first viewer wait.
                 opened.moments()
                 looks_of(opened)
+                opened.sql("SELECT 1")
     except PendingError as error:
         say(f"{error}; until then the page says so", err=True)
     if "/" in "".join(names) or "" in names:

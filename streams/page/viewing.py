@@ -15,7 +15,6 @@ from streams.errors import InputError, PendingError, SightlineError
 from streams.events.headers import rfc3339
 from streams.page.drawing.zones import Looks
 from streams.page.pictures.links import Links
-from streams.page.pictures.statements import statement
 from streams.policy.stored import read_stored
 from streams.queries.asking import OpenStore, open_store
 from streams.queries.moments import Moment
@@ -173,8 +172,8 @@ def viewed(directory: Path, role: Role, epoch: str) -> Iterator[View]:
 
 def looks_of(store: OpenStore) -> Looks:
     """Return how zones look, by the policy that came into the store last; nothing if it cannot be read."""
-    rows = store.sql(statement("newest_policy")).to_dicts()
-    return _looks(rows[0]["version"], rows[0]["text"]) if rows else Looks.of(())
+    last = store.last_policy()
+    return Looks.of(()) if last is None else _looks(*last)
 
 
 @lru_cache(maxsize=8)

@@ -75,6 +75,14 @@ class PolicyQuestions:
             {},
         )
 
+    def last_policy(self) -> tuple[str, str] | None:
+        """Version and text of the policy that came into the store last, as it stands there; None if none did.
+
+        Nothing of it is hidden from any role, and no read is recorded.
+        """
+        rows = self._store.query("last_policy").rows
+        return rows[0] if rows else None
+
     def _policy(self, name: str) -> Policy:
         """A policy of the store by version, or one by path or shipped name."""
         texts = self._store.policies

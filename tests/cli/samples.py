@@ -30,7 +30,7 @@ ALONE: tuple[Sample, ...] = (
     ),
     Sample("sightline settings"),
     Sample("sightline settings --json"),
-    Sample("sightline page --store {store} --role analyst --export {tmp}/exported"),
+    Sample("sightline page --store {store} --role wearer:w9 --export {tmp}/exported"),
     Sample("sightline page --store {store} --role analyst --role nobody", code=2),
     Sample(f"sightline report --out {{tmp}}/report.html --journal {{journal}} {_AS}"),
     Sample(f"sightline report --out {{tmp}}/report.html --force --last 90min {_THEN}"),
@@ -109,7 +109,7 @@ ALONE: tuple[Sample, ...] = (
     Sample("sightline topics --schemas {tmp}/schemas --extend tests.extensions.temple"),
     Sample("sightline replay {journal} --store {tmp}/replayed --out {tmp}/derived --policy {policy} --json"),
     Sample("sightline evaluate --draw 1 --every 400"),
-    Sample("sightline evaluate --draw 2 --draw 3 --every 400 --json"),
+    Sample("sightline evaluate --draw 2 --every 400 --json"),
     Sample("sightline snapshots --migrate --store {copy}"),
     Sample(f"sightline export openlineage {{tmp}}/events.jsonl {_AS}"),
     Sample(f"sightline export prov {{tmp}}/lineage.json {_THEN} --json"),
@@ -225,11 +225,11 @@ PROCESSES: tuple[str, ...] = (
     " --ready-fd {fd} --ready-file {ready}",
 )
 #: What `tests/e2e/test_demo.py` plays: whole demos, which take long enough once.
-SMOKE, COMMUTE = (
-    "--scenario smoke --seed 3 --devices 2 --policy household --no-faults --page",
+FIRST, SECOND = (
+    "--scenario commute --seed 3 --devices 2 --policy household --no-faults --page",
     "--scenario commute --seed 4 --faults --duration-s 720 --no-page --json",
 )
 DEMOS: tuple[str, ...] = tuple(
     f"sightline demo --broker HOST:PORT --topic-prefix '' --store STORE --speed 10 {one}"
-    for one in (SMOKE, COMMUTE)
+    for one in (FIRST, SECOND)
 )

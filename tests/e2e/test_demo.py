@@ -6,7 +6,6 @@ It is played, interrupted, gone on with, and checked record by record.
 from __future__ import annotations
 
 import asyncio
-import functools
 import json
 import os
 import re
@@ -15,8 +14,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.error import URLError
 
 import psutil
@@ -26,7 +26,8 @@ from click.testing import CliRunner
 
 from streams.cli.main import COMMANDS, main
 from streams.topology import CAPTURED, EXAMPLES, LINEAGE, MODELS
-from tests.cli.samples import COMMUTE, SMOKE
+from tests.cli.samples import FIRST, SECOND
+from tests.e2e.looking import look_around
 from tests.page.serving import entered
 from tests.patience import PATIENCE_S
 
@@ -81,36 +82,67 @@ async def litter(broker: str) -> None:
                 await producer.send_and_wait(topic, value=value, key=b"g1", partition=0, headers=headers)
 
 
+class Begun(NamedTuple):
+    """A demo that plays: what it said until its first answer, the link to its page, process, store."""
+
+    said: str
+    link: str
+    process: subprocess.Popen[str]
+    store: Path
+
+    def interrupted(self) -> str:
+        """What it prints when somebody presses Ctrl-C; once only."""
+        self.process.send_signal(signal.SIGINT)
+        out, rest = self.process.communicate(timeout=PATIENCE_S)
+        assert self.process.returncode == 0, self.said + out + rest
+        assert "clean" in out.splitlines()
+        assert "Traceback" not in rest
+        return out
+
+
 @pytest.fixture(scope="module")
-def played(
-    tmp_path_factory: pytest.TempPathFactory, own_broker: str
-) -> tuple[Path, dict[str, Any], dict[str, Any]]:
-    """A store after a smoke that was interrupted, litter, and a whole commute on the same store.
+def begun(tmp_path_factory: pytest.TempPathFactory, own_broker: str) -> Iterator[Begun]:
+    """A demo that has given its first answer."""
+    store = tmp_path_factory.mktemp("demo") / "lineage-store"
+    command = demo_on(own_broker, store, *FIRST.split())
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        said, link = "", ""
+        assert process.stderr is not None
+        for line in process.stderr:
+            said += line
+            link = line.partition("look at it in a browser: ")[2].strip() or link
+            if re.search(r" [1-9]\d* answers  ", line):
+                break
+        assert link, said
+        try:
+            yield Begun(said, link, process, store)
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGINT)
+                process.communicate(timeout=PATIENCE_S)
+
+
+@pytest.mark.browser
+def test_a_stranger_looks_around_while_the_glasses_play(begun: Begun) -> None:
+    look_around(begun.link)
+
+
+@pytest.fixture(scope="module")
+def played(begun: Begun, own_broker: str) -> tuple[Path, dict[str, Any], dict[str, Any]]:
+    """The store after that demo was interrupted, litter, and a whole commute on the same store.
 
     With it come the results of both.
     """
-    store = tmp_path_factory.mktemp("demo") / "lineage-store"
-    demo = functools.partial(demo_on, own_broker)
-    first_demo = demo(store, *SMOKE.split())
-    with subprocess.Popen(first_demo, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        said = []
-        link = page = ""
-        assert process.stderr is not None
-        for line in process.stderr:
-            said.append(line)
-            link = line.partition("look at it in a browser: ")[2].strip() or link
-            if re.search(r" [1-9]\d* answers  ", line):
-                page = entered(link)
-                process.send_signal(signal.SIGINT)
-                break
-        out, rest = process.communicate(timeout=120)
-    assert process.returncode == 0, "".join(said) + rest
-    assert "clean" in out.splitlines()
+    page = entered(begun.link)
     assert "/event/g" in page, "an answer is on the first page while it runs"
+    out, link, store = begun.interrupted(), begun.link, begun.store
     with pytest.raises(URLError):
         entered(link)
     asyncio.run(litter(own_broker))
-    commute = demo(store, *COMMUTE.split(), "--speed", "20")
+    commute = demo_on(own_broker, store, *SECOND.split(), "--speed", "20")
     again = subprocess.run(commute, capture_output=True, text=True, timeout=300, check=False)
     assert again.returncode == 1, again.stdout + again.stderr
     assert again.stderr.count("\n") <= 2, "with --json nothing is said but what goes wrong and how it starts"

@@ -19,7 +19,7 @@ from tests.recovery.watch import quiet_client
 
 pytestmark = pytest.mark.kafka
 SHARES = {"writer-a": "0-1", "writer-b": "2-3"}
-KILLS, PAUSE_S, AWAY_S, DRAIN_WAIT_S = 8, 1.5, 0.4, 300.0
+KILLS, PAUSE_S, AWAY_S, DRAIN_WAIT_S = 4, 1.5, 0.4, 300.0
 #: Folds join rows of edges, so these are compared one by one, in sums.
 SUMS = (
     'SELECT source, stream, kind, zone, count(*), sum("count"), sum("first") FROM events GROUP BY ALL',
