@@ -51,6 +51,12 @@ collector of text files.
 - **Series.** Labels hold kinds, zones, sinks, rules, topics, stages and partitions, never an id, so the
   number of series does not grow with the devices. Should policies bring more than {SERIES_MAX:,} series,
   further sets of labels are counted together as `other`, and `sightline_series_merged_total` says so.
+
+`docker-compose --profile watch up` starts Prometheus and Grafana beside the loop, on this machine only:
+[`prometheus.yml`](../observability/prometheus.yml) reads all three,
+[`alerts.yml`](../observability/alerts.yml) holds [the alerts](alerts.md), and http://127.0.0.1:3000 shows
+[`dashboard.json`](../observability/dashboard.json) to everybody who reaches that port. In a Grafana of your
+own, import that file and choose your Prometheus.
 """
 _TITLES: Mapping[Process, str] = {
     "worker": "The worker",
