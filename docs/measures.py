@@ -57,6 +57,16 @@ collector of text files.
 [`alerts.yml`](../observability/alerts.yml) holds [the alerts](alerts.md), and http://127.0.0.1:3000 shows
 [`dashboard.json`](../observability/dashboard.json) to everybody who reaches that port. In a Grafana of your
 own, import that file and choose your Prometheus.
+
+## Traces
+
+`sightline worker --traces-to http://127.0.0.1:4318` (`pip install 'sightline[otel]'`) sends a span of each
+fetch to a collector of OpenTelemetry, over HTTP. It has a link to every record of the fetch, by the
+record's header `traceparent`; below it are the stages and the transaction. Names and attributes are those
+of OpenTelemetry's conventions for messaging, which are still in development. They hold topics, partitions,
+offsets and counts, and of an error its type; trace ids are digests of the ids of events. A collector that
+is away or hangs loses spans and delays nothing; the log says so. `OTEL_TRACES_SAMPLER` and the other
+variables of OpenTelemetry apply. Without `--traces-to` nothing of it is loaded.
 """
 _TITLES: Mapping[Process, str] = {
     "worker": "The worker",

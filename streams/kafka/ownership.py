@@ -10,7 +10,7 @@ from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from streams import clock, limits, metrics
+from streams import clock, limits, metrics, tracing
 from streams.events.record import Fetch, LiveCore, LogId, Outcome, Outgoing, stamp_ns
 from streams.kafka import budget, checkpoint
 from streams.kafka.compute import OUTSIDE, compute
@@ -84,7 +84,7 @@ class Ownership(Generic[State]):
         """
         if self.ended:
             return
-        self.work = asyncio.create_task(self._in_turn(self._step(fetch)))
+        self.work = asyncio.create_task(self._in_turn(self._traced(fetch)))
         self.under_way_ms.append(fetch.records[0].timestamp)
         try:
             # The agent may be cancelled at any moment, and the transaction should be finished all the same.
@@ -142,13 +142,18 @@ class Ownership(Generic[State]):
         self.saved, self.saved_s, self.saved_offset = state, at_s, next_offset
         self.unread, self.uncommitted = frozenset(), False
 
+    async def _traced(self, fetch: Fetch) -> None:
+        with tracing.PROCESS.fetch(self.agent, fetch):
+            await self._step(fetch)
+
     async def _step(self, fetch: Fetch) -> None:
         if fetch.records[0].offset < self.next_offset:
             raise ProducerLostError(
                 f"offset {fetch.records[0].offset} came again, expected {self.next_offset} or later"
             )
         began_s = clock.monotonic_s()
-        outcome = await self._computed(fetch)
+        with tracing.PROCESS.step("compute"):
+            outcome = await self._computed(fetch)
         outputs = list(outcome.outputs)
         now_s = clock.monotonic_s()
         save = (
@@ -162,7 +167,8 @@ class Ownership(Generic[State]):
         seen_ms = stamp_ns(fetch.records[-1]) // 1_000_000
         if save:
             outputs += self._checkpoint(outcome.state, fetch.next_offset, seen_ms)
-        await self.writer.write(telling(outputs, fetch.next_offset), fetch.next_offset)
+        with tracing.PROCESS.step("transaction"):
+            await self.writer.write(telling(outputs, fetch.next_offset), fetch.next_offset)
         self.state, self.next_offset, self.seen_ms = outcome.state, fetch.next_offset, seen_ms
         if 2 * len(fetch.records) >= self.records_max:
             self.records_max = min(2 * self.records_max, limits.FETCH_RECORDS_MAX)

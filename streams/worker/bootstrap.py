@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from datetime import date
 from functools import partial
 from typing import Any
 
-from streams import clock, metrics
+from streams import clock, metrics, tracing
 from streams.connection.settings import Broker
 from streams.consent.record import learn_consent, pairing_record
 from streams.consent.view import Consents
@@ -23,6 +24,7 @@ from streams.models.intent import IntentModel, features
 from streams.models.registry import ModelTable
 from streams.pipeline.bootstrap import first_records
 from streams.pipeline.followed import Followed
+from streams.pipeline.glasses import Stages
 from streams.pipeline.live import LiveGlasses, LiveTraining
 from streams.pipeline.shelf import FileShelf
 from streams.policy.load import load, parse
@@ -246,7 +248,7 @@ def agents(context: WorkerContext, followed: Followed, child: Child) -> list[Age
     if context.directory is not None:
         shelf = FileShelf(context.directory / "device-states")
         context.closing.callback(shelf.close)
-    glasses = LiveGlasses(followed, shelf, operators=operators)
+    glasses = LiveGlasses(followed, shelf, operators=operators, stages=_traced_stages())
     context.closing.callback(metrics.before_reading(Showing(followed).show))
     context.closing.callback(metrics.before_reading(lambda: glasses.sending.show(clock.monotonic_s())))
     cores: Mapping[str, LiveCore[Any]] = {
@@ -254,6 +256,13 @@ def agents(context: WorkerContext, followed: Followed, child: Child) -> list[Age
         "training": LiveTraining(followed, history, fit, kinds=operators.kinds),
     }
     return [AgentSpec(name, topic, cores[name]) for name, topic in AGENTS.items()]
+
+
+def _traced_stages() -> Stages:
+    plain = Stages()
+    return Stages(
+        **{each.name: tracing.PROCESS.around(each.name, getattr(plain, each.name)) for each in fields(plain)}
+    )
 
 
 def _first_records(text: str, now_ns: int) -> list[Outgoing]:

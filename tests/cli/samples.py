@@ -219,7 +219,7 @@ PROCESSES: tuple[str, ...] = (
     " --ready-fd {fd} --ready-file {ready}",
     "sightline worker --broker {broker} --policy household --partitions 4 --pair g1=w1 --pair g2=w2"
     " --topic-prefix ''"
-    " --metrics {tmp}/metrics --metrics-port 0 --metrics-host localhost"
+    " --metrics {tmp}/metrics --metrics-port 0 --metrics-host localhost --traces-to http://127.0.0.1:9"
     " --log text --accept-loss --group-prefix samples."
     " --extend tests.extensions.temple"
     " --ready-fd {fd} --ready-file {ready}",

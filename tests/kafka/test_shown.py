@@ -18,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from streams.connection.settings import KafkaSettings
 from streams.metrics.declared import DECLARED, PREFIX
 from streams.queries.store import Store
+from tests.collector import Collector, collecting
 from tests.kafka.world import until_all_is_read
 from tests.patience import PATIENCE_S
 from tests.test_metrics import ELSEWHERE
@@ -132,6 +133,24 @@ def check_against(store: Path, worker: Samples) -> None:
     assert worker["model_generation"][()] == models["newest",]
 
 
+def agree(collector: Collector, worker: Samples) -> bool:
+    """Whether all fetches that were counted were traced, each with its records, stages and transaction."""
+    spans = list(collector.spans)
+    whole = [span for span in spans if span.name.startswith("process ")]
+    if len(whole) < total("fetch_total", worker):
+        return False
+    assert len(whole) == total("fetch_total", worker)
+    records = sum(int(span.attributes["messaging.batch.message_count"]) for span in whole)
+    assert records == sum(len(span.links) for span in whole) == total("fetch_records_total", worker)
+    parts = Counter(span.name for span in spans if span.parent)
+    assert parts["compute"] == parts["transaction"] == len(whole)
+    assert (
+        parts["zones"] == parts["lineage"] == sum(span.name == "process glasses.captured" for span in whole)
+    )
+    assert not re.search(r"\bw[123]\b|\bg[123]/", str(spans)), "nobody is named"
+    return True
+
+
 def settled(of: Sequence[Running]) -> bool:
     """Whether all four partitions are shown by one of some workers each, and nobody is behind."""
     lags = [key for each in of for key, lag in each.samples().get("lag_records", {}).items() if not lag]
@@ -143,7 +162,9 @@ def test_a_running_worker_shows_what_its_store_has(broker: str, tmp_path: Path) 
     around = ("--broker", broker, "--topic-prefix", TOPICS_PREFIX)
     pairs = [word for number in range(1, 4) for word in ("--pair", f"g{number}=w{number}")]
     with contextlib.ExitStack() as stack:
-        worker = stack.enter_context(running(tmp_path, "worker", "worker", *around, *pairs))
+        collector = stack.enter_context(collecting())
+        traced = ("--traces-to", collector.address)
+        worker = stack.enter_context(running(tmp_path, "worker", "worker", *around, *pairs, *traced))
         begun = worker.samples()
         assert begun["training_failed_total"][()] == 0, "who never fails can be seen not to"
         store = tmp_path / "store"
@@ -167,6 +188,8 @@ def test_a_running_worker_shows_what_its_store_has(broker: str, tmp_path: Path) 
         # What stays zero was not made to happen here.
         seen -= {name for name in seen if DECLARED[name].kind == "counter" and not total(name, shown, stored)}
         assert DECLARED.keys() - seen <= ELSEWHERE.keys(), "no test makes it happen; why is it declared?"
+
+        until(lambda: agree(collector, shown))
 
         # Another worker takes some of the partitions: each is shown by one of them, also while they change.
         other = stack.enter_context(running(tmp_path, "other", "worker", *around))
