@@ -204,6 +204,19 @@ def test_the_last_day_has_only_what_was_decided_then(path: Path, page: str) -> N
     assert "of these 24 h" not in page
 
 
+def test_alerts_that_stand_are_told(path: Path, page: str) -> None:
+    """The sample's model was to be trained again before it was stored, and nobody publishes epochs."""
+    told = cells(page, "alerts")
+    assert [(row[0], row[3]) for row in told] == [
+        ("model-overdue", f"training/intent-model/{GENERATIONS}"),
+        ("no-epoch", ""),
+    ]
+    assert "Not judged: lag-growing (no broker is asked)." in page
+    log = [orjson.loads(line) for line in (path / "reads.jsonl").read_bytes().splitlines()]
+    assert {line["question"].partition(" --")[0] for line in log if line["exported"]} >= {"report"}
+    assert "watch" not in {line["question"] for line in log}
+
+
 def test_where_all_is_of_the_last_day_it_is_not_told_twice(path: Path, tmp_path: Path) -> None:
     report(path, tmp_path / "report.html", last="7 d", last_ns=7 * 24 * HOUR_NS)
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
@@ -307,6 +320,8 @@ def test_an_earlier_epoch_is_told_as_it_was(path: Path, tmp_path: Path) -> None:
     # The second device came with the second epoch.
     assert facts(text, "ran-facts")["events captured"] == "140"
     assert [row[0] for row in cells(text, "reach")] == ["w1"]
+    assert cells(text, "alerts") == []
+    assert "Alerts are those of now" in text
     with pytest.raises(InputError, match="--as-of"):
         report(path, tmp_path / "other.html", as_of="7")
 

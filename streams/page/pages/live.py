@@ -11,10 +11,12 @@ from msgspec.structs import replace
 from streams import clock
 from streams.errors import UnavailableError
 from streams.events.headers import rfc3339
+from streams.page.pictures.links import Links
 from streams.page.pictures.statements import statement
 from streams.page.showing import Block, Cell, Facts, Notice, Shown, event, moment, number, table
 from streams.page.viewing import Asked
 from streams.watching.reading import Position, Reader
+from streams.watching.watcher import Turn
 
 _RATE_S = 60
 
@@ -109,6 +111,15 @@ def _alerts(asked: Asked, lag: Sequence[Mapping[str, Any]]) -> tuple[list[Block]
         for row in lag
     }
     turn, not_judged = asked.alerts(positions or None)
+    return standing_alerts(turn, not_judged, asked.links), {
+        "alerts": [to_builtins(alert) for alert in turn.standing],
+        "alerts_left_out": turn.left_out,
+        "alerts_not_judged": list(not_judged),
+    }
+
+
+def standing_alerts(turn: Turn, not_judged: Sequence[str], links: Links) -> list[Block]:
+    """Return the alerts that stand as a table, and which rules were not judged and why."""
     shown = table(
         "alerts",
         "Alerts",
@@ -118,18 +129,14 @@ def _alerts(asked: Asked, lag: Sequence[Mapping[str, Any]]) -> tuple[list[Block]
             Cell(alert.rule),
             moment(alert.since),
             Cell(alert.says),
-            event(alert.evidence[0], asked.links) if alert.evidence else Cell(""),
+            event(alert.evidence[0], links) if alert.evidence else Cell(""),
             Cell(alert.advice),
             Cell(alert.ask, css="id"),
         ),
         none="No alert stands.",
     )
     notices = [Notice(f"Not judged: {'; '.join(not_judged)}.")] if not_judged else []
-    return [shown, *notices], {
-        "alerts": [to_builtins(alert) for alert in turn.standing],
-        "alerts_left_out": turn.left_out,
-        "alerts_not_judged": list(not_judged),
-    }
+    return [shown, *notices]
 
 
 def _lag(asked: Asked, offsets: Mapping[int, int]) -> tuple[Sequence[Mapping[str, Any]], str]:

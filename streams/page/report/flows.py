@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from streams import limits
 from streams.events.headers import rfc3339
 from streams.page.drawing.matrix import drawn_matrix
+from streams.page.pages.live import standing_alerts
 from streams.page.pages.refused import refused_table, rejected_table
 from streams.page.pages.remedies import refusals as explained
 from streams.page.pages.zones import decided_table
@@ -57,6 +58,7 @@ def recent(reporting: Reporting) -> Section:
                 ),
             ),
         ),
+        *_alerts(reporting),
         _by_zone(reporting, since_ns),
         _lag(reporting, since_ns),
     ]
@@ -69,6 +71,12 @@ def recent(reporting: Reporting) -> Section:
             for block in (*_crossings(reporting, since_ns), *_refused(reporting, since_ns))
         )
     return Section("recent", f"The last {reporting.last}", tuple(blocks))
+
+
+def _alerts(reporting: Reporting) -> list[Block]:
+    if reporting.alerts is None:
+        return [Notice("Alerts are those of now, so a report of an older epoch has none.")]
+    return standing_alerts(*reporting.alerts, reporting.asked.links)
 
 
 def crossings(reporting: Reporting) -> Section:

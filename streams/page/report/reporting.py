@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -10,6 +10,10 @@ from msgspec import Struct
 from streams.page.pictures.links import Links
 from streams.page.pictures.statements import statement
 from streams.page.viewing import Asked
+from streams.watching.watcher import Turn
+
+#: The alerts that stand, and the rules that were not judged, each with what it lacks.
+Standing = tuple[Turn, Sequence[str]]
 
 
 class Counted(Struct, frozen=True, kw_only=True):
@@ -39,6 +43,7 @@ class Reporting(Struct, frozen=True, kw_only=True):
 
     `last` is a length of time in words; its last section of time begins at `since_ns`, before the latest
     decision that the role is shown, and that is after `began_ns`, the first, unless it holds everything.
+    `alerts` are those that stand, with the rules that were not judged; None about an older epoch.
     """
 
     asked: Asked
@@ -46,9 +51,17 @@ class Reporting(Struct, frozen=True, kw_only=True):
     since_ns: int
     began_ns: int
     counted: Counted | None = None
+    alerts: Standing | None = None
 
     @classmethod
-    def of(cls, asked: Asked, last: str, last_ns: int, counted: Counted | None) -> Reporting:
+    def of(
+        cls,
+        asked: Asked,
+        last: str,
+        last_ns: int,
+        counted: Counted | None,
+        alerts: Standing | None,
+    ) -> Reporting:
         """Ask when the store's decisions were made."""
         bounds: Mapping[str, Any] = asked.store.sql(statement("decided_between")).to_dicts()[0]
         return cls(
@@ -57,6 +70,7 @@ class Reporting(Struct, frozen=True, kw_only=True):
             since_ns=max((bounds["until_ns"] or 0) - last_ns, 0),
             began_ns=bounds["since_ns"] or 0,
             counted=counted,
+            alerts=alerts,
         )
 
     @property

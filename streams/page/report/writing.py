@@ -14,7 +14,7 @@ from streams.page.app import static
 from streams.page.pictures.links import Links
 from streams.page.rendering import report as rendered
 from streams.page.report import checks, flows, ran, standing, turning
-from streams.page.report.reporting import Counted, Reporting, Within
+from streams.page.report.reporting import Counted, Reporting, Standing, Within
 from streams.page.showing import Section
 from streams.page.viewing import Asked, View, looks_of
 from streams.queries.asking import OpenStore
@@ -22,6 +22,8 @@ from streams.queries.audit import asked_as
 from streams.queries.moments import look_back
 from streams.queries.role import Role
 from streams.queries.store import Store
+from streams.watching.thresholds import Thresholds
+from streams.watching.watcher import Watcher
 
 
 class Wanted(Struct, frozen=True, kw_only=True):
@@ -81,7 +83,9 @@ def write_report(
         store = OpenStore(opened, leaving, wanted.as_of)
         links = _links(ran.texts_shown(store))
         asked = Asked(store=store, role=role, path={}, query={}, links=links, looks=looks_of(store))
-        reporting = Reporting.of(asked, wanted.last, wanted.last_ns, wanted.counted)
+        question = asked_as(f"report --out {out}", {"--as-of": wanted.as_of})
+        alerts = None if wanted.as_of else _standing(directory, leaving, question)
+        reporting = Reporting.of(asked, wanted.last, wanted.last_ns, wanted.counted, alerts)
         judged = checks.checks_of(reporting)
         sections = []
         for section in _sections(reporting, judged):
@@ -91,7 +95,7 @@ def write_report(
         show("putting it together")
         content = printed(rendered(sections, bar, asked.looks, static("page.css").decode(), links))
         digest = xxhash.xxh3_128_hexdigest(content)
-        opened.record(asked_as(f"report --out {out}", {"--as-of": wanted.as_of}), digest)
+        opened.record(question, digest)
         file.write(content)
         return Written(
             file=str(out),
@@ -101,6 +105,12 @@ def write_report(
             hidden=bar.hidden,
             left_out=bar.left_out,
         )
+
+
+def _standing(directory: Path, role: Role, question: str) -> Standing:
+    """Return the alerts that stand, as somebody who begins to watch is told them."""
+    watcher = Watcher(directory, role, Thresholds(), question)
+    return watcher.look(), watcher.not_judged("no broker is asked")
 
 
 def _links(versions: Sequence[str]) -> Within:
