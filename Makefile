@@ -73,7 +73,7 @@ bench: $(BENCH_STAMP)
 	$(BENCH_BIN)/python -m bench
 
 bench-full: $(BENCH_STAMP)
-	$(BENCH_BIN)/python -m bench races sizes policy stages scale latency metrics rest stalls
+	$(BENCH_BIN)/python -m bench races sizes policy stages scale latency metrics alerts rest stalls
 
 bench-memory: $(BENCH_STAMP)
 	$(BENCH_BIN)/python -m bench memory

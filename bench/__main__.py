@@ -20,6 +20,7 @@ import click
 import orjson
 
 from bench import race, report
+from bench.alerts import alerts
 from bench.bars import FIGURES, Bar, Held, Measured
 from bench.faults import rest, stalls
 from bench.latency import latency, memory
@@ -49,6 +50,7 @@ def _parts(memory_minutes: float) -> Mapping[str, Callable[[Path], Measured]]:
         "memory": lambda directory: asyncio.run(memory(directory, memory_minutes, _say)),
         "tls": lambda directory: asyncio.run(tls(directory, STAGE_BATCHES, TLS_ROUNDS)),
         "metrics": lambda _directory: measuring(STAGE_BATCHES, ROUNDS),
+        "alerts": lambda directory: asyncio.run(alerts(directory, ROUNDS, _say)),
         "rest": lambda directory: asyncio.run(rest(directory, REST_S)),
         "stalls": lambda directory: asyncio.run(stalls(directory, _say)),
     }
@@ -88,7 +90,8 @@ def main(
 ) -> None:
     """Measure the PARTs that are named, each on an embedded broker of its own; without any, the races.
 
-    A part is one of races, sizes, policy, stages, scale, latency, memory, tls, metrics, rest and stalls.
+    A part is one of races, sizes, policy, stages, scale, latency, memory, tls, metrics, alerts, rest and
+    stalls.
     """
     began_s = time.perf_counter()
     # Other signals than Ctrl-C must not leave a broker behind either.

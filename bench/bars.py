@@ -78,7 +78,8 @@ WATCHED = Bar("memory was watched", least=20, unit=" minutes")
 METRICS = Bar("CPU time with metrics, of that without", most=1.01, unit=" x")
 SCRAPE = Bar("scrape of the metrics, 1,000 devices", most=50, unit=" ms")
 SERIES = Bar("series of a worker, 1,000 devices", most=2000)
-FIGURES = (BYTES_20, BYTES_160, DEVICES, VISIBLE, REST, WORKER, FLAT, WATCHED, METRICS, SCRAPE, SERIES)
+ALERT = Bar("an alert after its cause", most=5, unit=" s")
+FIGURES = (BYTES_20, BYTES_160, DEVICES, VISIBLE, REST, WORKER, FLAT, WATCHED, METRICS, SCRAPE, SERIES, ALERT)
 
 
 class Measured(NamedTuple):
