@@ -58,6 +58,8 @@ collector of text files.
 [`dashboard.json`](../observability/dashboard.json) to everybody who reaches that port. In a Grafana of your
 own, import that file and choose your Prometheus.
 
+![Its panels over a minute of a ride: zones, refusals, lag, the loop, completeness](images/panels.png)
+
 ## Traces
 
 `sightline worker --traces-to http://127.0.0.1:4318` (`pip install 'sightline[otel]'`) sends a span of each

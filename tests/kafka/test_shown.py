@@ -22,6 +22,7 @@ from tests.collector import Collector, collecting
 from tests.kafka.world import until_all_is_read
 from tests.patience import PATIENCE_S
 from tests.test_metrics import ELSEWHERE
+from tests.watching.prometheus import PANELS, reading
 
 pytestmark = pytest.mark.kafka
 ROOT = Path(__file__).parents[2]
@@ -61,6 +62,19 @@ class Running:
             (self.process.kill if kill else self.process.terminate)()
             self.process.wait(PATIENCE_S)
         self._log.close()
+
+
+TITLES = {panel["title"] for panel in PANELS}
+#: Panels of the dashboard that have something to show after a short ride, without a page and without harm.
+#: Drift takes more questions than it has, and a quantile more time than between two scrapes.
+FILLED = TITLES - {
+    "Restricted zones into sinks",
+    "Declassified",
+    "Drift of what the model reads",
+    "Fetches, 95 % within",
+    "Pages, 95 % within",
+    "Words about consent, 99 % heeded within",
+}
 
 
 def until(holds: Callable[[], object]) -> None:
@@ -169,6 +183,9 @@ def test_a_running_worker_shows_what_its_store_has(broker: str, tmp_path: Path) 
         assert begun["training_failed_total"][()] == 0, "who never fails can be seen not to"
         store = tmp_path / "store"
         writer = stack.enter_context(running(tmp_path, "snapshots", "snapshots", *around, "--store", store))
+        (home := tmp_path / "prometheus").mkdir()
+        targets = {"worker": worker.address, "snapshots": writer.address}
+        prometheus = stack.enter_context(reading(home, targets))
         play(broker, tmp_path / "sent", "--scenario", "smoke", "--devices", "3", "--faults")
         until_all_is_read(KafkaSettings(broker, topic_prefix=TOPICS_PREFIX), TOPICS_PREFIX)
         until(lambda: settled([worker]))
@@ -190,6 +207,7 @@ def test_a_running_worker_shows_what_its_store_has(broker: str, tmp_path: Path) 
         assert DECLARED.keys() - seen <= ELSEWHERE.keys(), "no test makes it happen; why is it declared?"
 
         until(lambda: agree(collector, shown))
+        assert [title for title in sorted(FILLED) if not prometheus.panel(title, 120.0)] == []
 
         # Another worker takes some of the partitions: each is shown by one of them, also while they change.
         other = stack.enter_context(running(tmp_path, "other", "worker", *around))

@@ -13,12 +13,17 @@ ROOT = Path(__file__).parents[2]
 ALERTS = ROOT / "observability" / "alerts.yml"
 CASES = Path(__file__).with_name("alerts_test.yml")
 #: Where `make promtool` unpacks it.
-_UNPACKED = ROOT / ".venv" / "prometheus" / "usr" / "bin" / "promtool"
+_UNPACKED = ROOT / ".venv" / "prometheus" / "usr" / "bin"
+
+
+def unpacked(name: str) -> str:
+    """Path of a program of Debian's package; empty if it was not unpacked."""
+    return str(_UNPACKED / name) if (_UNPACKED / name).exists() else ""
 
 
 def promtool(*words: str, directory: Path) -> str:
     """Run it and return what it says; skips the test without one, which in a pipeline is a failure."""
-    path = shutil.which("promtool") or (str(_UNPACKED) if _UNPACKED.exists() else "")
+    path = shutil.which("promtool") or unpacked("promtool")
     if not path:
         sentence = "found no promtool, expected Prometheus's (`make promtool` gets Debian's)"
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(sentence)
