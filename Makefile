@@ -14,12 +14,12 @@ COMPILE := uv pip compile pyproject.toml --extra worker --extra broker --extra p
 demo: $(STAMP)
 	$(BIN)/sightline demo
 
-# Four test files run at the same time, those with a broker first (`tests/conftest.py`), because they wait more than they compute.
+# Six test files run at the same time, those with a broker first (`tests/conftest.py`), because they wait more than they compute.
 test: $(TEST_STAMP) chromium promtool
 	$(BIN)/ruff format --check --quiet
 	$(BIN)/ruff check
 	$(BIN)/mypy
-	$(BIN)/pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest --numprocesses 6 --dist loadfile --no-loadscope-reorder
 
 # A real browser for the tests of the page: Debian's, if make runs as root and there is none. Without one those tests are skipped, or
 # fail where CI=true.

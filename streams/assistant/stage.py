@@ -16,7 +16,7 @@ from streams.events.batch import Batch
 from streams.events.identity import derived_stream
 from streams.events.state import DeviceState, OpenAnswer
 from streams.models.drift import pooled
-from streams.models.intent import features
+from streams.models.grams import grams
 from streams.models.version import ModelVersion
 from streams.policy.crossing import Cited, Crossing, Maker
 from streams.policy.step import Stretch, Tagged, in_order
@@ -76,9 +76,9 @@ def run(
 def _predicted(texts: Sequence[str], serving: ModelVersion, crossing: Crossing) -> list[tuple[str, float]]:
     if not texts:
         return []
-    matrix = features(texts)
-    crossing.step.counts.queries, crossing.step.counts.grams = len(texts), pooled(matrix)
-    return serving.model.predict(texts, matrix)
+    made = grams(texts)
+    crossing.step.counts.queries, crossing.step.counts.grams = len(texts), pooled(made)
+    return serving.model.predict(texts, made)
 
 
 def _position(given: _Given) -> int:

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from streams.limits import DRIFT_QUERIES_MAX, DRIFT_QUERIES_MIN, MODEL_FEATURES
-from streams.models.intent import features
+from streams.models.grams import Grams, grams
 
 #: Features are taken together in so many pools. 64 English commands of the source then lie at most 0.07 from
 #: the others, German ones at 0.9 and digits at 0.4.
@@ -23,10 +22,9 @@ POOLS = 128
 _NOTHING = 1e-3
 
 
-def pooled(matrix: Any) -> NDArray[np.float64]:
-    """Mass (POOLS,) of the n-grams of `matrix`, which is what `features` returns."""
-    mass = np.asarray(matrix.sum(axis=0), dtype=np.float64).ravel()
-    sums: NDArray[np.float64] = mass.reshape(POOLS, MODEL_FEATURES // POOLS).sum(axis=1)
+def pooled(asked: Grams) -> NDArray[np.float64]:
+    """Mass (POOLS,) of n-grams."""
+    sums: NDArray[np.float64] = asked.mass().reshape(POOLS, MODEL_FEATURES // POOLS).sum(axis=1)
     return sums
 
 
@@ -46,7 +44,7 @@ class Drift:
     """The drift of the last DRIFT_QUERIES_MAX queries from given utterances."""
 
     def __init__(self, utterances: Sequence[str]) -> None:
-        self._expected = pooled(features(utterances))
+        self._expected = pooled(grams(utterances))
         self._last: deque[tuple[int, NDArray[np.float64]]] = deque()
         self._queries = 0
 

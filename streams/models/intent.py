@@ -1,7 +1,5 @@
-"""The intent model: hashed character n-grams and a multinomial logistic regression (scikit-learn).
+"""The intent model: hashed character n-grams (`grams`) and a multinomial logistic regression (scikit-learn).
 
-Hashing (Weinberger et al., "Feature hashing for large scale multitask learning", ICML 2009) keeps no
-vocabulary, so a model version that everyone can read on `glasses.models` holds no word of an utterance.
 Fitting is deterministic: the problem is convex, the solver single-threaded, the order of examples fixed.
 """
 
@@ -10,8 +8,7 @@ from __future__ import annotations
 from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from msgspec import Struct, ValidationError, convert
@@ -21,16 +18,11 @@ from streams.errors import MalformedError
 from streams.events.digest import digest
 from streams.events.intents import INTENT
 from streams.limits import INTENTS_MAX, MODEL_FEATURES
-
-if TYPE_CHECKING:
-    from sklearn.feature_extraction.text import HashingVectorizer
+from streams.models.grams import Grams, grams
 
 INTENTS_MIN = 3  #: with fewer, a regression has weights of another shape
 INVERSE_REGULARISATION = 20.0
 ITERATIONS_MAX = 300
-UTTERANCE_CHARACTERS_MAX = (
-    1000  #: the rest of an utterance is ignored, which bounds the time of a prediction and of a fit
-)
 
 
 class _Fields(Struct, frozen=True, forbid_unknown_fields=True):
@@ -49,14 +41,14 @@ class IntentModel:
     weights: NDArray[np.float32]
     bias: NDArray[np.float32]
 
-    def predict(self, utterances: Sequence[str], matrix: Any = None) -> list[tuple[str, float]]:
+    def predict(self, utterances: Sequence[str], made: Grams | None = None) -> list[tuple[str, float]]:
         """(intent, confidence 0 ... 1) of each utterance; confidence is the softmax probability.
 
-        `matrix` is what `features` made of the utterances, if it has been called already.
+        `made` are the n-grams of the utterances, if they have been made already.
         """
         if not utterances:
             return []
-        scores = (features(utterances) if matrix is None else matrix) @ self.weights.T + self.bias
+        scores = (grams(utterances) if made is None else made).times(self.weights) + self.bias
         scores -= scores.max(axis=1, keepdims=True)
         chances = np.exp(scores)
         chances /= chances.sum(axis=1, keepdims=True)
@@ -123,29 +115,6 @@ def _floats(text: str) -> NDArray[np.float32]:
     return np.frombuffer(b64decode(text, validate=True), dtype="<f4")
 
 
-@cache
-def _vectorizer() -> HashingVectorizer:
-    # scikit-learn (extra `worker`) is only needed to predict or to fit; versions are read without it.
-    from sklearn.feature_extraction.text import HashingVectorizer  # noqa: PLC0415
-
-    return HashingVectorizer(
-        n_features=MODEL_FEATURES,
-        analyzer="char_wb",
-        ngram_range=(2, 4),
-        alternate_sign=False,
-        norm="l2",
-        dtype=np.float32,
-    )
-
-
-def features(utterances: Sequence[str]) -> Any:
-    """Sparse matrix (utterances, MODEL_FEATURES) of hashed n-gram counts of 2 to 4 characters inside words.
-
-    Rows are l2-normalised. Only the first UTTERANCE_CHARACTERS_MAX characters of each utterance are used.
-    """
-    return _vectorizer().transform([utterance[:UTTERANCE_CHARACTERS_MAX] for utterance in utterances])
-
-
 def fit(examples: Sequence[tuple[str, str]]) -> IntentModel:
     """Fit on (utterance, intent) pairs of at least INTENTS_MIN intents.
 
@@ -154,7 +123,8 @@ def fit(examples: Sequence[tuple[str, str]]) -> IntentModel:
     Every intent has the same weight, however many examples it has (scikit-learn's "balanced"), because the
     seed has many examples of feedback, and households add none.
     """
-    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 - as above
+    # scikit-learn (extra `worker`) takes 80 MB and is only needed to fit; versions are read without it.
+    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415
     from threadpoolctl import threadpool_limits  # noqa: PLC0415
 
     regression = LogisticRegression(
@@ -162,8 +132,9 @@ def fit(examples: Sequence[tuple[str, str]]) -> IntentModel:
     )
     # BLAS would use every core. On busy cores its threads wait for each other, and a fit takes 2 s instead of
     # 75 ms. The weights must not depend on how sums are split among threads either.
+    asked = grams([utterance for utterance, _ in examples]).matrix()
     with threadpool_limits(1):
-        regression.fit(features([utterance for utterance, _ in examples]), [intent for _, intent in examples])
+        regression.fit(asked, [intent for _, intent in examples])
     return IntentModel(
         tuple(str(intent) for intent in regression.classes_),
         regression.coef_.astype("<f4"),

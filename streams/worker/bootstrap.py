@@ -20,7 +20,7 @@ from streams.events.record import AgentSpec, LiveCore, Outgoing, Received
 from streams.kafka.publish import publish_now, publish_once
 from streams.kafka.reader import end_offsets, read_all
 from streams.limits import MODELS_KEPT_MAX
-from streams.models.intent import IntentModel, features
+from streams.models.intent import IntentModel
 from streams.models.registry import ModelTable
 from streams.pipeline.bootstrap import first_records
 from streams.pipeline.followed import Followed
@@ -51,8 +51,6 @@ async def prepare(context: WorkerContext) -> list[AgentSpec]:
     InputError, UnavailableError
         See `followed_topics`.
     """
-    # A first prediction loads scikit-learn, which would hold up the first fetch with a question for a second.
-    features(("",))
     child = Child("fits models")
     context.closing.callback(child.close)
     return agents(context, await followed_topics(context, child), child)

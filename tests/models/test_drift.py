@@ -7,7 +7,7 @@ import pytest
 
 from streams import limits
 from streams.models.drift import Drift, pooled, stability_index
-from streams.models.intent import features
+from streams.models.grams import grams
 from streams.training.seed import licensed
 
 ENGLISH = [text for text, _ in (*licensed().seed.pairs, *licensed().validation.pairs)]
@@ -27,7 +27,7 @@ def drift(utterances: list[str], expected: list[str]) -> float | None:
     """What is said after each utterance came in a fetch of its own."""
     made, value = Drift(expected), None
     for text in utterances:
-        value = made.add(1, pooled(features([text])))
+        value = made.add(1, pooled(grams([text])))
     return value
 
 
@@ -59,9 +59,9 @@ def test_only_the_last_queries_count() -> None:
 
 def test_many_queries_of_one_fetch_are_kept_whole() -> None:
     made = Drift(ENGLISH)
-    many = pooled(features(ENGLISH))
+    many = pooled(grams(ENGLISH))
     assert made.add(len(ENGLISH), many) == pytest.approx(0, abs=1e-9)
-    assert made.add(1, pooled(features(["x"]))) == pytest.approx(0, abs=0.01)
+    assert made.add(1, pooled(grams(["x"]))) == pytest.approx(0, abs=0.01)
 
 
 def test_the_index_is_that_of_its_definition() -> None:

@@ -107,7 +107,8 @@ def test_hidden_and_absent_are_the_same_404(
     visitors: tuple[Remembering, Remembering], role: str, form: str, site: str
 ) -> None:
     bodies = set()
-    for address in ABOUT_ONE[site]:
+    # Both forms are made of the same refusal, so some are enough of one.
+    for address in ABOUT_ONE[site][:: 3 if form == "json" else 1]:
         identity = re.sub(r"^/(event|wearer)/|/records$|^/\w+\?\w+=", "", address)
         asked = twin(address) if form == "json" else address
         for visitor in visitors:

@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 import pytest
 from msgspec import structs
+from sklearn.feature_extraction.text import HashingVectorizer
 from sklearn.linear_model import LogisticRegression
 
 import device_sim
@@ -19,6 +20,7 @@ from streams.errors import MalformedError, UnavailableError
 from streams.events.codec import encode
 from streams.events.headers import LABEL, RESERVED, ZONE, envelope
 from streams.events.record import Fetch, Outgoing, Received, StoredRecord
+from streams.limits import MODEL_FEATURES
 from streams.metrics import Tally
 from streams.models import intent
 from streams.models.intent import IntentModel, fit
@@ -299,9 +301,14 @@ def test_predictions_equal_scikit_learn() -> None:
         max_iter=intent.ITERATIONS_MAX,
         random_state=0,
     )
-    regression.fit(intent.features([text for text, _ in pairs]), [name for _, name in pairs])
+    hashing = HashingVectorizer(
+        n_features=MODEL_FEATURES, analyzer="char_wb", ngram_range=(2, 4), alternate_sign=False
+    )
+    regression.fit(hashing.transform([text for text, _ in pairs]), [name for _, name in pairs])
     asked = [text for text, _ in LICENSED.validation.pairs[:50]]
-    assert [name for name, _ in fit(pairs).predict(asked)] == list(regression.predict(intent.features(asked)))
+    assert [name for name, _ in fit(pairs).predict(asked)] == list(
+        regression.predict(hashing.transform(asked))
+    )
 
 
 def test_no_word_of_an_utterance_is_in_a_model_version() -> None:
