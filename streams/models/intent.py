@@ -130,9 +130,9 @@ def fit(examples: Sequence[tuple[str, str]]) -> IntentModel:
     regression = LogisticRegression(
         C=INVERSE_REGULARISATION, class_weight="balanced", max_iter=ITERATIONS_MAX, random_state=0
     )
+    asked = grams([utterance for utterance, _ in examples]).matrix()
     # BLAS would use every core. On busy cores its threads wait for each other, and a fit takes 2 s instead of
     # 75 ms. The weights must not depend on how sums are split among threads either.
-    asked = grams([utterance for utterance, _ in examples]).matrix()
     with threadpool_limits(1):
         regression.fit(asked, [intent for _, intent in examples])
     return IntentModel(
