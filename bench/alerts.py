@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import cast
 
 import click
 import orjson
@@ -21,6 +23,7 @@ from bench.traffic import IMU_20
 from device_sim.kafka import partition_of
 from streams import clock
 from streams.consent.record import pairing_record
+from streams.events.batch import Batch
 from streams.events.record import Outgoing
 from streams.kafka.publish import publish_now
 from streams.topology import CAPTURED, PARTITIONS_DEFAULT
@@ -53,8 +56,12 @@ async def alerts(directory: Path, rounds: int, say: Say) -> Measured:
         made.work()
         made.write_store()
         await made.ready()
-        causes = {"unconfigured": _Unconsented(made).cause, "refusals-rising": _Malformed(made).cause}
-        load = Load(made.broker.address, IMU_20, _DEVICES)
+        broker, batches = made.broker.address, IMU_20.batches(0, 2**40, clock.now_ns(), 1)
+        causes = {
+            "unconfigured": partial(_unconsented, broker, batches),
+            "refusals-rising": partial(_malformed, broker),
+        }
+        load = Load(broker, IMU_20, _DEVICES)
         async with load.sender:
             pacing = asyncio.create_task(load.pace(_PER_S, float("inf")))
             try:
@@ -78,29 +85,18 @@ async def alerts(directory: Path, rounds: int, say: Say) -> Measured:
     return Measured({title: rows}, [ALERT.held([one for some in took_s.values() for one in some])])
 
 
-class _Unconsented:
-    """Batches of a device whose wearer has given no consent."""
-
-    def __init__(self, made: Rig) -> None:
-        self._broker = made.broker.address
-        self._batches = IMU_20.batches(0, 2**40, clock.now_ns(), 1)
-
-    async def cause(self) -> None:
-        some = [replace(batch, source=_SILENT, wearer_id=_WEARER) for batch in islice(self._batches, 10)]
-        async with Sender(self._broker, CAPTURED) as sender:
-            await asyncio.gather(*await sender.send(some))
+async def _unconsented(broker: str, batches: Iterator[Batch]) -> None:
+    """Send the next batches of a device whose wearer has given no consent."""
+    some = [replace(batch, source=_SILENT, wearer_id=_WEARER) for batch in islice(batches, 10)]
+    async with Sender(broker, CAPTURED) as sender:
+        await asyncio.gather(*await sender.send(some))
 
 
-class _Malformed:
-    """Records that are no batches."""
-
-    def __init__(self, made: Rig) -> None:
-        self._broker = made.broker.address
-
-    async def cause(self) -> None:
-        place, now_ms = partition_of(_SILENT, PARTITIONS_DEFAULT), clock.now_ns() // 1_000_000
-        record = Outgoing(CAPTURED, place, _SILENT.encode(), b"no batch", (), now_ms)
-        await publish_now(self._broker, [record] * _REFUSED)
+async def _malformed(broker: str) -> None:
+    """Send records that are no batches."""
+    place, now_ms = partition_of(_SILENT, PARTITIONS_DEFAULT), clock.now_ns() // 1_000_000
+    record = Outgoing(CAPTURED, place, _SILENT.encode(), b"no batch", (), now_ms)
+    await publish_now(broker, [record] * _REFUSED)
 
 
 class _Told:
@@ -141,8 +137,7 @@ async def _watching(made: Rig) -> AsyncIterator[_Told]:
         stdout=asyncio.subprocess.PIPE,
     )
     try:
-        if process.stdout is not None:
-            yield _Told(process.stdout)
+        yield _Told(cast("asyncio.StreamReader", process.stdout))
     finally:
         process.terminate()
         await process.wait()

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import click
 
-from streams import clock, files, settings, topology, tracing
+from streams import clock, files, settings, topology
 from streams.cli.extending import operators_option
 from streams.cli.measuring import exported, measured
 from streams.cli.names import pair
@@ -16,11 +15,13 @@ from streams.cli.staying import stays
 from streams.connection.address import broker_option
 from streams.connection.settings import Broker
 from streams.extras import require
+from streams.kafka import tracing
 from streams.kafka.groups import check_prefix
 from streams.policy.load import load
 from streams.printing import say
 from streams.processing.operators import Operators
 from streams.readiness import Ready
+from streams.urls import http_parts
 from streams.worker.bootstrap import prepare
 from streams.worker.run import WorkerSettings, run_worker
 
@@ -39,12 +40,8 @@ def _prefix(_context: click.Context, _parameter: click.Parameter, prefix: str) -
 def _collector(_context: click.Context, _parameter: click.Parameter, url: str | None) -> str | None:
     if url is None:
         return None
-    try:
-        parts = urlsplit(url)
-        known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        parts, known = urlsplit(""), False
-    if not known or parts.username is not None or parts.query or parts.fragment:
+    parts = http_parts(url)
+    if parts is None or parts.port == 0 or parts.query or parts.fragment:
         raise click.BadParameter(
             "found no address of a collector, expected one such as http://127.0.0.1:4318, without a name or "
             "password in it (OTEL_EXPORTER_OTLP_HEADERS has what a collector asks for)"

@@ -10,9 +10,9 @@ from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from streams import clock, limits, metrics, tracing
+from streams import clock, limits, metrics
 from streams.events.record import Fetch, LiveCore, LogId, Outcome, Outgoing, stamp_ns
-from streams.kafka import budget, checkpoint
+from streams.kafka import budget, checkpoint, tracing
 from streams.kafka.compute import OUTSIDE, compute
 from streams.kafka.standing import telling
 from streams.kafka.transaction import ProducerLostError, TransactionWriter

@@ -9,13 +9,13 @@ import logging
 import socket
 import ssl
 from collections.abc import AsyncIterator
-from urllib.parse import urlsplit
 
 import orjson
 from msgspec import Struct
 
 from streams import limits
 from streams.errors import InputError
+from streams.urls import http_parts
 from streams.watching.alert import Change
 from streams.watching.rules import RULES
 
@@ -36,18 +36,13 @@ class Target(Struct, frozen=True):
     @classmethod
     def of(cls, url: str, *, remote: bool) -> Target:
         """Parse an address; InputError if it is none, or leads off this machine without `remote`."""
-        try:
-            parts = urlsplit(url)
-            port = parts.port
-        except ValueError:
-            parts, port = urlsplit(""), None
-        host = parts.hostname or ""
-        plain = url.isascii() and url.isprintable() and " " not in url
-        if parts.scheme not in ("http", "https") or not host or not plain or parts.username is not None:
+        parts = http_parts(url)
+        if parts is None:
             raise InputError(
                 "--post: found another address, expected one such as http://127.0.0.1:9999/alerts, without a "
                 "name or password in it"
             )
+        host = parts.hostname or ""
         if not remote and not _may_be_loopback(host):
             raise InputError(
                 f"--post: found the host {host}, expected one of this machine (127.0.0.1, ::1, localhost), "
@@ -56,7 +51,7 @@ class Target(Struct, frozen=True):
         encrypted = parts.scheme == "https"
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         is_here = _may_be_loopback(host)
-        return cls(host, port or (443 if encrypted else 80), path, encrypted, not is_here)
+        return cls(host, parts.port or (443 if encrypted else 80), path, encrypted, not is_here)
 
 
 def _may_be_loopback(host: str) -> bool:

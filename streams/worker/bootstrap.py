@@ -10,13 +10,14 @@ from datetime import date
 from functools import partial
 from typing import Any
 
-from streams import clock, metrics, tracing
+from streams import clock, metrics
 from streams.connection.settings import Broker
 from streams.consent.record import learn_consent, pairing_record
 from streams.consent.view import Consents
 from streams.errors import InputError, MalformedError, UnavailableError
 from streams.events.kinds import Kinds
 from streams.events.record import AgentSpec, LiveCore, Outgoing, Received
+from streams.kafka import tracing
 from streams.kafka.publish import publish_now, publish_once
 from streams.kafka.reader import end_offsets, read_all
 from streams.limits import MODELS_KEPT_MAX

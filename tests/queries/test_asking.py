@@ -14,6 +14,7 @@ import pytest
 
 import streams
 from streams import Answer, InputError, OpenStore, UnavailableError, limits, open_store, unfiltered
+from streams.policy.load import parse
 from tests.queries.golden import asked
 from tests.queries.test_answers import ID, looped
 from tests.snapshots.build import POLICY, event, store, stream, tagged
@@ -232,3 +233,15 @@ def test_a_name_that_is_none_is_an_error_of_the_language() -> None:
         _ = streams.nothing
     assert set(streams.__all__) <= set(dir(streams))
     assert not set(streams.__all__) & set(dir(builtins))
+
+
+def test_the_last_policy_is_the_one_that_came_last_whatever_the_role(tmp_path: Path) -> None:
+    later = parse(f"{POLICY['text']}\n# later\n", "later")
+    # It came last, although it says that it was published first.
+    published = {"version": later.version, "text": later.text, "published_ns": POLICY["published_ns"] - 1}
+    path = store(tmp_path / "s", {"policies": [POLICY]}, {"policies": [POLICY | published]})
+    for role in ("analyst", "privacy-officer", "wearer:w1"):
+        with open_store(path, role=role) as opened:
+            assert opened.last_policy() == (later.version, later.text)
+    with open_store(path, role="analyst", as_of="1") as past:
+        assert past.last_policy() == (POLICY["version"], POLICY["text"])

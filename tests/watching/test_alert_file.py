@@ -8,13 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from streams import metrics
 from streams.watching.rules import RULES
-from tests.watching.promtool import ALERTS, CASES, promtool
+from tests.watching.promtool import ALERTS, CASES, declares, promtool
 
 TEXT = ALERTS.read_text(encoding="utf-8")
-#: Prometheus adds these to the name of a histogram.
-PARTS = ("_bucket", "_count", "_sum")
 
 
 def test_each_alert_fires_and_stays_quiet_as_the_cases_say(tmp_path: Path) -> None:
@@ -37,5 +34,4 @@ def test_each_rule_has_an_alert_and_each_alert_belongs_to_a_rule() -> None:
 
 @pytest.mark.parametrize("name", sorted(set(re.findall(r"sightline_(\w+)", TEXT))))
 def test_every_metric_exists(name: str) -> None:
-    whole = {name, *(name.removesuffix(part) for part in PARTS)}
-    assert whole & metrics.DECLARED.keys(), f"observability/alerts.yml names sightline_{name}"
+    assert declares(name), f"observability/alerts.yml names sightline_{name}"

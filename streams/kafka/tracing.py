@@ -9,12 +9,13 @@ id of an event, a device or a wearer. Trace ids are digests of the ids of events
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from importlib.metadata import version
-from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from streams import limits
+from streams.events.record import Fetch, Received
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Link, Tracer
@@ -23,38 +24,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 _NOTHING: AbstractContextManager[None] = contextlib.nullcontext()
 _PATH = "/v1/traces"
-
-
-class TracedRecord(Protocol):
-    """What a span says of a record."""
-
-    @property
-    def offset(self) -> int:
-        """Position in the partition."""
-
-    @property
-    def headers(self) -> Sequence[tuple[str, bytes]]:
-        """Headers in order."""
-
-
-class TracedFetch(Protocol):
-    """What a span says of a fetch, which `streams.events.record.Fetch` has."""
-
-    @property
-    def topic(self) -> str:
-        """Topic that it was read from."""
-
-    @property
-    def partition(self) -> int:
-        """Partition that it was read from."""
-
-    @property
-    def records(self) -> Sequence[TracedRecord]:
-        """Its records, one at least."""
-
-    @property
-    def next_offset(self) -> int:
-        """Offset after the last record."""
 
 
 class Tracing:
@@ -100,7 +69,7 @@ class Tracing:
             self._tracer = None
             provider.shutdown()
 
-    def fetch(self, agent: str, fetch: TracedFetch) -> AbstractContextManager[None]:
+    def fetch(self, agent: str, fetch: Fetch) -> AbstractContextManager[None]:
         """The span of a fetch, for the block that processes it."""
         if self._tracer is None:
             return _NOTHING
@@ -159,7 +128,7 @@ def _spanned(
             raise
 
 
-def _link(record: TracedRecord) -> Link | None:
+def _link(record: Received) -> Link | None:
     """Link to the trace of a record; None if its header is no W3C trace context."""
     from opentelemetry.trace import Link, SpanContext, TraceFlags  # noqa: PLC0415 - as in `exporting`
 

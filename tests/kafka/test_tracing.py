@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from streams.cli.main import main
 from streams.events.headers import traceparent
 from streams.events.record import Fetch, Headers
-from streams.tracing import PROCESS
+from streams.kafka.tracing import PROCESS
 from tests.collector import collecting
 
 
@@ -105,7 +105,7 @@ def test_without_a_collector_nothing_is_loaded_or_made() -> None:
     code = """if True:
         import sys
         import streams.worker.bootstrap
-        from streams.tracing import PROCESS
+        from streams.kafka.tracing import PROCESS
         assert PROCESS.fetch("glasses", None) is PROCESS.step("compute")
         assert PROCESS.around("zones", sum) is sum
         assert not [name for name in sys.modules if name.startswith("opentelemetry")]
