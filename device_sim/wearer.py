@@ -45,6 +45,10 @@ class Queries:
         """(utterance, annotated intent) for the device's query `number`."""
         return self._order[(number * self._devices + self._device) % len(self._order)]
 
+    def others(self, intent: str) -> Sequence[str]:
+        """All intents but one, by name."""
+        return sorted({*self._intents.values()} - {intent})
+
     def intent(self, utterance: str) -> str | None:
         """Annotated intent of an utterance, possibly from a run with another seed; None if it is unknown."""
         return self._intents.get(utterance)
@@ -82,6 +86,9 @@ class Wearer:
         False: there are no answers, so the wearer states the intent a fixed time after each query.
     spoken
         (utterance, intent) of spoken feedback, instead of those of the scenario's recording.
+    lies
+        Whether the wearer says the opposite: a right answer is called wrong, and meant to be another intent;
+        a wrong answer is called right.
     """
 
     def __init__(
@@ -93,7 +100,9 @@ class Wearer:
         *,
         hears_answers: bool,
         spoken: Sequence[draw.Pair] | None = None,
+        lies: bool = False,
     ) -> None:
+        self._lies = lies
         self._device, self._talk, self._queries, self._seed = device, talk, queries, seed
         self._hears_answers = hears_answers
         self._spoken = _by_intent(talk.spoken_recording) if spoken is None else draw.by_intent(spoken)
@@ -147,6 +156,9 @@ class Wearer:
         self._open = {n: i for n, i in self._open.items() if n > number}
         right = intent == annotated
         chance = random.Random(f"reaction/{self._seed}/{self._device}/{number}")  # noqa: S311  reproducible, no secret
+        if self._lies:
+            annotated = chance.choice(self._queries.others(intent)) if right else intent
+            right = not right
         form = chance.choices(list(self._talk.forms), list(self._talk.forms.values()))[0]
         due_ns = heard_ns + self._talk.feedback_delay_ns
         if form == "spoken":

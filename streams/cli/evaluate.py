@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from itertools import chain
 
 import click
 from msgspec import to_builtins
@@ -12,6 +14,7 @@ from streams import clock
 from streams.cli.output import emit_facts, emit_json, emit_rows, json_option
 from streams.evaluation.gate import EQUAL_SHARE_MAX, GateFigures, gate_figures
 from streams.evaluation.measure import F1_MIN, GAIN_POINTS_MIN, UTTERANCES_MIN, Curve, curve, drawn
+from streams.evaluation.poison import ATTACKS, POINTS_LOST_MAX, PoisonFigures, poisoned
 from streams.extras import require
 from streams.policy.load import load
 from streams.printing import say
@@ -41,21 +44,28 @@ def command(context: click.Context, numbers: tuple[str, ...], every: int, *, as_
 
     Which utterances are the seed, the validation set, the test and the queries is drawn blind; each draw is
     played from an empty store without a broker, so that it gives the same figures on every run. Then bad and
-    equally good candidates are shown to the gate of promotion. Exits with 1 unless every draw meets the bars.
+    equally good candidates are shown to the gate of promotion, and one more device attacks the loop in
+    several ways. Takes some minutes. Exits with 1 unless every draw meets the bars.
     """
     require("worker")
     policy = load("household", clock.date_today())
     draws = drawn([int(number) for number in numbers] or list(DRAWS))
     curves = [asyncio.run(curve(each, policy, every)) for each in draws]
     gates = [gate_figures(each) for each in draws]
+    attacks = [
+        [asyncio.run(poisoned(each, attack, policy, every, alone)) for attack in ATTACKS]
+        for each, alone in zip(draws, curves, strict=True)
+    ]
     if as_json:
-        emit_json({"draws": [_plain(*each) for each in zip(curves, gates, strict=True)]})
+        emit_json({"draws": [_plain(*each) for each in zip(curves, gates, attacks, strict=True)]})
     else:
-        _show(curves, gates)
-    context.exit(0 if all(each.holds for each in curves) and all(gate.holds for gate in gates) else 1)
+        _show(curves, gates, attacks)
+    every_bar = [each.holds for each in curves] + [gate.holds for gate in gates]
+    every_bar += [attack.holds for attack in chain.from_iterable(attacks)]
+    context.exit(0 if all(every_bar) else 1)
 
 
-def _plain(each: Curve, gate: GateFigures) -> dict[str, object]:
+def _plain(each: Curve, gate: GateFigures, attacks: Sequence[PoisonFigures]) -> dict[str, object]:
     return {
         "draw": each.draw,
         "first": each.turns[0].f1,
@@ -64,10 +74,17 @@ def _plain(each: Curve, gate: GateFigures) -> dict[str, object]:
         "holds": each.holds,
         "turns": to_builtins(each.turns),
         "promotion": {**to_builtins(gate), "holds": gate.holds},
+        "attacks": [_attacked(attack) for attack in attacks],
     }
 
 
-def _show(curves: list[Curve], gates: list[GateFigures]) -> None:
+def _attacked(attack: PoisonFigures) -> dict[str, object]:
+    return {**to_builtins(attack), "points_lost": attack.points_lost, "holds": attack.holds}
+
+
+def _show(
+    curves: Sequence[Curve], gates: Sequence[GateFigures], attacks: Sequence[Sequence[PoisonFigures]]
+) -> None:
     for each in curves:
         emit_rows([to_builtins(turn) for turn in each.turns])
         say("")
@@ -82,6 +99,11 @@ def _show(curves: list[Curve], gates: list[GateFigures]) -> None:
         "The bar: every candidate with shuffled labels is declined, and at most "
         f"{EQUAL_SHARE_MAX:.0%} of the equal ones; none for those that are refitted on other examples."
     )
+    say("")
+    emit_rows(
+        [{**_attacked(attack), "named": ", ".join(attack.named)} for attack in chain.from_iterable(attacks)]
+    )
+    say(f"The bar: an attack costs at most {POINTS_LOST_MAX:g} points of macro F1, and a check names it.")
 
 
 def _summary(each: Curve) -> str:

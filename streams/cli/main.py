@@ -36,6 +36,7 @@ COMMANDS = {
         "export",
         "policy",
         "models",
+        "training",
         "pair",
         "consent",
         "topics",

@@ -65,16 +65,10 @@ def rollback(*, number: int, why: str, broker: Broker, kinds: Kinds, as_json: bo
 
 async def _back(broker: Broker, number: int, why: str, kinds: Kinds) -> dict[str, object]:
     now_ns = clock.now_ns()
-    with contextlib.closing(Checker()) as checker:
-        policies = (await policies_of(await read_all(broker, POLICIES), checker)).now
-    if not policies.current:
-        raise InputError(f"{POLICIES} on {broker} holds no policy in force; `sightline worker` publishes one")
-    records = await read_all(broker, MODELS)
-    models = _models_of(records, policies)
-    consents = (await consents_of_topic(broker)).view()
+    side, records = await known_models(broker)
     history = await read_all(broker, EXAMPLES)
-    before = models.now.serving
-    check_back(number, SideInputs(policies, models.now, consents), history, codec_of(kinds), now_ns)
+    before = side.models.serving
+    check_back(number, side, history, codec_of(kinds), now_ns)
     # Reading the topics took a while.
     at_ns = clock.now_ns()
     stamp_ms = at_ns // 1_000_000
@@ -89,6 +83,20 @@ async def _back(broker: Broker, number: int, why: str, kinds: Kinds) -> dict[str
         ],
     )
     return {"served before": f"version {before}", "serves": f"version {number}", "why": why}
+
+
+async def known_models(broker: Broker) -> tuple[SideInputs, Sequence[Received]]:
+    """The policies, models and consents on the topics, and the records of `glasses.models`.
+
+    InputError if no policy is in force.
+    """
+    with contextlib.closing(Checker()) as checker:
+        policies = (await policies_of(await read_all(broker, POLICIES), checker)).now
+    if not policies.current:
+        raise InputError(f"{POLICIES} on {broker} holds no policy in force; `sightline worker` publishes one")
+    records = await read_all(broker, MODELS)
+    models = _models_of(records, policies)
+    return SideInputs(policies, models.now, (await consents_of_topic(broker)).view()), records
 
 
 def _models_of(records: Sequence[Received], policies: PolicyVersions) -> ModelTable:

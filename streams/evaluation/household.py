@@ -8,6 +8,7 @@ versions.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from device_sim import scenarios
@@ -20,13 +21,15 @@ from streams.events.digest import digest
 from streams.events.headers import envelope
 from streams.events.record import Fetch, Outgoing, StoredRecord
 from streams.events.runs import Run
+from streams.lineage.rows import rows_in
 from streams.models.version import CURRENT_KEY, ModelVersion
 from streams.policy.policy import Policy
 from streams.replay import Replay
-from streams.topology import ANSWERS, CAPTURED, MODELS
+from streams.topology import ANSWERS, CAPTURED, LINEAGE, MODELS
 from streams.training.seed import Examples, Licensed
 
 WEARERS = 4
+ATTACKER = f"g{WEARERS + 1}"  #: the device of an attack
 SCENARIO = "glasses"  #: whose forms of feedback and delay are played
 ROUND_NS = 6_000_000_000  #: from one query of a wearer to the next
 _BEGIN_NS = 1_790_000_000_000_000_000
@@ -45,29 +48,60 @@ def licensed_of(draw: Draw) -> Licensed:
     return Licensed(examples(draw.seed), examples(draw.validation))
 
 
+@dataclass(frozen=True, slots=True)
+class Attack:
+    """What one more device does, ATTACKER, beside the honest ones.
+
+    It asks `queries` in each round, of the intents `intents` if they are named and otherwise of all, always
+    the same one if `same`; it gives each feedback `times` times, and says the opposite if it `lies`.
+    """
+
+    name: str
+    queries: int = 1
+    intents: tuple[str, ...] = ()
+    same: bool = False
+    times: int = 1
+    lies: bool = False
+
+
+class _Same(Queries):
+    """A loudspeaker that plays one recording for ever."""
+
+    def query(self, number: int) -> tuple[str, str]:
+        """(utterance, annotated intent), the same for each number."""
+        del number
+        return super().query(0)
+
+
 class Household:
     """WEARERS wearers with a device each, who ask all queries of a draw once, in turns.
 
-    A version is trained after `every` admitted examples, under `policy`.
+    A version is trained after `every` admitted examples, under `policy`. With an attack, there is one more.
     """
 
-    def __init__(self, draw: Draw, policy: Policy, every: int) -> None:
+    def __init__(self, draw: Draw, policy: Policy, every: int, attack: Attack | None = None) -> None:
         self._rounds = len(draw.queries) // WEARERS
         talk = scenarios.load(SCENARIO).talk
-        self._delay_ns = talk.feedback_delay_ns
+        self._delay_ns, self._attack = talk.feedback_delay_ns, attack
+
+        def wearer(device: str, queries: Queries, *, lies: bool = False) -> Wearer:
+            spoken, number = draw.spoken, draw.number
+            return Wearer(device, talk, queries, number, hears_answers=True, spoken=spoken, lies=lies)
+
         self._wearers = {
-            f"g{i + 1}": Wearer(
-                f"g{i + 1}",
-                talk,
-                Queries(talk.query_recording, draw.number, i, WEARERS, draw.queries),
-                draw.number,
-                hears_answers=True,
-                spoken=draw.spoken,
+            f"g{i + 1}": wearer(
+                f"g{i + 1}", Queries(talk.query_recording, draw.number, i, WEARERS, draw.queries)
             )
             for i in range(WEARERS)
         }
+        if attack is not None:
+            pairs = [pair for pair in draw.queries if not attack.intents or pair[1] in attack.intents]
+            asks = _Same if attack.same else Queries
+            queries = asks(talk.query_recording, draw.number, 0, 1, pairs[::-1])
+            self._wearers[ATTACKER] = wearer(ATTACKER, queries, lies=attack.lies)
         self._offset, self._numbers = 0, dict[tuple[str, str], int]()
         self._written: list[Outgoing] = []
+        self.named: set[tuple[str, str]] = set()
         self._replay = Replay(policy, self._written.extend, every, licensed=licensed_of(draw))
 
     async def live(self) -> list[ModelVersion]:
@@ -79,7 +113,11 @@ class Household:
             asked_ns = _BEGIN_NS + (number + 1) * ROUND_NS
             heard_ns = asked_ns + self._delay_ns
             await self._play(
-                [self._query(device, wearer, number, asked_ns) for device, wearer in self._wearers.items()],
+                [
+                    self._query(device, wearer, asked_ns)
+                    for device, wearer in self._wearers.items()
+                    for _ in range(self._attack.queries if self._attack and device == ATTACKER else 1)
+                ],
                 asked_ns,
             )
             for device, answered, intent in self._answers():
@@ -90,6 +128,7 @@ class Household:
                 )
                 for device, wearer in self._wearers.items()
                 for reaction in wearer.due(heard_ns + 1)
+                for _ in range(self._attack.times if self._attack and device == ATTACKER else 1)
             ]
             await self._play(given, heard_ns)
             versions += self._versions()
@@ -121,7 +160,17 @@ class Household:
         ]
 
     def _versions(self) -> list[ModelVersion]:
-        """Model versions that were written since the last call; what was written is let go."""
+        """Model versions that were written since the last call; what was written is let go.
+
+        `named` gets the name and subject of each check that did not simply pass.
+        """
+        self.named |= {
+            (row["name"], row["subject"])
+            for record in self._written
+            if record.topic == LINEAGE
+            for row in rows_in(record.value, "training_checks")
+            if row["outcome"] != "passed"
+        }
         made = [
             ModelVersion.load(record.value)
             for record in self._written
@@ -140,8 +189,8 @@ class Household:
         }
         return self._batch(device, "consent_change", columns, _BEGIN_NS)
 
-    def _query(self, device: str, wearer: Wearer, number: int, t_ns: int) -> Batch:
-        utterance, _ = wearer.ask(number, t_ns)
+    def _query(self, device: str, wearer: Wearer, t_ns: int) -> Batch:
+        utterance, _ = wearer.ask(self._numbers.get((device, "voice_query"), 0), t_ns)
         columns = {"trigger": ["wake-word"], "language": ["en"], "text": [utterance]}
         return self._batch(device, "voice_query", columns, t_ns)
 

@@ -120,6 +120,9 @@ ROWS: Mapping[str, Rows] = {
             "p_value",
         ),
     ),
+    "training_checks": Rows(
+        ("version", "name", "subject", "t_ns"), ("outcome", "examples", "judged", "percent_max")
+    ),
     "streams": Rows(("source", "stream"), ("kind", "captured")),
     "policies": Rows(("version",), ("name", "text", "published_ns"), where="published_ns > 0"),
     "inputs": Rows(("kind", "agent", "topic", "partition", "offset"), ("value", "t_ns"), where=TAKEN),

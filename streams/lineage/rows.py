@@ -6,6 +6,9 @@ column (`streams.lineage.record`).
 
 from __future__ import annotations
 
+from typing import Any
+
+import orjson
 from msgspec import Struct
 
 
@@ -77,3 +80,12 @@ class RejectedRow(Struct, frozen=True, kw_only=True):
     t_ns: int
     wearer: str
     appended_ns: int
+
+
+def rows_in(value: bytes | None, table: str) -> list[dict[str, Any]]:
+    """Rows of a table in a record that the pipeline made; nothing is checked."""
+    return [
+        {**block["all"], **dict(zip(block["each"], row, strict=True))}
+        for block in orjson.loads(value or b"")["tables"].get(table, ())
+        for row in zip(*block["each"].values(), strict=True)
+    ]

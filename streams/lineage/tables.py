@@ -151,6 +151,16 @@ TABLES: Mapping[str, Mapping[str, ColumnType]] = {
         "p_value": "float",
         "t_ns": "int",
     },
+    "training_checks": {
+        "version": "int",
+        "name": "text",
+        "subject": "text",
+        "outcome": "text",
+        "examples": "int",
+        "judged": "int",
+        "percent_max": "float",
+        "t_ns": "int",
+    },
     "inputs": {
         "kind": "text",
         "agent": "text",
@@ -192,4 +202,5 @@ WRITTEN_BY: Mapping[str, frozenset[str]] = {
     "models": frozenset({"training"}),
     "training_runs": frozenset({"training"}),
     "promotions": frozenset({"training"}),
+    "training_checks": frozenset({"training"}),
 }

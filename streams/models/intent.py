@@ -115,10 +115,11 @@ def _floats(text: str) -> NDArray[np.float32]:
     return np.frombuffer(b64decode(text, validate=True), dtype="<f4")
 
 
-def fit(examples: Sequence[tuple[str, str]]) -> IntentModel:
+def fit(examples: Sequence[tuple[str, str]], weights: Sequence[float] = ()) -> IntentModel:
     """Fit on (utterance, intent) pairs of at least INTENTS_MIN intents.
 
-    The same pairs in the same order give the same bytes.
+    The same pairs with the same weights in the same order give the same bytes. `weights` are how much each
+    pair counts; without any, all count alike.
 
     Every intent has the same weight, however many examples it has (scikit-learn's "balanced"), because the
     seed has many examples of feedback, and households add none.
@@ -134,7 +135,7 @@ def fit(examples: Sequence[tuple[str, str]]) -> IntentModel:
     # BLAS would use every core. On busy cores its threads wait for each other, and a fit takes 2 s instead of
     # 75 ms. The weights must not depend on how sums are split among threads either.
     with threadpool_limits(1):
-        regression.fit(asked, [intent for _, intent in examples])
+        regression.fit(asked, [intent for _, intent in examples], list(weights) or None)
     return IntentModel(
         tuple(str(intent) for intent in regression.classes_),
         regression.coef_.astype("<f4"),

@@ -18,6 +18,7 @@ from streams.policy.step import Output, Step, Tagged
 from streams.policy.versions import CURRENT_KEY, pointer_to, record_of
 from streams.topology import EXAMPLES, POLICIES, STORE, TRAINING_RUN
 from streams.training import run, seed
+from streams.training.lesson import Lesson
 from streams.training.promotion import Measured, apart
 
 
@@ -30,7 +31,7 @@ def first_records(policy: Policy, now_ns: int, licensed: seed.Licensed | None = 
     licensed = licensed or seed.licensed()
     examples = licensed.seed
     validation = apart(licensed)
-    fitted = run.fit_and_measure(examples.pairs, validation.pairs)
+    fitted = run.fit_and_measure(Lesson.of_nobody(examples.pairs), validation)
     made = run.make_version(
         1,
         fitted,

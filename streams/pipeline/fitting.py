@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
@@ -15,22 +16,23 @@ from streams.limits import CANDIDATES_NAMED_MAX, LEFT_OUT_MAX
 from streams.lineage.record import Rows
 from streams.models.intent import IntentModel
 from streams.models.version import SOURCE, STREAM, ModelVersion, version_key
-from streams.pipeline.made_version import add_version
+from streams.pipeline.made_version import add_version, check_rows
 from streams.pipeline.side_inputs import SideInputs, TrainingInputs
 from streams.pipeline.training_state import TrainingState
 from streams.policy.crossing import Crossing
 from streams.policy.policy import Policy
 from streams.policy.step import Cause, Reject
 from streams.topology import EXAMPLES
-from streams.training import gate, promotion, run
+from streams.training import gate, promotion, quality, run
+from streams.training.lesson import Lesson
 from streams.training.seed import Licensed
 from streams.training.splits import key_of
 
 log = logging.getLogger(__name__)
 
-#: Trains a model on the first pairs, and measures it and the model that serves on the second; may run in
+#: Trains a model on a lesson, and measures it and the model that serves on a validation set; may run in
 #: another process.
-Fit = Callable[[Sequence[run.Pair], Sequence[run.Pair], IntentModel | None], Awaitable[run.Fitted]]
+Fit = Callable[[Lesson, promotion.Validation, IntentModel | None], Awaitable[run.Fitted]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,8 @@ async def train(
     """Train a version on all examples that the gate admits at the time of the trigger.
 
     It serves from then on unless it is worse than the version that serves; then it is kept as declined.
+    Before it is fitted, the examples are checked; a run that fails a check is held, which is recorded, and
+    the next run uses the version number and looks again.
     `made` has the versions that this fetch made before, and gets the new one.
 
     Examples that the gate now judges differently than before get a new decision. If training fails for its
@@ -63,51 +67,63 @@ async def train(
     """
     if inputs.history is None:
         raise UnavailableError(f"{EXAMPLES} was not read for a training run; tried again")
-    now_ns, candidates, step = state.now_ns, list[gate.Candidate](), crossing.step
-    for record in inputs.history:
-        if record.offset > trigger.offset:
-            break
-        try:
-            candidates.append(gate.judge(record, means.codec, crossing, adopting(inputs.side), now_ns))
-        except MalformedError:
-            continue
+    now_ns, step = state.now_ns, crossing.step
+    until = [record for record in inputs.history if record.offset <= trigger.offset]
+    candidates = judged(until, means.codec, crossing, inputs.side, now_ns)
     step.decisions += [
         candidate.decision
         for candidate in candidates
         if candidate.listed and candidate.admitted is not (candidate.id in state.examples)
     ]
     state = replace(state, examples=frozenset(candidate.id for candidate in candidates if candidate.admitted))
-    failed = set(state.left_out)
-    reserved = frozenset(key_of(text) for text, _ in means.licensed.validation.pairs)
-    used = run.within([candidate for candidate in candidates if candidate.id not in failed], reserved)
+    used, material = used_of(candidates, state, means.licensed)
+    checks = list[quality.Check]()
     try:
         version, measured = await _fitted(
             means,
             state,
-            run.divided(used, reserved),
+            material,
             len(candidates) - len(used),
             inputs.side,
             crossing,
             made,
+            checks,
         )
         pointer = add_version(
             version, crossing, extra, EventId.parse(candidates[-1].id), trigger.offset, measured
         )
     except (UnavailableError, OSError):
         raise
+    except _HeldError as held:
+        step.rejects.append(
+            _not_made(state.version, "run-held", f"{held}; the next run looks again", trigger.offset, now_ns)
+        )
+        log.warning("%s", step.rejects[-1].cause.reason)
+        metrics.count("training_held_total")
+        extra["training_checks"] += check_rows(state.version, checks, now_ns)
+        return replace(state, version=state.version - 1)
     except Exception as error:  # noqa: BLE001  a failing run must not stop the processing of examples
         newest = [candidate.id for candidate in used if candidate.admitted][-means.every :]
-        step.rejects.append(_failed(state.version, without_values(error), newest, trigger.offset, now_ns))
+        reason = f"{without_values(error)}; {_left_out(newest)}"
+        step.rejects.append(_not_made(state.version, "run-failed", reason, trigger.offset, now_ns))
         log.error("%s", step.rejects[-1].cause.reason)  # noqa: TRY400  a traceback may quote utterances
         metrics.count("training_failed_total")
         return replace(state, version=state.version - 1, left_out=(*state.left_out, *newest)[-LEFT_OUT_MAX:])
     metrics.gauge("training_left_out_examples", version.manifest.left_out)
+    extra["training_checks"] += check_rows(version.version, checks, now_ns)
+    for check in checks:
+        if check.outcome == "left-out":
+            log.warning("Model version %d does not learn from %s", version.version, check.reason)
     if version.declined:
         log.warning("Model version %d is declined: %s", version.version, version.declined)
         metrics.count("training_declined_total")
     made[version.version] = version
     pointers += pointer
     return replace(state, serving=version.version) if pointer else state
+
+
+class _HeldError(Exception):
+    """A run is held; the text says why."""
 
 
 async def _fitted(
@@ -118,13 +134,25 @@ async def _fitted(
     side: SideInputs,
     crossing: Crossing,
     made: dict[int, ModelVersion],
+    checks: list[quality.Check],
 ) -> tuple[ModelVersion, promotion.Measured]:
-    """Fit a version, and compare it with the one that serves."""
-    seed = means.licensed.seed
-    pairs = run.pairs_of(seed, material.learned)
-    validation = promotion.validation_of(means.licensed.validation, material.validation, pairs)
+    """Check the examples, fit a version, and compare it with the one that serves.
+
+    `checks` gets what was checked, also if the run is held.
+    """
+    seed, bounds = means.licensed.seed, crossing.policy.training
+    lesson = run.lesson_of(seed, material.learned)
+    checks += [*quality.examined(material.learned, bounds), *quality.weighted(lesson)]
+    if held := quality.held(checks):
+        raise _HeldError(held)
+    validation = promotion.validation_of(means.licensed.validation, material.validation, lesson.pairs)
     serving = made.get(state.serving) or side.models.version(state.serving)
-    fitted = await means.fit(pairs, validation.pairs, serving.model)
+    fitted = await means.fit(lesson, validation, serving.model)
+    checks += quality.left_out(fitted.outliers, lesson, bounds)
+    if held := quality.held(checks):
+        raise _HeldError(held)
+    devices = {outlier.device for outlier in fitted.outliers}
+    material, validation = run.without(material, devices), validation.without(devices)
     verdict = promotion.judge(fitted.right, fitted.before, validation.wearers, state.serving)
     version = run.make_version(
         state.version,
@@ -139,6 +167,27 @@ async def _fitted(
     return version, promotion.Measured(validation, verdict, state.serving)
 
 
+def judged(
+    history: Sequence[Received], codec: Codec, crossing: Crossing, side: SideInputs, now_ns: int
+) -> list[gate.Candidate]:
+    """Judge records of `glasses.examples` at `now_ns`; those that are no examples are passed over."""
+    adopt, candidates = adopting(side), list[gate.Candidate]()
+    for record in history:
+        with contextlib.suppress(MalformedError):
+            candidates.append(gate.judge(record, codec, crossing, adopt, now_ns))
+    return candidates
+
+
+def used_of(
+    candidates: Sequence[gate.Candidate], state: TrainingState, licensed: Licensed
+) -> tuple[Sequence[gate.Candidate], run.Material]:
+    """Those of some candidates for which a run has room and that are not left out; and the same, divided."""
+    failed = set(state.left_out)
+    reserved = frozenset(key_of(text) for text, _ in licensed.validation.pairs)
+    used = run.within([candidate for candidate in candidates if candidate.id not in failed], reserved)
+    return used, run.divided(used, reserved)
+
+
 def adopting(side: SideInputs) -> gate.Adopt:
     """Make a function that translates labels to the policy in force; empty if their policy is unknown."""
 
@@ -148,16 +197,19 @@ def adopting(side: SideInputs) -> gate.Adopt:
     return adopt
 
 
-def _failed(version: int, why: str, newest: Sequence[str], position: int, now_ns: int) -> Reject:
-    """Reject for a training run that failed. It names no event, because the next run reuses the number."""
+def _left_out(newest: Sequence[str]) -> str:
     named = ", ".join(newest[:CANDIDATES_NAMED_MAX])
     more = len(newest) - CANDIDATES_NAMED_MAX
-    reason = (
-        f"model version {version} was not made: {why}; left out from now on are the examples that came since "
-        f"the last one: {named or 'none'}{f' and {more} more' if more > 0 else ''}"
+    return (
+        "left out from now on are the examples that came since the last one: "
+        f"{named or 'none'}{f' and {more} more' if more > 0 else ''}"
     )
+
+
+def _not_made(version: int, rule: str, why: str, position: int, now_ns: int) -> Reject:
+    """Reject for a training run that made no version. It names no event: the next run reuses the number."""
     return Reject(
-        cause=Cause("training", "run-failed", reason),
+        cause=Cause("training", rule, f"model version {version} was not made: {why}"),
         position=position,
         key=version_key(version),
         source=SOURCE,

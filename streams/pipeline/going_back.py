@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from streams.errors import InputError, MalformedError
+from streams.errors import InputError
 from streams.events.codec import Codec
 from streams.events.identity import format_id
 from streams.events.record import Received
 from streams.models.registry import ModelVersions
 from streams.models.version import ModelVersion
-from streams.pipeline.fitting import adopting
+from streams.pipeline.fitting import judged
 from streams.pipeline.side_inputs import SideInputs
 from streams.policy.crossing import Crossing
 from streams.policy.step import Step
 from streams.topology import EXAMPLES, MODELS
-from streams.training import gate
 
 
 def check_back(
@@ -71,16 +70,12 @@ def _refused(
     policy = side.policies.version(side.policies.current)
     crossing = Crossing(policy, side.consents.of_partition(side.consents.offset, {}), Step())
     rules: dict[str, str] = {}
-    for record in history:
-        try:
-            candidate = gate.judge(record, codec, crossing, adopting(side), now_ns)
-        except MalformedError:
-            continue
+    for candidate in judged(history, codec, crossing, side, now_ns):
         rules.setdefault(candidate.id, "" if candidate.admitted else candidate.rule)
     learned = [
         format_id(source, stream, number)
         for source, stream, run in version.manifest.admitted
         for number in run
     ]
-    judged = [rules.get(example, f"it is no longer on {EXAMPLES}") for example in learned]
-    return [rule for rule in judged if rule]
+    now = [rules.get(example, f"it is no longer on {EXAMPLES}") for example in learned]
+    return [rule for rule in now if rule]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import orjson
 
 from streams.errors import MalformedError
@@ -21,6 +23,7 @@ from streams.policy.step import Cause, Output, Reject, Tagged
 from streams.topology import MODELS, STORE
 from streams.training import seed
 from streams.training.promotion import Measured
+from streams.training.quality import Check
 
 #: Columns of `promotions` where nothing was compared.
 _UNMEASURED: Row = {
@@ -167,6 +170,23 @@ def _add_rows(
             "t_ns": made.trained_ns,
         }
     )
+
+
+def check_rows(version: int, checks: Sequence[Check], t_ns: int) -> list[Row]:
+    """Rows of `training_checks` for a run that made `version`, or would have made it."""
+    return [
+        {
+            "version": version,
+            "name": check.name,
+            "subject": check.subject,
+            "outcome": check.outcome,
+            "examples": check.examples,
+            "judged": check.judged,
+            "percent_max": float(check.percent_max),
+            "t_ns": t_ns,
+        }
+        for check in checks
+    ]
 
 
 def rollback_row(rollback: Rollback) -> Row:

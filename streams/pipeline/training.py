@@ -126,6 +126,7 @@ class TrainingCore(WholeState[TrainingState]):
             "models": [],
             "training_runs": [],
             "promotions": [],
+            "training_checks": [],
             "streams": [],
             "inputs": [],
             "policies": [],

@@ -30,6 +30,7 @@ from streams.policy.tables import (
     own_kinds_of,
     requirement_of,
     sink_of,
+    training_of,
     zone_of,
 )
 from streams.policy.texts import check_texts
@@ -42,6 +43,7 @@ _TOP = {
     **_OWN,
     "imports": list,
     "clock": dict,
+    "training": dict,
     **dict.fromkeys(_MERGED, dict),
     **dict.fromkeys(_LISTED, list),
 }
@@ -142,6 +144,7 @@ def parse(
         *clock_of(files),
         intents_of(main),
         main.fields.get("owner", ""),
+        training_of(files),
     )
     _check_steps(policy, main)
     if not tried:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import Struct
 
@@ -37,6 +37,19 @@ TRAINED_ON = ("nothing", "public", "company", "wearers", "vendor")
 WHEN_OVERDUE = ("warn", "stop")
 #: The declassifier that a training run applies, if the policy has it.
 MODEL_TRAINING = "model-training"
+#: What a training run looks at in its examples, and what came of it (`streams.training.quality`).
+CheckName = Literal[
+    "intent",
+    "zone",
+    "wearer",
+    "device",
+    "repeated",
+    "contradicting",
+    "left-out",
+    "wearer-weight",
+    "outlier",
+]
+CheckOutcome = Literal["passed", "held", "weighted", "left-out"]
 
 
 class Zone(Struct, frozen=True):
@@ -143,6 +156,25 @@ class Requirement(Struct, frozen=True):
             return (self.when is None or self.when.holds(facts)) and not self.require.holds(facts)
         except TypeError:
             return True
+
+
+class TrainingBounds(Struct, frozen=True):
+    """What a training run is held for: bounds on the wearers' examples that it would learn from.
+
+    Percentages are of these examples: those that mean the most frequent intent, are of the most frequent
+    zone, wearer or device, repeat what the wearer said before, have an utterance that means something else in
+    more of the others, or are from devices that contradict all others. With fewer than `examples_min`
+    examples nothing is held. A bound of 100 holds nothing.
+    """
+
+    examples_min: int = 40
+    intent_percent_max: int = 75
+    zone_percent_max: int = 100
+    wearer_percent_max: int = 100
+    device_percent_max: int = 100
+    repeated_percent_max: int = 80
+    contradicting_percent_max: int = 30
+    left_out_percent_max: int = 50
 
 
 class Declassifier(Struct, frozen=True):

@@ -11,6 +11,7 @@ from streams.events.intents import INTENT, SEED_INTENTS
 from streams.events.kinds import Kinds
 from streams.events.shipped import SHIPPED
 from streams.limits import (
+    ADMITTED_MAX,
     CLOCK_AHEAD_S_DEFAULT,
     CLOCK_AHEAD_S_MAX,
     CLOCK_OLD_DAYS_DEFAULT,
@@ -31,6 +32,7 @@ from streams.policy.rules import (
     OwnLabel,
     Requirement,
     Sink,
+    TrainingBounds,
     Zone,
 )
 from streams.policy.source import Source
@@ -84,7 +86,12 @@ _DECLASSIFIER = {
     "review_by": date,
     "when_overdue": str,
 }
-_CLOCK = {"ahead_s": int, "old_days": int}
+#: Least and greatest value of the numbers of a table.
+_CLOCK = {"ahead_s": (0, CLOCK_AHEAD_S_MAX), "old_days": (1, CLOCK_OLD_DAYS_MAX)}
+_TRAINING = {
+    name: (1, ADMITTED_MAX) if name == "examples_min" else (0, 100)
+    for name in TrainingBounds.__struct_fields__
+}
 _SINK_MAY_LACK = ("about", "but_not", "honours", "risk", "run_by", "trained_on", "always_enforced")
 #: Lists of a sink, and the list of the vocabulary from which the words of each are.
 _MASKED_BY = (
@@ -254,22 +261,34 @@ def clock_of(files: Sequence[Source]) -> tuple[int, int]:
 
     InputError if `[clock]` is wrong, or if two files have one.
     """
-    declaring = [source for source in files if "clock" in source.fields]
+    values = _numbers_of(files, "clock", _CLOCK)
+    ahead_s = values.get("ahead_s", CLOCK_AHEAD_S_DEFAULT)
+    return ahead_s * SECOND_NS, values.get("old_days", CLOCK_OLD_DAYS_DEFAULT) * DAY_NS
+
+
+def training_of(files: Sequence[Source]) -> TrainingBounds:
+    """What a training run is held for; InputError if `[training]` is wrong, or if two files have one."""
+    return TrainingBounds(**_numbers_of(files, "training", _TRAINING))
+
+
+def _numbers_of(
+    files: Sequence[Source], table: str, known: Mapping[str, tuple[int, int]]
+) -> Mapping[str, int]:
+    """Numbers of a table that only one file may have; `known` has the least and the greatest of each."""
+    declaring = [source for source in files if table in source.fields]
     if len(declaring) > 1:
         raise declaring[-1].wrong(
-            "[clock]", f"stands in {declaring[0].origin} too, expected it in one of the files of a policy"
+            f"[{table}]", f"stands in {declaring[0].origin} too, expected it in one of the files of a policy"
         )
-    values = {"ahead_s": CLOCK_AHEAD_S_DEFAULT, "old_days": CLOCK_OLD_DAYS_DEFAULT}
+    values: Mapping[str, int] = {}
     for source in declaring:
-        source.table(source.fields["clock"], _CLOCK, "the table clock", optional=_CLOCK)
-        values |= source.fields["clock"]
-        for name, least, most in (
-            ("ahead_s", 0, CLOCK_AHEAD_S_MAX),
-            ("old_days", 1, CLOCK_OLD_DAYS_MAX),
-        ):
-            if not least <= values[name] <= most:
-                raise source.wrong(name, f"is {values[name]}, expected {least} to {most}")
-    return values["ahead_s"] * SECOND_NS, values["old_days"] * DAY_NS
+        values = source.fields[table]
+        source.table(values, dict.fromkeys(known, int), f"the table {table}", optional=known)
+        for name, value in values.items():
+            least, most = known[name]
+            if not least <= value <= most:
+                raise source.wrong(name, f"is {value}, expected {least} to {most}")
+    return values
 
 
 def intents_of(source: Source) -> tuple[str, ...]:

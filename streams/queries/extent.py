@@ -18,7 +18,17 @@ APART = 10**12
 #: Views that have the epoch of each row.
 _WITH_EPOCH = (
     *("events", "event_records", "edges", "edge_records", "decisions", "rejected", "models", "streams"),
-    *("training_runs", "promotions", "inputs", "policies", "shadow", "epochs", "zone_runs", "io_counts"),
+    *(
+        "training_runs",
+        "promotions",
+        "training_checks",
+        "inputs",
+        "policies",
+        "shadow",
+        "epochs",
+        "zone_runs",
+        "io_counts",
+    ),
 )
 _COMMENT = re.compile(r"\A(?:--[^\n]*\n)+")
 _FILES = "read_parquet($files)"

@@ -25,6 +25,7 @@ SHOWN_TO: Mapping[str, frozenset[RoleName]] = {
     **dict.fromkeys(("segments", "spans", "indexes", "classes"), frozenset({"privacy-officer"})),
     "training_runs": frozenset({"privacy-officer", "analyst"}),
     "promotions": frozenset({"privacy-officer", "analyst"}),
+    "training_checks": frozenset({"privacy-officer", "analyst"}),
 }
 
 

@@ -33,17 +33,17 @@ from streams.processing.operators import Operators
 from streams.processing.shipped import SHIPPED_OPERATORS
 from streams.replay.pairs import bind, pairs
 from streams.topology import CAPTURED, CONSENTS, EXAMPLES, MODELS
-from streams.training.run import Fitted, Pair, fit_and_measure
+from streams.training.lesson import Lesson
+from streams.training.promotion import Validation
+from streams.training.run import Fitted, fit_and_measure
 from streams.training.seed import Licensed, licensed
 
 FETCH_NS = 200_000_000
 
 
-async def fit_here(
-    pairs: Sequence[Pair], validation: Sequence[Pair], serving: IntentModel | None = None
-) -> Fitted:
+async def fit_here(lesson: Lesson, validation: Validation, serving: IntentModel | None = None) -> Fitted:
     """Train in this process: unlike a worker, a replay needs no child process to keep its event loop free."""
-    return fit_and_measure(pairs, validation, serving)
+    return fit_and_measure(lesson, validation, serving)
 
 
 def fetches(path: Path) -> Iterator[Fetch]:

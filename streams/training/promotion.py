@@ -15,7 +15,7 @@ the same test rejects at GROUP_LEVEL divided by the number of wearers (Bonferron
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from math import comb
 
@@ -23,10 +23,9 @@ from streams.errors import InputError, MalformedError
 from streams.events.digest import digest
 from streams.limits import GROUP_EXAMPLES_MIN, GROUP_LEVEL, GROUP_LOSS_MAX, PROMOTION_LEVEL
 from streams.training.gate import Candidate
+from streams.training.lesson import Pair
 from streams.training.seed import Examples, Licensed
 from streams.training.splits import key_of
-
-Pair = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +33,24 @@ class Validation:
     """What a candidate and the serving version are compared on.
 
     `pairs` are (utterance, intent), the `licensed` first ones of them shipped and the same for every version.
-    The others are examples of wearers, `wearers` has whose each is, empty for a licensed one.
+    The others are examples of wearers: `wearers` has whose each is, `devices` which device it is from; both
+    are empty for a licensed one.
     """
 
     pairs: tuple[Pair, ...]
     wearers: tuple[str, ...]
+    devices: tuple[str, ...]
     licensed: int
+
+    def without(self, devices: Collection[str]) -> Validation:
+        """Return a copy without the examples of some devices."""
+        kept = [at for at, device in enumerate(self.devices) if not device or device not in devices]
+        return Validation(
+            tuple(self.pairs[at] for at in kept),
+            tuple(self.wearers[at] for at in kept),
+            tuple(self.devices[at] for at in kept),
+            self.licensed,
+        )
 
     @property
     def digest(self) -> str:
@@ -66,13 +77,15 @@ def validation_of(licensed: Examples, kept: Sequence[Candidate], learned: Sequen
             "among those that are learned, expected none; draw both again (device_sim/draw.py)"
         )
     own = [
-        (batch.columns["utterance"][0], batch.columns["intent"][0], batch.wearer_id)
+        (batch.columns["utterance"][0], batch.columns["intent"][0], batch.wearer_id, batch.source)
         for batch in (candidate.tagged.batch for candidate in kept)
         if key_of(batch.columns["utterance"][0]) not in known
     ]
+    nobody = [""] * len(licensed.pairs)
     return Validation(
-        (*licensed.pairs, *((text, intent) for text, intent, _ in own)),
-        (*("" for _ in licensed.pairs), *(wearer for *_, wearer in own)),
+        (*licensed.pairs, *((text, intent) for text, intent, *_ in own)),
+        (*nobody, *(wearer for *_, wearer, _ in own)),
+        (*nobody, *(device for *_, device in own)),
         len(licensed.pairs),
     )
 

@@ -21,13 +21,17 @@ from streams.policy.crossing import Cited, joined
 from streams.policy.policy import Policy
 from streams.policy.rules import MODEL_TRAINING
 from streams.training.gate import Candidate
+from streams.training.lesson import Lesson
+from streams.training.outliers import Outlier, outliers
+from streams.training.promotion import Validation
 from streams.training.seed import SOURCE, STREAM, Examples
 from streams.training.splits import Split, key_of, split_of
 
 _RUN_BYTES = 160  #: bytes of a run in the manifest, among the parents and for its wearer, without names
 #: Refuses an example of the train split whose utterance is a licensed one of the validation set.
 RESERVED_RULE = "validation: its utterance is one that versions are measured on"
-Pair = tuple[str, str]
+#: Refuses an example of a device that contradicts all others (`streams.training.outliers`).
+OUTLIER_RULE = "outlier: its device contradicts what all other devices say"
 Part = Literal["refused"] | Split
 
 
@@ -36,12 +40,14 @@ class Fitted:
     """What the child process returns.
 
     `model` is the model's JSON-able form; `right` says for each example of the validation set whether it
-    understood it, `before` the same of the version that serves (empty if there is none).
+    understood it, `before` the same of the version that serves (empty if there is none). All are without
+    what the `outliers` said.
     """
 
     model: dict[str, object]
     right: Sequence[bool]
     before: Sequence[bool] = ()
+    outliers: Sequence[Outlier] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +63,17 @@ class Material:
     refused: Sequence[tuple[Candidate, str]] = ()
 
 
-def fit_and_measure(
-    pairs: Sequence[Pair], validation: Sequence[Pair], serving: IntentModel | None = None
-) -> Fitted:
-    """Fit on `pairs`; measure it, and the model that serves, on `validation`.
+def fit_and_measure(lesson: Lesson, validation: Validation, serving: IntentModel | None = None) -> Fitted:
+    """Fit on a lesson without its outliers; measure it, and the model that serves, on `validation`.
 
     It is called in a child process, because a fit would stop the event loop.
     """
-    model = fit(pairs)
-    return Fitted(model.dump(), model.right(validation), () if serving is None else serving.right(validation))
+    contradicting = outliers(lesson)
+    devices = {outlier.device for outlier in contradicting}
+    rest, measured = lesson.without(devices), validation.without(devices).pairs
+    model = fit(rest.pairs, rest.weights)
+    before = () if serving is None else serving.right(measured)
+    return Fitted(model.dump(), model.right(measured), before, contradicting)
 
 
 def part_of(candidate: Candidate, reserved: Set[str]) -> tuple[Part, str]:
@@ -128,15 +136,27 @@ def within(candidates: Sequence[Candidate], reserved: Set[str] = frozenset()) ->
     return [candidates[place] for place in sorted(kept)]
 
 
-def pairs_of(seed: Examples, learned: Sequence[Candidate]) -> list[Pair]:
+def lesson_of(seed: Examples, learned: Sequence[Candidate]) -> Lesson:
     """What a run learns from: the seed, then wearers' examples in the order of their topic."""
-    return [
-        *seed.pairs,
-        *(
-            (candidate.tagged.batch.columns["utterance"][0], candidate.tagged.batch.columns["intent"][0])
-            for candidate in learned
-        ),
-    ]
+    batches, nobody = [candidate.tagged.batch for candidate in learned], [""] * len(seed.pairs)
+    return Lesson(
+        [
+            *seed.pairs,
+            *((batch.columns["utterance"][0], batch.columns["intent"][0]) for batch in batches),
+        ],
+        [*nobody, *(batch.wearer_id for batch in batches)],
+        [*nobody, *(batch.source for batch in batches)],
+    )
+
+
+def without(material: Material, devices: Set[str]) -> Material:
+    """Refuse what some devices would have taught, as outliers, and do not compare on it either."""
+    learned, validation = (
+        [[each for each in some if (each.tagged.batch.source in devices) is out] for out in (False, True)]
+        for some in (material.learned, material.validation)
+    )
+    refused = [(candidate, OUTLIER_RULE) for candidate in (*learned[1], *validation[1])]
+    return Material(learned[0], validation[0], material.test, (*material.refused, *refused))
 
 
 def manifest_of(seed: Examples, material: Material, left_out: int = 0) -> Manifest:

@@ -33,7 +33,9 @@ from streams.policy.policy import Policy
 from streams.policy.versions import Check, PolicyTable, PolicyVersions
 from streams.topology import AGENTS, CONSENTS, EXAMPLES, MODELS, POLICIES
 from streams.training.check import can_serve
-from streams.training.run import Fitted, Pair, fit_and_measure
+from streams.training.lesson import Lesson
+from streams.training.promotion import Validation
+from streams.training.run import Fitted, fit_and_measure
 from streams.waiting import saying
 from streams.worker.checking import Checker
 from streams.worker.child import Child
@@ -239,9 +241,9 @@ def agents(context: WorkerContext, followed: Followed, child: Child) -> list[Age
     async def history(offset: int) -> Sequence[Received]:
         return [record for record in await read_all(broker, EXAMPLES, 0) if record.offset <= offset]
 
-    async def fit(pairs: Sequence[Pair], validation: Sequence[Pair], serving: IntentModel | None) -> Fitted:
-        async with saying(f"a model that is fitted to {len(pairs)} examples"):
-            return await child.run(fit_and_measure, pairs, validation, serving)
+    async def fit(lesson: Lesson, validation: Validation, serving: IntentModel | None) -> Fitted:
+        async with saying(f"a model that is fitted to {len(lesson.pairs)} examples"):
+            return await child.run(fit_and_measure, lesson, validation, serving)
 
     shelf = None
     if context.directory is not None:

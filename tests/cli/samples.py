@@ -187,6 +187,12 @@ LIVE: tuple[Sample, ...] = (
         " --extend tests.extensions.temple --json"
     ),
     Sample("sightline models rollback --to 1 --why '' --broker {broker} --json", code=2),
+    Sample("sightline training --broker {broker}", code=2),
+    Sample("sightline training --dry-run --broker {broker} --topic-prefix ''"),
+    Sample(
+        "sightline training --dry-run --broker {broker} --topic-prefix '' --extend tests.extensions.temple"
+        " --json"
+    ),
     Sample(
         "sightline models rollback --to 999 --why 'nobody made it' --broker {broker} --topic-prefix ''"
         " --extend tests.extensions.temple",

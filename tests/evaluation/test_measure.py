@@ -13,7 +13,7 @@ from sklearn.metrics import f1_score
 
 from device_sim.draw import DRAWS, Draw
 from streams.cli.main import main
-from streams.evaluation.household import Household, licensed_of
+from streams.evaluation.household import ATTACKER, Attack, Household, licensed_of
 from streams.evaluation.measure import (
     F1_MIN,
     GAIN_POINTS_MIN,
@@ -25,6 +25,7 @@ from streams.evaluation.measure import (
     macro_f1,
 )
 from streams.models.intent import fit
+from streams.training.run import OUTLIER_RULE
 from tests import build
 
 INTENTS = st.sampled_from(["alarm_set", "play_music", "weather_query", "general_praise"])
@@ -73,10 +74,10 @@ def test_a_declined_generation_is_not_the_last() -> None:
     assert Curve(1, [*curve.turns, worse]).last == curve.turns[-1]
 
 
-def small(number: int) -> Draw:
-    """A draw with a tenth of its queries."""
+def small(number: int, count: int = 120) -> Draw:
+    """A draw with some of its 1,200 queries."""
     (whole,) = drawn([number])
-    few = random.Random(0).sample(list(whole.queries), 120)
+    few = random.Random(0).sample(list(whole.queries), count)
     return Draw(number, whole.seed, whole.validation, whole.test, few, whole.spoken)
 
 
@@ -91,6 +92,16 @@ def test_a_household_gives_the_same_versions_again_and_none_learns_what_it_is_me
     assert {source for source, *_ in first[-1].manifest.admitted} == {"g1", "g2", "g3", "g4"}
 
 
+def test_an_attacker_is_named_and_is_no_parent_of_a_model() -> None:
+    household = Household(small(1, 360), build.policy(), 100, Attack("inverted", lies=True))
+    versions = build.run(household.live())
+    assert ("outlier", ATTACKER) in household.named
+    assert {name for name, _ in household.named} <= {"outlier", "wearer-weight"}
+    last = versions[-1].manifest
+    assert {source for source, *_ in last.admitted} == {"g1", "g2", "g3", "g4"}
+    assert {source for source, *_, rule in last.refused if rule == OUTLIER_RULE} == {ATTACKER}
+
+
 @pytest.mark.slow
 def test_every_draw_meets_the_bar() -> None:
     answer = CliRunner().invoke(main, ["evaluate", "--json"])
@@ -103,4 +114,7 @@ def test_every_draw_meets_the_bar() -> None:
         assert judged["shuffled_declined"] == judged["shuffled"] == 20
         assert judged["equal"] == 400
         assert judged["equal_declined"] <= 0.08 * 400
+        for attack in each["attacks"]:
+            assert attack["points_lost"] <= 2
+            assert any("5" in name for name in attack["named"]), "the device or the wearer is named"
     assert answer.exit_code == 0

@@ -24,7 +24,9 @@ from streams.pipeline.partition import PartitionState
 from streams.pipeline.training_state import TrainingState
 from streams.snapshots.intake import decode
 from streams.topology import CAPTURED, EXAMPLES, LINEAGE, REJECTED, ZONED
-from streams.training.run import Fitted, Pair
+from streams.training.lesson import Lesson
+from streams.training.promotion import Validation
+from streams.training.run import Fitted
 from tests import build
 from tests.hostile import records as hostile
 from tests.hostile.records import Hostile
@@ -136,12 +138,10 @@ def test_kept_captured_cases(case: Hostile) -> None:
     run_captured([hostile.good("imu", 0), case, hostile.good("imu", 4)], build.begun())
 
 
-async def no_fit(
-    _pairs: Sequence[Pair], validation: Sequence[Pair], _serving: IntentModel | None = None
-) -> Fitted:
+async def no_fit(_lesson: Lesson, validation: Validation, _serving: IntentModel | None = None) -> Fitted:
     """A model that was made before, as good as the one that serves: fitting is not what is tested."""
     model: IntentModel = build.version(CORE).model
-    alike = [True] * len(validation)
+    alike = [True] * len(validation.pairs)
     return Fitted(model.dump(), alike, alike)
 
 

@@ -25,6 +25,7 @@ NAMED_BY = {
     "models": "stream",
     "training_runs": "version",
     "promotions": "version",
+    "training_checks": "subject",
     "inputs": "agent",
     "policies": "version",
 }

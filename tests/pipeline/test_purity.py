@@ -24,7 +24,9 @@ from streams.pipeline.training_state import TrainingState
 from streams.policy.load import parse
 from streams.policy.versions import CURRENT_KEY, NEXT_KEY, Check, pointer_to, record_of
 from streams.topology import EXAMPLES, MODELS
-from streams.training.run import Fitted, Pair
+from streams.training.lesson import Lesson
+from streams.training.promotion import Validation
+from streams.training.run import Fitted
 from tests import build
 from tests.consent.test_consents import change
 from tests.hostile.test_cores import GOOD_EXAMPLES, no_fit
@@ -111,9 +113,9 @@ def test_consents_that_a_state_is_ahead_of_stop_it_and_blame_no_record() -> None
 def trained(followed: Followed, during: Callable[[], None]) -> Outcome[TrainingState]:
     """Two training runs of one fetch, during whose fits something else happens in the same loop."""
 
-    async def fit(pairs: Sequence[Pair], validation: Sequence[Pair], _: object) -> Fitted:
+    async def fit(lesson: Lesson, validation: Validation, _: object) -> Fitted:
         during()
-        return await no_fit(pairs, validation)
+        return await no_fit(lesson, validation)
 
     inputs = TrainingInputs(followed.side_inputs(), GOOD_EXAMPLES[:4])
     core, fetch = TrainingCore(fit, 2), Fetch(EXAMPLES, 0, GOOD_EXAMPLES[:4])

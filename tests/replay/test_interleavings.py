@@ -22,7 +22,9 @@ from streams.replay import recorded
 from streams.replay.inputs import RecordedInputs, TakeUp, inputs_of
 from streams.replay.recorded import RecordedReplay
 from streams.topology import EXAMPLES
-from streams.training.run import Fitted, Pair, fit_and_measure
+from streams.training.lesson import Lesson
+from streams.training.promotion import Validation
+from streams.training.run import Fitted, fit_and_measure
 from tests import build
 from tests.replay import live as live_module
 from tests.replay.live import EXAMPLES_PER_RUN, InMemory, Live, meaning
@@ -48,11 +50,12 @@ QUIET = settings(
 _FITTED: dict[tuple[object, ...], Fitted] = {}
 
 
-async def quick_fit(pairs: Sequence[Pair], validation: Sequence[Pair], serving: IntentModel | None) -> Fitted:
+async def quick_fit(lesson: Lesson, validation: Validation, serving: IntentModel | None) -> Fitted:
     """A fit that is done once for live run and replay."""
-    of = tuple(pairs), tuple(validation), "" if serving is None else serving.digest
+    said = tuple(map(tuple, (lesson.pairs, lesson.wearers, lesson.devices)))
+    of = said, validation, "" if serving is None else serving.digest
     if of not in _FITTED:
-        _FITTED[of] = fit_and_measure(pairs, validation, serving)
+        _FITTED[of] = fit_and_measure(lesson, validation, serving)
     return _FITTED[of]
 
 

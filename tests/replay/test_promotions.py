@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
 from streams.models.intent import IntentModel
 from streams.replay import recorded
-from streams.training.run import Fitted, Pair
+from streams.training.lesson import Lesson
+from streams.training.promotion import Validation
+from streams.training.run import Fitted
 from tests import build
 from tests.replay import live as live_module
 from tests.replay.live import meaning
 from tests.replay.test_interleavings import inputs, quick_fit, replayed, three_partitions
 
 
-async def bad_fit(pairs: Sequence[Pair], validation: Sequence[Pair], serving: IntentModel | None) -> Fitted:
+async def bad_fit(lesson: Lesson, validation: Validation, serving: IntentModel | None) -> Fitted:
     """Some versions are bad, because the intents were given to other utterances."""
-    if len(pairs) % 3 == 0:
-        pairs = [(text, pairs[at - 7][1]) for at, (text, _) in enumerate(pairs)]
-    return await quick_fit(pairs, validation, serving)
+    if len(lesson.pairs) % 3 == 0:
+        pairs = [(text, lesson.pairs[at - 7][1]) for at, (text, _) in enumerate(lesson.pairs)]
+        lesson = replace(lesson, pairs=pairs)
+    return await quick_fit(lesson, validation, serving)
 
 
 def test_a_replay_declines_and_goes_back_as_the_live_run_did(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from streams.events.record import StoredRecord
 from streams.events.shipped import SHIPPED
-from streams.lineage.tables import RECORD_VERSION, TABLES
+from streams.lineage.tables import RECORD_VERSION, TABLES, WRITTEN_BY
 from streams.policy.stored import read_stored
 from streams.snapshots.intake import decode, genuine, overlap
 from streams.snapshots.intake.lookup import Lookup
@@ -65,8 +65,12 @@ def blocks(rows: Sequence[Row], once: frozenset[str]) -> list[dict[str, Any]]:
     return [{"all": said, "each": each}] if each else [{"all": {}, "each": found}]
 
 
+#: Tables of which only training writes rows.
+BY_TRAINING = {table for table, agents in WRITTEN_BY.items() if agents == {"training"}}
+
+
 def record(offset: int, rows: Rows, once: frozenset[str] = frozenset()) -> StoredRecord:
-    key = b"training/0" if {"models", "training_runs", "promotions"} & rows.keys() else b"glasses/0"
+    key = b"training/0" if BY_TRAINING & rows.keys() else b"glasses/0"
     tables = {table: blocks(some, once) for table, some in rows.items() if some}
     return StoredRecord(offset, 0, key, orjson.dumps({"v": RECORD_VERSION, "tables": tables}))
 
@@ -234,6 +238,7 @@ WRITTEN: Rows = {
     "models": [_row("models", source="training", stream="intent-model", digest="f" * 32)],
     "training_runs": [_row("training_runs", manifest_digest="f" * 32, trigger="seed")],
     "promotions": [_row("promotions", outcome="promoted", validation_digest="f" * 32)],
+    "training_checks": [_row("training_checks", name="repeated", outcome="passed")],
     "policies": [POLICY],
 }
 
@@ -247,7 +252,7 @@ def changed(rows: Rows, change: tuple[tuple[str, str], int, Any] | None) -> Rows
     made = {table: [dict(one) for one in some] for table, some in rows.items()}
     if change is not None:
         (table, name), at, value = change
-        if table in ("models", "training_runs", "promotions"):
+        if table in BY_TRAINING:
             made = {}
         if not made.get(table):
             made |= {table: [dict(one) for one in written(table)[table]]}

@@ -22,7 +22,9 @@ from streams.models.version import ModelVersion
 from streams.pipeline.live import LiveTraining
 from streams.topology import EXAMPLES, MODELS
 from streams.training import promotion, seed
-from streams.training.run import Fitted, Pair, fit_and_measure
+from streams.training.lesson import Lesson, Pair
+from streams.training.promotion import Validation
+from streams.training.run import Fitted, fit_and_measure
 from tests import build
 from tests.hostile.test_cores import GOOD_EXAMPLES
 from tests.training.test_runs import history, versions
@@ -124,9 +126,10 @@ def trained(bad: Sequence[int], cut: int = 4) -> tuple[list[Outgoing], LiveTrain
     """Three runs; those with a number in `bad`, from 0, fit on shuffled labels."""
     runs: list[int] = []
 
-    async def fit_(pairs: Sequence[Pair], validation: Sequence[Pair], serving: IntentModel | None) -> Fitted:
+    async def fit_(lesson: Lesson, validation: Validation, serving: IntentModel | None) -> Fitted:
         runs.append(len(runs))
-        return fit_and_measure(shuffled(pairs) if runs[-1] in bad else pairs, validation, serving)
+        given = replace(lesson, pairs=shuffled(lesson.pairs)) if runs[-1] in bad else lesson
+        return fit_and_measure(given, validation, serving)
 
     core = LiveTraining(build.followed(), history, fit_, 4)
     state, written = core.empty(0), list[Outgoing]()

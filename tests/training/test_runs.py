@@ -25,7 +25,9 @@ from streams.pipeline.live import LiveTraining
 from streams.pipeline.training_state import TrainingState
 from streams.topology import EXAMPLES, MODELS, REJECTED
 from streams.training import gate, run, seed
-from streams.training.run import Fitted, Pair
+from streams.training.lesson import Lesson, Pair
+from streams.training.promotion import Validation
+from streams.training.run import Fitted
 from tests import build
 from tests.hostile.test_cores import GOOD_EXAMPLES, no_fit
 
@@ -77,13 +79,13 @@ def test_a_run_that_fails_is_said_once_and_the_next_goes_on_without_its_examples
     called: list[int] = []
     monkeypatch.setattr("streams.pipeline.made_version.MODEL_BYTES_MAX", 300_000)
 
-    async def fails_first(pairs: Sequence[Pair], validation: Sequence[Pair], _: object) -> Fitted:
-        called.append(len(pairs))
+    async def fails_first(lesson: Lesson, validation: Validation, _: object) -> Fitted:
+        called.append(len(lesson.pairs))
         if len(called) > 1:
-            return await no_fit(pairs, validation)
+            return await no_fit(lesson, validation)
         if fault == "raises":
             raise RuntimeError(WORD)
-        return huge(pairs)
+        return huge(lesson.pairs)
 
     failed = metrics.read("training_failed_total")
     written, state = train(fails_first)
@@ -113,7 +115,7 @@ def test_a_run_that_fails_is_said_once_and_the_next_goes_on_without_its_examples
 
 
 def test_what_is_left_out_is_bounded() -> None:
-    async def fails(pairs: Sequence[Pair], validation: Sequence[Pair], _: object) -> Fitted:
+    async def fails(*_: object) -> Fitted:
         raise RuntimeError
 
     core = LiveTraining(build.followed(), history, fails, 4)
@@ -201,9 +203,9 @@ def test_the_gate_refuses_an_intent_that_the_policy_does_not_list() -> None:
 
     learned: list[set[str]] = []
 
-    async def fit(pairs: Sequence[Pair], validation: Sequence[Pair], _: object) -> Fitted:
-        learned.append({intent for _, intent in pairs})
-        return await no_fit(pairs, validation)
+    async def fit(lesson: Lesson, validation: Validation, _: object) -> Fitted:
+        learned.append({intent for _, intent in lesson.pairs})
+        return await no_fit(lesson, validation)
 
     core = LiveTraining(build.followed(), read, fit, 8)
     outcome = build.step(core, core.empty(0), Fetch(EXAMPLES, 0, records))

@@ -28,6 +28,7 @@ from streams.models.version import ModelVersion, version_key
 from streams.pipeline.live import LiveTraining
 from streams.pipeline.training_state import TrainingState
 from streams.policy import label as lattice
+from streams.policy.policy import Policy
 from streams.replay import fit_here
 from streams.topology import EXAMPLES, MODELS, REJECTED
 from streams.training import gate, seed
@@ -45,10 +46,13 @@ def utterances(count: int, chance: int) -> list[tuple[str, str]]:
 
 
 def examples(
-    pairs: Sequence[tuple[str, str]], refused: Sequence[int] = (), source: str = "g1"
+    pairs: Sequence[tuple[str, str]],
+    refused: Sequence[int] = (),
+    source: str = "g1",
+    under: Policy | None = None,
 ) -> list[Received]:
     """Records of `glasses.examples` as agent `glasses` writes them; strangers were near at `refused`."""
-    core = build.core()
+    core = build.core(under)
     batches = []
     for i, (text, chosen) in enumerate(pairs):
         t = build.T0_NS + i * 2_000_000_000

@@ -9,13 +9,13 @@ from collections.abc import Sequence, Set
 from pathlib import Path
 
 import click
-import orjson
 from msgspec import field, to_builtins
 
 from streams.cli.extending import operators_option
 from streams.cli.output import emit_facts, emit_hidden, emit_json, emit_table, json_option, role_option
 from streams.events.record import Outgoing
 from streams.extras import require
+from streams.lineage.rows import rows_in
 from streams.policy.diff import DecidedRun, on_paper, over_runs
 from streams.policy.load import load
 from streams.policy.policy import Policy
@@ -124,12 +124,10 @@ def _decisions(policy: Policy, journal: Path, operators: Operators) -> list[Deci
     def take(records: Sequence[Outgoing]) -> None:
         for record in records:
             if record.topic == LINEAGE:
-                for block in orjson.loads(record.value or b"")["tables"].get("decisions", ()):
-                    names, columns = list(block["each"]), zip(*block["each"].values(), strict=True)
-                    rows = ({**block["all"], **dict(zip(names, row, strict=True))} for row in columns)
-                    runs.extend(
-                        DecidedRun(*(row[name] for name in DecidedRun.__struct_fields__)) for row in rows
-                    )
+                runs.extend(
+                    DecidedRun(*(row[name] for name in DecidedRun.__struct_fields__))
+                    for row in rows_in(record.value, "decisions")
+                )
 
     asyncio.run(Replay(policy, take, operators=operators).run(journal))
     return runs

@@ -31,6 +31,7 @@ VIEWS: Mapping[str, str] = {
     "models": "Model versions of glasses.models.",
     "training_runs": "What went into each training run, and what its gate refused.",
     "promotions": "Which model versions were promoted or declined, and the comparison that decided it.",
+    "training_checks": "What training runs looked at in their examples, and what was held for it.",
     "inputs": "Recorded inputs: what entered by wall-clock chance and changed results.",
     "policies": "Policies that were in force, whole.",
     "epochs": "Published, immutable states of this store.",
@@ -288,6 +289,14 @@ SPECIAL: Mapping[str, str] = {
     "promotions.p_value": (
         "Chance of so many losses or more if both versions are equally good: exact, one-sided."
     ),
+    "training_checks.version": "Model version that the run made, or would have made if it was not held.",
+    "training_checks.name": "What was looked at, such as repeated or outlier; docs/loop.md explains each.",
+    "training_checks.subject": "Intent, zone, wearer or device that it is about; empty if it is about all.",
+    "training_checks.outcome": "passed, held (no version was made), weighted or left-out (of learning).",
+    "training_checks.examples": "Number of examples of which it is true.",
+    "training_checks.judged": "Number of examples that were looked at.",
+    "training_checks.percent": "Share of the examples that were looked at, in percent.",
+    "training_checks.percent_max": "Bound in percent; of an outlier, what the other devices contradict.",
     "inputs.kind": (
         "What was taken up: policy (the first), model-takeup, model-rollback, policy-takeup, consent-takeup, "
         "example-order "

@@ -86,8 +86,8 @@ class Hot(Database):
         # Catalogs name their segments relative to the directory, and the footers of segments never change.
         self.connection.execute(f"SET file_search_path = {quoted(str(self._directory))}")
         self.connection.execute("SET parquet_metadata_cache = true")
-        # A store of before versions were compared has no such table.
-        self.connection.execute(made("promotions"))
+        for table in ("promotions", "training_checks"):  # a store of before versions were compared lacks them
+            self.connection.execute(made(table))
         # Left by an older writer that died within an epoch; the rows of that epoch wait again.
         self.connection.execute("DELETE FROM epochs WHERE state = 'fixed'")
         number, offsets = self.connection.execute(

@@ -20,6 +20,7 @@ SELECT *, make_timestamptz(trained_ns // 1000) AS trained, make_timestamptz(retr
 CREATE VIEW training_runs AS SELECT *, make_timestamptz(t_ns // 1000) AS t FROM files.training_runs;
 
 CREATE VIEW promotions AS SELECT *, make_timestamptz(t_ns // 1000) AS t FROM files.promotions;
+CREATE VIEW training_checks AS SELECT * EXCLUDE (percent_max), round(100 * examples / greatest(judged, 1), 2) AS percent, percent_max, make_timestamptz(t_ns // 1000) AS t FROM files.training_checks;
 
 CREATE VIEW inputs AS SELECT *, make_timestamptz(t_ns // 1000) AS t FROM files.inputs;
 

@@ -64,6 +64,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     "edges": ("child_source", "child_stream", "child_first", "epoch"),
     "training_runs": ("version", "epoch"),
     "promotions": ("version", "epoch"),
+    "training_checks": ("version", "epoch"),
     "inputs": ("t_ns", "partition", "offset"),
     "policies": ("version", "epoch"),
     "epochs": ("epoch",),

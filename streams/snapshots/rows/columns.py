@@ -39,6 +39,7 @@ from streams.lineage.tables import (
     TABLES,
 )
 from streams.policy.attributes import DOMAINS, Attributes
+from streams.policy.rules import CheckName, CheckOutcome
 from streams.policy.step import NOT_ASKED, RejectOutcome
 from streams.snapshots.rows.poll import Mask, Poll
 from streams.topology import (
@@ -278,6 +279,16 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
         "better": _NUMBER,
         "worse": _NUMBER,
         "p_value": Between(0, 1),
+        "t_ns": _TIME,
+    },
+    "training_checks": {
+        "version": _NUMBER,
+        "name": OneOf(get_args(CheckName)),
+        "subject": _TEXT,
+        "outcome": OneOf(get_args(CheckOutcome)),
+        "examples": _NUMBER,
+        "judged": _NUMBER,
+        "percent_max": Between(0, 100),
         "t_ns": _TIME,
     },
     "inputs": {

@@ -1,0 +1,70 @@
+"""`sightline training`: what the next training run would do."""
+
+from __future__ import annotations
+
+import asyncio
+
+import click
+from msgspec import to_builtins
+
+from streams import clock, limits
+from streams.cli.extending import kinds_option
+from streams.cli.models import known_models
+from streams.cli.output import emit_facts, emit_json, emit_rows, json_option
+from streams.connection.address import broker_option
+from streams.connection.connect import WAIT_S_DEFAULT
+from streams.connection.settings import Broker
+from streams.errors import InputError
+from streams.events.codec import codec_of
+from streams.events.kinds import Kinds
+from streams.extras import require
+from streams.kafka import checkpoint
+from streams.kafka.reader import read_all
+from streams.pipeline.next_run import NextRun, next_run
+from streams.pipeline.training_state import STATE_KEY, TrainingState
+from streams.printing import say
+from streams.topology import EXAMPLES
+from streams.training.seed import licensed
+
+
+@click.command("training")
+@click.option("--dry-run", is_flag=True, help="Show what a run would take, refuse and cost; required.")
+@broker_option()
+@kinds_option
+@json_option
+def command(*, dry_run: bool, broker: Broker, kinds: Kinds, as_json: bool) -> None:
+    """Show what the next training run would do if it began now, without training.
+
+    All examples are judged under the policy and the consents of now, and checked against the bounds of the
+    policy (docs/loop.md). A worker begins a run by itself, after enough examples. Which devices contradict
+    all others is not known before models are fitted.
+    """
+    require("worker")
+    if not dry_run:
+        raise InputError(
+            "training: found no --dry-run, expected it; a worker begins a training run by itself, after "
+            f"every {limits.RETRAIN_EVERY_EXAMPLES} examples that its gate admits"
+        )
+    answer = asyncio.run(_next(broker, kinds))
+    plain = {**to_builtins(answer), "held": answer.held}
+    checks = [
+        {**check, "percent": each.percent}
+        for check, each in zip(plain.pop("checks"), answer.checks, strict=True)
+    ]
+    if as_json:
+        emit_json({**plain, "checks": checks})
+        return
+    refused = plain.pop("refused")
+    emit_facts({name.replace("_", " "): value for name, value in plain.items() if value != ""})
+    for rule, count in refused.items():
+        say(f"refused  {count:,}  {rule}")
+    say("")
+    emit_rows(checks)
+
+
+async def _next(broker: Broker, kinds: Kinds) -> NextRun:
+    now_ns = clock.now_ns()
+    side, _ = await known_models(broker)
+    stored = await checkpoint.load(broker, "training", 0, wait_s=WAIT_S_DEFAULT)
+    state = TrainingState.load(stored.entries[STATE_KEY]) if STATE_KEY in stored.entries else TrainingState()
+    return next_run(state, side, await read_all(broker, EXAMPLES), codec_of(kinds), licensed(), now_ns)
