@@ -270,6 +270,7 @@ ELSEWHERE: Mapping[str, str] = {
     "foreign_commit_total": "tests/kafka/test_groups.py",
     "late_events_total": "tests/pipeline/test_tally.py",
     "training_declined_total": "tests/training/test_promotion.py",
+    "training_turned_back_total": "tests/training/test_turning.py",
     "training_held_total": "tests/training/test_quality.py",
     "lineage_incomplete_events_total": "tests/snapshots/test_store_measures.py",
     "model_input_drift_psi": "tests/pipeline/test_tally.py",

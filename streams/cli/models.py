@@ -22,8 +22,9 @@ from streams.kafka.publish import publish_now
 from streams.kafka.reader import read_all
 from streams.models.pointer import WHY_CHARACTERS_MAX, Pointer, Rollback
 from streams.models.registry import ModelTable
-from streams.models.version import CURRENT_KEY, version_key
+from streams.models.version import version_key
 from streams.pipeline.going_back import check_back
+from streams.pipeline.made_version import pointer_to
 from streams.pipeline.side_inputs import SideInputs
 from streams.policy.versions import PolicyVersions
 from streams.topology import EXAMPLES, MODELS, POLICIES
@@ -71,15 +72,14 @@ async def _back(broker: Broker, number: int, why: str, kinds: Kinds) -> dict[str
     check_back(number, side, history, codec_of(kinds), now_ns)
     # Reading the topics took a while.
     at_ns = clock.now_ns()
-    stamp_ms = at_ns // 1_000_000
-    pointer = Pointer(number, Rollback(number, before, why, at_ns)).dump()
+    pointer = pointer_to(Pointer(number, Rollback(number, before, why, at_ns)), at_ns)
     # The version is written again, because workers may have it no longer in memory.
     [again] = [record for record in records if record.key == version_key(number)][-1:]
     await publish_now(
         broker,
         [
-            Outgoing(MODELS, 0, version_key(number), again.value, tuple(again.headers), stamp_ms),
-            Outgoing(MODELS, 0, CURRENT_KEY, pointer, (("content-type", b"application/json"),), stamp_ms),
+            Outgoing(MODELS, 0, version_key(number), again.value, tuple(again.headers), pointer.timestamp_ms),
+            pointer,
         ],
     )
     return {"served before": f"version {before}", "serves": f"version {number}", "why": why}

@@ -132,6 +132,10 @@ _WORKER: Mapping[str, Declared] = {
         "then on. A fetch that is tried again counts again.",
     ),
     "training_declined_total": _counter("Model versions that were worse than the one that served."),
+    "training_turned_back_total": _counter(
+        "Returns to an earlier model version because feedback turned. A fetch that is tried again counts "
+        "again."
+    ),
     "training_held_total": _counter(
         "Training runs that made no version because a check of their examples failed; glasses.rejected says "
         "which. A fetch that is tried again counts again."

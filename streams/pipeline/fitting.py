@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from streams import metrics
-from streams.errors import MalformedError, UnavailableError, without_values
+from streams.errors import UnavailableError, without_values
 from streams.events.codec import Codec
 from streams.events.identity import EventId
 from streams.events.record import Outgoing, Received
 from streams.limits import CANDIDATES_NAMED_MAX, LEFT_OUT_MAX
 from streams.lineage.record import Rows
 from streams.models.intent import IntentModel
+from streams.models.pointer import Pointer
 from streams.models.version import SOURCE, STREAM, ModelVersion, version_key
-from streams.pipeline.made_version import add_version, check_rows
+from streams.pipeline.going_back import turned_back
+from streams.pipeline.judging import judged, newest, used_of
+from streams.pipeline.made_version import add_version, check_rows, pointer_to, rollback_row
 from streams.pipeline.side_inputs import SideInputs, TrainingInputs
 from streams.pipeline.training_state import TrainingState
 from streams.policy.crossing import Crossing
-from streams.policy.policy import Policy
 from streams.policy.step import Cause, Reject
 from streams.topology import EXAMPLES
-from streams.training import gate, promotion, quality, run
+from streams.training import promotion, quality, run
 from streams.training.lesson import Lesson
 from streams.training.seed import Licensed
-from streams.training.splits import key_of
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,8 @@ async def train(
 
     It serves from then on unless it is worse than the version that serves; then it is kept as declined.
     Before it is fitted, the examples are checked; a run that fails a check is held, which is recorded, and
-    the next run uses the version number and looks again.
+    the next run uses the version number and looks again. If live feedback turned against the version that
+    serves, an earlier one serves again instead, and nothing is trained.
     `made` has the versions that this fetch made before, and gets the new one.
 
     Examples that the gate now judges differently than before get a new decision. If training fails for its
@@ -69,14 +70,22 @@ async def train(
         raise UnavailableError(f"{EXAMPLES} was not read for a training run; tried again")
     now_ns, step = state.now_ns, crossing.step
     until = [record for record in inputs.history if record.offset <= trigger.offset]
-    candidates = judged(until, means.codec, crossing, inputs.side, now_ns)
+    candidates = judged(newest(until, crossing.policy), means.codec, crossing, inputs.side, now_ns)
     step.decisions += [
         candidate.decision
         for candidate in candidates
         if candidate.listed and candidate.admitted is not (candidate.id in state.examples)
     ]
     state = replace(state, examples=frozenset(candidate.id for candidate in candidates if candidate.admitted))
-    used, material = used_of(candidates, state, means.licensed)
+    used, material = used_of(candidates, state, means.licensed, crossing.policy)
+    back = turned_back(means.codec, state, used, inputs, made)
+    if back is not None:
+        pointers.append(pointer_to(Pointer(back.version, back), now_ns))
+        extra["promotions"].append(rollback_row(back))
+        log.warning("Model version %d serves again: %s", back.version, back.why)
+        metrics.count("training_turned_back_total")
+        version = made.get(back.version) or inputs.side.models.version(back.version)
+        return replace(state.back_to(version), version=state.version - 1, rolled_back_ns=back.at_ns)
     checks = list[quality.Check]()
     try:
         version, measured = await _fitted(
@@ -103,17 +112,17 @@ async def train(
         extra["training_checks"] += check_rows(state.version, checks, now_ns)
         return replace(state, version=state.version - 1)
     except Exception as error:  # noqa: BLE001  a failing run must not stop the processing of examples
-        newest = [candidate.id for candidate in used if candidate.admitted][-means.every :]
-        reason = f"{without_values(error)}; {_left_out(newest)}"
+        fresh = [candidate.id for candidate in used if candidate.admitted][-means.every :]
+        reason = f"{without_values(error)}; {_left_out(fresh)}"
         step.rejects.append(_not_made(state.version, "run-failed", reason, trigger.offset, now_ns))
         log.error("%s", step.rejects[-1].cause.reason)  # noqa: TRY400  a traceback may quote utterances
         metrics.count("training_failed_total")
-        return replace(state, version=state.version - 1, left_out=(*state.left_out, *newest)[-LEFT_OUT_MAX:])
+        return replace(state, version=state.version - 1, left_out=(*state.left_out, *fresh)[-LEFT_OUT_MAX:])
     metrics.gauge("training_left_out_examples", version.manifest.left_out)
     extra["training_checks"] += check_rows(version.version, checks, now_ns)
     for check in checks:
         if check.outcome == "left-out":
-            log.warning("Model version %d does not learn from %s", version.version, check.reason)
+            log.warning("Model version %d, left out: %s", version.version, check.reason)
     if version.declined:
         log.warning("Model version %d is declined: %s", version.version, version.declined)
         metrics.count("training_declined_total")
@@ -167,39 +176,9 @@ async def _fitted(
     return version, promotion.Measured(validation, verdict, state.serving)
 
 
-def judged(
-    history: Sequence[Received], codec: Codec, crossing: Crossing, side: SideInputs, now_ns: int
-) -> list[gate.Candidate]:
-    """Judge records of `glasses.examples` at `now_ns`; those that are no examples are passed over."""
-    adopt, candidates = adopting(side), list[gate.Candidate]()
-    for record in history:
-        with contextlib.suppress(MalformedError):
-            candidates.append(gate.judge(record, codec, crossing, adopt, now_ns))
-    return candidates
-
-
-def used_of(
-    candidates: Sequence[gate.Candidate], state: TrainingState, licensed: Licensed
-) -> tuple[Sequence[gate.Candidate], run.Material]:
-    """Those of some candidates for which a run has room and that are not left out; and the same, divided."""
-    failed = set(state.left_out)
-    reserved = frozenset(key_of(text) for text, _ in licensed.validation.pairs)
-    used = run.within([candidate for candidate in candidates if candidate.id not in failed], reserved)
-    return used, run.divided(used, reserved)
-
-
-def adopting(side: SideInputs) -> gate.Adopt:
-    """Make a function that translates labels to the policy in force; empty if their policy is unknown."""
-
-    def adopt(label: bytes, version: str, policy: Policy) -> bytes:
-        return side.label(label, version, policy) if version in side.policies.versions else b""
-
-    return adopt
-
-
-def _left_out(newest: Sequence[str]) -> str:
-    named = ", ".join(newest[:CANDIDATES_NAMED_MAX])
-    more = len(newest) - CANDIDATES_NAMED_MAX
+def _left_out(fresh: Sequence[str]) -> str:
+    named = ", ".join(fresh[:CANDIDATES_NAMED_MAX])
+    more = len(fresh) - CANDIDATES_NAMED_MAX
     return (
         "left out from now on are the examples that came since the last one: "
         f"{named or 'none'}{f' and {more} more' if more > 0 else ''}"

@@ -1,21 +1,30 @@
-"""Whether an earlier model version may serve again: the gate judges its examples once more."""
+"""Whether an earlier model version may serve again, because an operator or the wearers' feedback says so.
+
+The gate judges its examples once more.
+"""
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from streams.errors import InputError
 from streams.events.codec import Codec
 from streams.events.identity import format_id
 from streams.events.record import Received
+from streams.models.pointer import Rollback
 from streams.models.registry import ModelVersions
 from streams.models.version import ModelVersion
-from streams.pipeline.fitting import judged
-from streams.pipeline.side_inputs import SideInputs
+from streams.pipeline.judging import judged
+from streams.pipeline.side_inputs import SideInputs, TrainingInputs
+from streams.pipeline.training_state import TrainingState
 from streams.policy.crossing import Crossing
 from streams.policy.step import Step
 from streams.topology import EXAMPLES, MODELS
+from streams.training import gate, turning
+
+log = logging.getLogger(__name__)
 
 
 def check_back(
@@ -30,6 +39,15 @@ def check_back(
     learned from an example that the gate does not admit any more.
     """
     version = _known(number, side.models)
+    check_permitted(version, side, history, codec, now_ns)
+    return version
+
+
+def check_permitted(
+    version: ModelVersion, side: SideInputs, history: Sequence[Received], codec: Codec, now_ns: int
+) -> None:
+    """InputError if a version may not serve any longer, or learned from what the gate does not admit now."""
+    number = version.version
     if version.retrain_by_ns <= now_ns:
         raise InputError(
             f"model version {number}: what it was fitted on may not serve any longer, expected a version "
@@ -43,7 +61,34 @@ def check_back(
             f"may not be learned from any more ({count} by: {rule}); expected a version without them, or "
             "wait for the next one, which leaves them out"
         )
-    return version
+
+
+def turned_back(
+    codec: Codec,
+    state: TrainingState,
+    used: Sequence[gate.Candidate],
+    inputs: TrainingInputs,
+    made: Mapping[int, ModelVersion],
+) -> Rollback | None:
+    """The return to an earlier version if live feedback turned against the one that serves.
+
+    The gate judges the examples of the earlier version once more, so what was withdrawn does not come back.
+    There is no return from a version that the loop or an operator went back to.
+    """
+    side, now_ns = inputs.side, state.now_ns
+    known = {**side.models.versions, **made}
+    promoted = [number for number, version in known.items() if not version.declined]
+    if not promoted or state.serving != max(promoted):
+        return None
+    turn = turning.turned(turning.answers_of(used), promoted)
+    if turn is None:
+        return None
+    try:
+        check_permitted(known[turn.version], side, inputs.history or (), codec, now_ns)
+    except InputError as error:
+        log.warning("Nothing goes back, although %s: %s", turn.why, error)
+        return None
+    return Rollback(turn.version, state.serving, turn.why, now_ns)
 
 
 def _known(number: int, models: ModelVersions) -> ModelVersion:

@@ -104,16 +104,13 @@ def add_version(
     _add_rows(made, extra, len(value), trigger, measured)
     if made.declined:
         return []
-    return [
-        Outgoing(
-            MODELS,
-            0,
-            CURRENT_KEY,
-            Pointer(made.version).dump(),
-            (("content-type", b"application/json"),),
-            made.trained_ns // 1_000_000,
-        )
-    ]
+    return [pointer_to(Pointer(made.version), made.trained_ns)]
+
+
+def pointer_to(pointer: Pointer, now_ns: int) -> Outgoing:
+    """Record that makes a version the current one."""
+    content_type = ("content-type", b"application/json")
+    return Outgoing(MODELS, 0, CURRENT_KEY, pointer.dump(), (content_type,), now_ns // 1_000_000)
 
 
 def _add_rows(
@@ -190,7 +187,7 @@ def check_rows(version: int, checks: Sequence[Check], t_ns: int) -> list[Row]:
 
 
 def rollback_row(rollback: Rollback) -> Row:
-    """Row of `promotions` for an operator's return to an earlier version."""
+    """Row of `promotions` for a return to an earlier version."""
     return {
         **_UNMEASURED,
         "version": rollback.version,

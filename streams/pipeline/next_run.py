@@ -11,7 +11,7 @@ import orjson
 from streams.events.codec import Codec
 from streams.events.record import Received
 from streams.limits import INTENT_BYTES_MAX, OUTLIER_DEVICES_MIN, OUTLIER_FOLDS
-from streams.pipeline.fitting import judged, used_of
+from streams.pipeline.judging import judged, newest, used_of
 from streams.pipeline.side_inputs import SideInputs
 from streams.pipeline.training_state import TrainingState
 from streams.policy.crossing import Crossing
@@ -64,8 +64,8 @@ def next_run(
     """
     policy = side.policies.version(side.policies.current)
     crossing = Crossing(policy, side.consents.of_partition(side.consents.offset, {}), Step())
-    candidates = judged(history, codec, crossing, side, now_ns)
-    used, material = used_of(candidates, state, licensed)
+    candidates = judged(newest(history, policy), codec, crossing, side, now_ns)
+    used, material = used_of(candidates, state, licensed, policy)
     lesson, left_out = run.lesson_of(licensed.seed, material.learned), len(candidates) - len(used)
     manifest = run.manifest_of(licensed.seed, material, left_out)
     devices = {device for device in lesson.devices if device}

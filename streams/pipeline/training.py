@@ -29,7 +29,8 @@ from streams.lineage.tables import (
 from streams.metrics import Tally
 from streams.models.version import ModelVersion
 from streams.pipeline.emit import lineage_of, records_of
-from streams.pipeline.fitting import Fit, Means, adopting, train
+from streams.pipeline.fitting import Fit, Means, train
+from streams.pipeline.judging import adopting
 from streams.pipeline.made_version import rollback_row
 from streams.pipeline.rows import input_row, policy_row, told
 from streams.pipeline.side_inputs import SideInputs, TrainingInputs

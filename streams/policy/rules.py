@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from streams.limits import TRAINING_EXAMPLES_DEFAULT
 from streams.policy.condition import Condition
 
 #: Facts that a requirement's conditions may use, and what each means.
@@ -164,9 +165,11 @@ class TrainingBounds(Struct, frozen=True):
     Percentages are of these examples: those that mean the most frequent intent, are of the most frequent
     zone, wearer or device, repeat what the wearer said before, have an utterance that means something else in
     more of the others, or are from devices that contradict all others. With fewer than `examples_min`
-    examples nothing is held. A bound of 100 holds nothing.
+    examples nothing is held. A bound of 100 holds nothing. A run looks at `examples_max`, the newest of each
+    device, so that it takes the same time however long the loop has run.
     """
 
+    examples_max: int = TRAINING_EXAMPLES_DEFAULT
     examples_min: int = 40
     intent_percent_max: int = 75
     zone_percent_max: int = 100

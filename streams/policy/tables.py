@@ -11,12 +11,12 @@ from streams.events.intents import INTENT, SEED_INTENTS
 from streams.events.kinds import Kinds
 from streams.events.shipped import SHIPPED
 from streams.limits import (
-    ADMITTED_MAX,
     CLOCK_AHEAD_S_DEFAULT,
     CLOCK_AHEAD_S_MAX,
     CLOCK_OLD_DAYS_DEFAULT,
     CLOCK_OLD_DAYS_MAX,
     INTENTS_MAX,
+    TRAINING_EXAMPLES_MAX,
 )
 from streams.policy import label as lattice
 from streams.policy.attributes import known_words
@@ -89,8 +89,8 @@ _DECLASSIFIER = {
 #: Least and greatest value of the numbers of a table.
 _CLOCK = {"ahead_s": (0, CLOCK_AHEAD_S_MAX), "old_days": (1, CLOCK_OLD_DAYS_MAX)}
 _TRAINING = {
-    name: (1, ADMITTED_MAX) if name == "examples_min" else (0, 100)
-    for name in TrainingBounds.__struct_fields__
+    **dict.fromkeys(TrainingBounds.__struct_fields__, (0, 100)),
+    **dict.fromkeys(("examples_min", "examples_max"), (1, TRAINING_EXAMPLES_MAX)),
 }
 _SINK_MAY_LACK = ("about", "but_not", "honours", "risk", "run_by", "trained_on", "always_enforced")
 #: Lists of a sink, and the list of the vocabulary from which the words of each are.

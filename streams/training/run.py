@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from streams.events.runs import Parent, Run, consecutive
-from streams.limits import MANIFEST_BYTES_MAX
+from streams.limits import ADMITTED_MAX, MANIFEST_BYTES_MAX
 from streams.models.intent import IntentModel, fit
 from streams.models.version import Manifest, ModelVersion
 from streams.policy.crossing import Cited, joined
@@ -102,8 +102,10 @@ def divided(candidates: Sequence[Candidate], reserved: Set[str] = frozenset()) -
     return Material(learned, validation, test, parts.get("refused", ()))
 
 
-def within(candidates: Sequence[Candidate], reserved: Set[str] = frozenset()) -> list[Candidate]:
-    """The candidates for which a model's record has room, in the same order.
+def within(
+    candidates: Sequence[Candidate], reserved: Set[str] = frozenset(), most: int = ADMITTED_MAX
+) -> list[Candidate]:
+    """At most `most` candidates, for which a model's record has room, in the same order.
 
     Admitted ones are preferred, and among them the newest of each device, so that a device with many examples
     does not displace one with few. If an identity occurs twice, only the first counts, because a second can
@@ -120,7 +122,7 @@ def within(candidates: Sequence[Candidate], reserved: Set[str] = frozenset()) ->
         newer[of] += 1
     room, kept = MANIFEST_BYTES_MAX, list[int]()
     named: dict[tuple[str, str, Part, str], set[int]] = {}
-    for _, _, place in sorted(ranked):
+    for _, _, place in sorted(ranked)[:most]:
         candidate = candidates[-place]
         batch = candidate.tagged.batch
         part, rule = part_of(candidate, reserved)

@@ -19,8 +19,8 @@ from streams.events.kinds import Kinds
 from streams.events.record import AgentSpec, LiveCore, Outgoing, Received
 from streams.kafka import tracing
 from streams.kafka.publish import publish_now, publish_once
-from streams.kafka.reader import end_offsets, read_all
-from streams.limits import MODELS_KEPT_MAX
+from streams.kafka.reader import end_offsets, log_bounds, read_all
+from streams.limits import MODELS_KEPT_MAX, TRAINING_EXAMPLES_MAX, TRAINING_READ_RATIO
 from streams.models.intent import IntentModel
 from streams.models.registry import ModelTable
 from streams.pipeline.bootstrap import first_records
@@ -239,7 +239,10 @@ def agents(context: WorkerContext, followed: Followed, child: Child) -> list[Age
     broker, operators = context.settings.broker, context.settings.operators
 
     async def history(offset: int) -> Sequence[Received]:
-        return [record for record in await read_all(broker, EXAMPLES, 0) if record.offset <= offset]
+        first = offset + 1 - TRAINING_READ_RATIO * TRAINING_EXAMPLES_MAX
+        since = {0: max(first, (await log_bounds(broker, EXAMPLES))[0][0])} if first > 0 else None
+        records = await read_all(broker, EXAMPLES, 0, from_offsets=since)
+        return [record for record in records if record.offset <= offset]
 
     async def fit(lesson: Lesson, validation: Validation, serving: IntentModel | None) -> Fitted:
         async with saying(f"a model that is fitted to {len(lesson.pairs)} examples"):

@@ -272,11 +272,11 @@ SPECIAL: Mapping[str, str] = {
     "training_runs.admitted": "Number of wearers' examples that the version was fitted on.",
     "promotions.version": "Model version that was judged.",
     "promotions.outcome": (
-        "promoted (it serves from then on), declined (it never serves), or rolled-back (an operator went "
-        "back to it)."
+        "promoted (it serves from then on), declined (it never serves), or rolled-back (it serves again, by "
+        "an operator or because feedback turned)."
     ),
     "promotions.against": "Model version that served before, and was compared with it; 0 for the first one.",
-    "promotions.reason": "Why it was declined, or why an operator went back to it; empty if it was promoted.",
+    "promotions.reason": "Why it was declined, or why it serves again; empty if it was promoted.",
     "promotions.split_seed": "Seed of the draw that keeps examples for validation and test.",
     "promotions.kept_validation": "Number of wearers' examples that were kept for validation.",
     "promotions.kept_test": "Number of wearers' examples that were kept for the test, and not read.",

@@ -1,0 +1,54 @@
+"""The examples at the gate, as a training run or whoever asks about one finds them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+
+from streams.errors import MalformedError
+from streams.events.codec import Codec
+from streams.events.record import Received
+from streams.limits import TRAINING_READ_RATIO
+from streams.pipeline.side_inputs import SideInputs
+from streams.pipeline.training_state import TrainingState
+from streams.policy.crossing import Crossing
+from streams.policy.policy import Policy
+from streams.training import gate, run
+from streams.training.seed import Licensed
+from streams.training.splits import key_of
+
+
+def newest(history: Sequence[Received], policy: Policy) -> Sequence[Received]:
+    """The newest records of `glasses.examples`, of which a run chooses what it looks at."""
+    return history[-TRAINING_READ_RATIO * policy.training.examples_max :]
+
+
+def judged(
+    history: Sequence[Received], codec: Codec, crossing: Crossing, side: SideInputs, now_ns: int
+) -> list[gate.Candidate]:
+    """Judge records of `glasses.examples` at `now_ns`; those that are no examples are passed over."""
+    adopt, candidates = adopting(side), list[gate.Candidate]()
+    for record in history:
+        with contextlib.suppress(MalformedError):
+            candidates.append(gate.judge(record, codec, crossing, adopt, now_ns))
+    return candidates
+
+
+def used_of(
+    candidates: Sequence[gate.Candidate], state: TrainingState, licensed: Licensed, policy: Policy
+) -> tuple[Sequence[gate.Candidate], run.Material]:
+    """Those of some candidates for which a run has room and that are not left out; and the same, divided."""
+    failed = set(state.left_out)
+    reserved = frozenset(key_of(text) for text, _ in licensed.validation.pairs)
+    open_ = [candidate for candidate in candidates if candidate.id not in failed]
+    used = run.within(open_, reserved, policy.training.examples_max)
+    return used, run.divided(used, reserved)
+
+
+def adopting(side: SideInputs) -> gate.Adopt:
+    """Make a function that translates labels to the policy in force; empty if their policy is unknown."""
+
+    def adopt(label: bytes, version: str, policy: Policy) -> bytes:
+        return side.label(label, version, policy) if version in side.policies.versions else b""
+
+    return adopt
