@@ -19,8 +19,7 @@ from streams.connection.address import broker_option
 from streams.connection.settings import Broker
 from streams.errors import InputError
 from streams.events import journal as journals
-from streams.events.kinds import Kinds
-from streams.events.record import Outgoing, Received, StoredRecord
+from streams.events.record import Outgoing
 from streams.extras import require
 from streams.ledger import lineage
 from streams.ledger.result import Comparison
@@ -35,15 +34,8 @@ from streams.replay.inputs import RecordedInputs, read_inputs
 from streams.replay.known import check_known, journal_kinds
 from streams.replay.pairs import pairs
 from streams.replay.recorded import RecordedReplay
-from streams.snapshots.intake import decode
-from streams.snapshots.writer import Writer
-from streams.topology import LINEAGE
+from streams.replay.stored import stored
 
-#: Bounds of one transaction of the store, whichever is reached first. A transaction costs as much as hundreds
-#: of small records, but decoded rows take many times the memory of their JSON.
-_INGEST_RECORDS, _INGEST_BYTES = 200, 8 * 1024 * 1024
-#: Maximal number of rows that wait to be published, because publishing sorts them.
-_PUBLISH_ROWS = 500_000
 Write = Callable[[Sequence[Outgoing]], None]
 
 
@@ -183,7 +175,7 @@ def _replay(job: _Job, inputs: RecordedInputs | None, policy: str) -> Replayed:
     given = load(policy, kinds=job.operators.kinds) if inputs is None else inputs.policy
     with contextlib.ExitStack() as stack:
         derived = stack.enter_context(DerivedLines(job.out)) if job.out else None
-        sink = stack.enter_context(_sink(job.store, job.operators.kinds))
+        sink = stack.enter_context(stored(job.store, job.operators.kinds))
 
         def write(records: Sequence[Outgoing]) -> None:
             sink.write(records)
@@ -247,45 +239,3 @@ def _told(result: Replayed) -> Iterator[str]:
         yield f"lost      {result.lost:,} records that the live pipeline never read were left out"
     if result.lineage is not UNSET:
         yield from lineage.lines(result.lineage)
-
-
-@contextlib.contextmanager
-def _sink(store: Path, kinds: Kinds) -> Iterator[_Sink]:
-    writer = Writer.open(store)
-    try:
-        yield _Sink(writer, kinds)
-    finally:
-        writer.close()
-
-
-class _Sink:
-    """Receives the records that would be written to Kafka; stores lineage, many records per transaction."""
-
-    def __init__(self, writer: Writer, kinds: Kinds) -> None:
-        self.writer, self._kinds = writer, kinds
-        self.written = self._count = self._rows = self._bytes = 0
-        self._offsets: dict[int, int] = {}
-        self._waiting: dict[int, list[Received]] = {}
-
-    def write(self, records: Sequence[Outgoing]) -> None:
-        self.written += len(records)
-        for record in records:
-            if record.topic == LINEAGE:
-                offset = self._offsets.get(record.partition, 0)
-                self._waiting.setdefault(record.partition, []).append(
-                    StoredRecord(offset, record.timestamp_ms, record.key, record.value, record.headers)
-                )
-                self._offsets[record.partition] = offset + 1
-                self._count += 1
-                self._bytes += len(record.value or b"")
-        if self._count >= _INGEST_RECORDS or self._bytes >= _INGEST_BYTES:
-            self.flush()
-
-    def flush(self) -> None:
-        if self._waiting:
-            poll = decode.read(self._waiting, self._kinds)
-            self._rows += self.writer.take_in(poll, self._offsets, clock.monotonic_ns())
-            self._waiting, self._count, self._bytes = {}, 0, 0
-        if self._rows >= _PUBLISH_ROWS:
-            self._rows = 0
-            self.writer.publish(clock.now_ns())

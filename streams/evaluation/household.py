@@ -7,9 +7,11 @@ versions.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import orjson
 
 from device_sim import scenarios
 from device_sim.draw import Draw
@@ -19,6 +21,7 @@ from streams.events.batch import Batch, Context
 from streams.events.codec import encode
 from streams.events.digest import digest
 from streams.events.headers import envelope
+from streams.events.identity import format_id
 from streams.events.record import Fetch, Outgoing, StoredRecord
 from streams.events.runs import Run
 from streams.lineage.rows import rows_in
@@ -26,6 +29,7 @@ from streams.models.version import CURRENT_KEY, ModelVersion
 from streams.policy.policy import Policy
 from streams.replay import Replay
 from streams.topology import ANSWERS, CAPTURED, LINEAGE, MODELS
+from streams.training.lesson import Lesson
 from streams.training.seed import Examples, Licensed
 
 WEARERS = 4
@@ -64,6 +68,17 @@ class Attack:
     lies: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An answer: the device and the number of its query, the version that gave it, what it was asked."""
+
+    device: str
+    number: int
+    version: int
+    utterance: str
+    intent: str
+
+
 class _Same(Queries):
     """A loudspeaker that plays one recording for ever."""
 
@@ -76,11 +91,20 @@ class _Same(Queries):
 class Household:
     """WEARERS wearers with a device each, who ask all queries of a draw once, in turns.
 
-    A version is trained after `every` admitted examples, under `policy`. With an attack, there is one more.
+    A version is trained after `every` admitted examples, under `policy`. With an attack, there is one more
+    wearer. `write` gets all records that the pipeline writes. `told` are the answers in the order in which
+    they were given, and `named` the name and subject of each check of a run that did not simply pass.
     """
 
-    def __init__(self, draw: Draw, policy: Policy, every: int, attack: Attack | None = None) -> None:
-        self._rounds = len(draw.queries) // WEARERS
+    def __init__(
+        self,
+        draw: Draw,
+        policy: Policy,
+        every: int,
+        attack: Attack | None = None,
+        write: Callable[[Sequence[Outgoing]], None] | None = None,
+    ) -> None:
+        self._rounds, self._seed = len(draw.queries) // WEARERS, draw.seed
         talk = scenarios.load(SCENARIO).talk
         self._delay_ns, self._attack = talk.feedback_delay_ns, attack
 
@@ -101,8 +125,16 @@ class Household:
             self._wearers[ATTACKER] = wearer(ATTACKER, queries, lies=attack.lies)
         self._offset, self._numbers = 0, dict[tuple[str, str], int]()
         self._written: list[Outgoing] = []
+        self.told: list[Told] = []
+        self._asked: dict[tuple[str, int], str] = {}
         self.named: set[tuple[str, str]] = set()
-        self._replay = Replay(policy, self._written.extend, every, licensed=licensed_of(draw))
+
+        def both(records: Sequence[Outgoing]) -> None:
+            self._written.extend(records)
+            if write is not None:
+                write(records)
+
+        self._replay = Replay(policy, both, every, licensed=licensed_of(draw))
 
     async def live(self) -> list[ModelVersion]:
         """Let them ask everything; return all model versions, the first of the seed, in order."""
@@ -120,8 +152,9 @@ class Household:
                 ],
                 asked_ns,
             )
-            for device, answered, intent in self._answers():
-                self._wearers[device].answered(answered, intent, asked_ns)
+            for told in self._answers():
+                self._wearers[told.device].answered(told.number, told.intent, asked_ns)
+                self.told.append(told)
             given = [
                 self._batch(
                     device, "feedback", {name: [value] for name, value in reaction.columns.items()}, heard_ns
@@ -150,20 +183,37 @@ class Household:
         if records:
             await self._replay.process(Fetch(CAPTURED, 0, records))
 
-    def _answers(self) -> list[tuple[str, int, str]]:
-        """(device, number of the query, intent) of the answers that were written since the last versions."""
+    def learned(self, version: ModelVersion) -> tuple[list[str], Lesson]:
+        """(ids, lesson) of what a version was fitted on, by its manifest; the seed's examples have no id."""
+        known = {
+            (source, stream, number) for source, stream, run in version.manifest.admitted for number in run
+        }
+        pairs, devices = list(self._seed), [""] * len(self._seed)
+        ids = list(devices)
+        for record in self._replay.examples:
+            fields = orjson.loads(record.value or b"")
+            example = fields["device_id"], fields["stream"], fields["first"]
+            if example in known:
+                ids.append(format_id(*example))
+                pairs.append((fields["columns"]["utterance"][0], fields["columns"]["intent"][0]))
+                devices.append(fields["device_id"])
+        return ids, Lesson(pairs, [device.replace("g", "w") for device in devices], devices)
+
+    def _answers(self) -> list[Told]:
+        """The answers that were written since the last versions."""
         return [
-            (device, number, intent)
+            Told(device, number, version, self._asked[device, number], intent)
             for record in self._written
             if record.topic == ANSWERS
-            for device, _, number, intent in read_answer(record.value)
+            for (device, _, number, intent), version in zip(
+                read_answer(record.value),
+                orjson.loads(record.value or b"")["columns"]["model_version"],
+                strict=True,
+            )
         ]
 
     def _versions(self) -> list[ModelVersion]:
-        """Model versions that were written since the last call; what was written is let go.
-
-        `named` gets the name and subject of each check that did not simply pass.
-        """
+        """Model versions that were written since the last call; what was written is let go."""
         self.named |= {
             (row["name"], row["subject"])
             for record in self._written
@@ -190,7 +240,9 @@ class Household:
         return self._batch(device, "consent_change", columns, _BEGIN_NS)
 
     def _query(self, device: str, wearer: Wearer, t_ns: int) -> Batch:
-        utterance, _ = wearer.ask(self._numbers.get((device, "voice_query"), 0), t_ns)
+        number = self._numbers.get((device, "voice_query"), 0)
+        utterance, _ = wearer.ask(number, t_ns)
+        self._asked[device, number] = utterance
         columns = {"trigger": ["wake-word"], "language": ["en"], "text": [utterance]}
         return self._batch(device, "voice_query", columns, t_ns)
 

@@ -358,16 +358,26 @@ async def _sent(
 
 async def _close(producer: AIOKafkaProducer) -> None:
     """Stop a producer within a bounded time; its own `stop` would wait for ever if the broker is gone."""
+    task = producer._sender.sender_task
     try:
         async with asyncio.timeout(_CLOSE_STEP_S):
             await producer.stop()
     except (TimeoutError, KafkaError):
-        task = producer._sender.sender_task
         if task is not None:
             task.cancel()
         await producer.client.close()
-    # aiokafka leaves the error, which is reported already, in futures that nobody awaits; without this, each
-    # would log a traceback.
+    finally:
+        _retrieve(producer)
+        if task is not None:
+            # It may fail only now, or its failure may be passed on with the next turn of the loop.
+            task.add_done_callback(lambda _: _retrieve(producer))
+
+
+def _retrieve(producer: AIOKafkaProducer) -> None:
+    """Retrieve the errors in futures that nobody awaits, as they are reported already.
+
+    Otherwise aiokafka leaves a traceback for each of them in the log.
+    """
     undrained = (batch for batches in producer._message_accumulator._batches.values() for batch in batches)
     for future in (producer._txn_manager._transaction_waiter, *(batch._drain_waiter for batch in undrained)):
         if future is not None and future.done() and not future.cancelled():

@@ -14,6 +14,7 @@ from sklearn.metrics import f1_score
 from device_sim.draw import DRAWS, Draw
 from streams.cli.main import main
 from streams.evaluation.household import ATTACKER, Attack, Household, licensed_of
+from streams.evaluation.influence import followed
 from streams.evaluation.measure import (
     F1_MIN,
     GAIN_POINTS_MIN,
@@ -102,6 +103,17 @@ def test_an_attacker_is_named_and_is_no_parent_of_a_model() -> None:
     assert {source for source, *_, rule in last.refused if rule == OUTLIER_RULE} == {ATTACKER}
 
 
+def test_what_lineage_reaches_contains_every_answer_that_changes_without_a_wearer() -> None:
+    influences, effects = build.run(followed(small(3), build.policy(), 24))
+    assert [influence.wearer for influence in influences] == ["w1", "w2", "w3", "w4"]
+    for influence in influences:
+        assert influence.missed == 0
+        assert 0 < influence.changed <= influence.reached < influence.answers, "version 1 knew nobody"
+    assert len(effects) == 5
+    assert {effect.first_known for effect in effects} == {2}
+    assert any(effect.answer and effect.now != effect.without for effect in effects)
+
+
 @pytest.mark.slow
 def test_every_draw_meets_the_bar() -> None:
     answer = CliRunner().invoke(main, ["evaluate", "--json"])
@@ -117,4 +129,7 @@ def test_every_draw_meets_the_bar() -> None:
         for attack in each["attacks"]:
             assert attack["points_lost"] <= 2
             assert any("5" in name for name in attack["named"]), "the device or the wearer is named"
+        for influence in each["influence"]:
+            assert influence["missed"] == 0
+            assert 0 < influence["changed"] < influence["reached"] <= influence["answers"]
     assert answer.exit_code == 0

@@ -254,20 +254,43 @@ async def test_both_ways_to_meet_no_broker_are_counted() -> None:
     assert sender._retry_backoff == calm * 4
 
 
-async def test_a_producer_that_was_fenced_goes_without_a_traceback(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("fails", ["before", "with the next turn", "while it is closed", "once nobody waits"])
+async def test_a_producer_that_was_fenced_goes_without_a_traceback(
+    fails: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    gc.collect()
+    caplog.clear()  # of what other tests left
     producer = _new_producer("127.0.0.1:1", "a")
     producer._txn_manager.set_pid_and_epoch(1, 0)
     await producer.begin_transaction()
     undrained = producer.create_batch()
     undrained.append(key=None, value=b"0", timestamp=0)
     delivery = await producer._message_accumulator.add_batch(undrained, TopicPartition("t", 0), 1)
-    fenced = asyncio.get_running_loop().create_future()
-    fenced.set_exception(ProducerFenced())
-    producer._sender._fail_all(fenced)
+    turn = asyncio.Event()
+
+    async def sender() -> None:
+        if fails in {"while it is closed", "once nobody waits"}:
+            await turn.wait()
+        raise ProducerFenced
+
+    task = producer._sender._sender_task = asyncio.ensure_future(sender())
+    task.add_done_callback(producer._sender._fail_all)
+    if fails == "before":
+        await asyncio.wait([task])
+        await asyncio.sleep(0)
+    elif fails == "with the next turn":
+        await asyncio.sleep(0)
+    closing = asyncio.ensure_future(_close(producer))
+    await asyncio.sleep(0)
+    if fails == "once nobody waits":
+        closing.cancel()
+        await asyncio.wait([closing])
+    turn.set()
+    await asyncio.wait([closing, task])
     with pytest.raises(ProducerFenced):
         await delivery
-    await _close(producer)
-    del producer, undrained, delivery, fenced
+    await asyncio.sleep(0)
+    del producer, undrained, delivery, closing, task
     gc.collect()
     assert "never retrieved" not in caplog.text
 
