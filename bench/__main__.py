@@ -23,6 +23,7 @@ from bench import race, report
 from bench.alerts import alerts
 from bench.bars import FIGURES, Bar, Held, Measured
 from bench.faults import rest, stalls
+from bench.generations import generations
 from bench.latency import latency, memory
 from bench.measuring import measuring
 from bench.policy import policy
@@ -36,6 +37,7 @@ from bench.tls import tls
 TINY_BATCHES = 400
 ROUNDS, STAGE_BATCHES, SCALE_BATCHES, REST_S = 11, 20_000, 80_000, 60.0
 TLS_ROUNDS = 5
+GENERATIONS = 1000
 _RACES = "races"
 
 
@@ -51,6 +53,7 @@ def _parts(memory_minutes: float) -> Mapping[str, Callable[[Path], Measured]]:
         "tls": lambda directory: asyncio.run(tls(directory, STAGE_BATCHES, TLS_ROUNDS)),
         "metrics": lambda _directory: measuring(STAGE_BATCHES, ROUNDS),
         "alerts": lambda directory: asyncio.run(alerts(directory, ROUNDS, _say)),
+        "generations": lambda directory: asyncio.run(generations(directory, GENERATIONS, _say)),
         "rest": lambda directory: asyncio.run(rest(directory, REST_S)),
         "stalls": lambda directory: asyncio.run(stalls(directory, _say)),
     }
@@ -90,8 +93,8 @@ def main(
 ) -> None:
     """Measure the PARTs that are named, each on an embedded broker of its own; without any, the races.
 
-    A part is one of races, sizes, policy, stages, scale, latency, memory, tls, metrics, alerts, rest and
-    stalls.
+    A part is one of races, sizes, policy, stages, scale, latency, memory, tls, metrics, alerts, generations,
+    rest and stalls.
     """
     began_s = time.perf_counter()
     # Other signals than Ctrl-C must not leave a broker behind either.

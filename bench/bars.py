@@ -79,7 +79,16 @@ METRICS = Bar("CPU time with metrics, of that without", most=1.01, unit=" x")
 SCRAPE = Bar("scrape of the metrics, 1,000 devices", most=50, unit=" ms")
 SERIES = Bar("series of a worker, 1,000 devices", most=2000)
 ALERT = Bar("an alert after its cause", most=5, unit=" s")
-FIGURES = (BYTES_20, BYTES_160, DEVICES, VISIBLE, REST, WORKER, FLAT, WATCHED, METRICS, SCRAPE, SERIES, ALERT)
+FLAT_CPU = Bar("CPU a generation, the last ones against the hundredth", least=0.8, most=1.2, unit=" x")
+FLAT_MEMORY = Bar("memory, the last generations against the hundredth", least=0.8, most=1.2, unit=" x")
+FLAT_STATE = Bar("state, the last generations against the hundredth", least=0.8, most=1.2, unit=" x")
+WHOLE = Bar("kinds of ancestors of the last answer that store and wire count otherwise", most=0)
+TRACE = Bar("trace of the last answer through all generations", most=1000, unit=" ms")
+CREEP = Bar("purposes that labels of answers lost", least=0, most=0)
+FIGURES = (
+    *(BYTES_20, BYTES_160, DEVICES, VISIBLE, REST, WORKER, FLAT, WATCHED, METRICS, SCRAPE, SERIES, ALERT),
+    *(FLAT_CPU, FLAT_MEMORY, FLAT_STATE, WHOLE, TRACE, CREEP),
+)
 
 
 class Measured(NamedTuple):

@@ -7,7 +7,7 @@ versions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -138,34 +138,47 @@ class Household:
 
     async def live(self) -> list[ModelVersion]:
         """Let them ask everything; return all model versions, the first of the seed, in order."""
+        return [version async for versions in self.turns(self._rounds) for version in versions]
+
+    @property
+    def state_bytes(self) -> int:
+        """Bytes of what the agents would save on `glasses.state` now."""
+        return sum(map(len, self._replay.saved()))
+
+    async def turns(self, count: int) -> AsyncIterator[list[ModelVersion]]:
+        """Let them ask in `count` rounds; yield the model versions of the beginning, and those of each round.
+
+        Who has asked everything begins again.
+        """
         self._replay.begin([(device, f"w{device[1:]}") for device in self._wearers], _BEGIN_NS)
-        versions = self._versions()
         await self._play([self._consent(device) for device in self._wearers], _BEGIN_NS)
-        for number in range(self._rounds):
-            asked_ns = _BEGIN_NS + (number + 1) * ROUND_NS
-            heard_ns = asked_ns + self._delay_ns
-            await self._play(
-                [
-                    self._query(device, wearer, asked_ns)
-                    for device, wearer in self._wearers.items()
-                    for _ in range(self._attack.queries if self._attack and device == ATTACKER else 1)
-                ],
-                asked_ns,
-            )
-            for told in self._answers():
-                self._wearers[told.device].answered(told.number, told.intent, asked_ns)
-                self.told.append(told)
-            given = [
-                self._batch(
-                    device, "feedback", {name: [value] for name, value in reaction.columns.items()}, heard_ns
-                )
+        yield self._versions()
+        for number in range(count):
+            await self._round(_BEGIN_NS + (number + 1) * ROUND_NS)
+            yield self._versions()
+
+    async def _round(self, asked_ns: int) -> None:
+        heard_ns = asked_ns + self._delay_ns
+        await self._play(
+            [
+                self._query(device, wearer, asked_ns)
                 for device, wearer in self._wearers.items()
-                for reaction in wearer.due(heard_ns + 1)
-                for _ in range(self._attack.times if self._attack and device == ATTACKER else 1)
-            ]
-            await self._play(given, heard_ns)
-            versions += self._versions()
-        return versions
+                for _ in range(self._attack.queries if self._attack and device == ATTACKER else 1)
+            ],
+            asked_ns,
+        )
+        for told in self._answers():
+            self._wearers[told.device].answered(told.number, told.intent, asked_ns)
+            self.told.append(told)
+        given = [
+            self._batch(
+                device, "feedback", {name: [value] for name, value in reaction.columns.items()}, heard_ns
+            )
+            for device, wearer in self._wearers.items()
+            for reaction in wearer.due(heard_ns + 1)
+            for _ in range(self._attack.times if self._attack and device == ATTACKER else 1)
+        ]
+        await self._play(given, heard_ns)
 
     async def _play(self, batches: Sequence[Batch], now_ns: int) -> None:
         """Process batches as one fetch, which the broker appended at `now_ns`."""

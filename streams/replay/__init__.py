@@ -18,7 +18,7 @@ from streams.consent.record import learn_consent
 from streams.consent.view import Consents
 from streams.events import journal
 from streams.events.record import Fetch, Outgoing, Received, StoredRecord
-from streams.limits import FETCH_RECORDS_MAX, RETRAIN_EVERY_EXAMPLES
+from streams.limits import FETCH_RECORDS_MAX, MODELS_KEPT_MAX, RETRAIN_EVERY_EXAMPLES
 from streams.models.intent import IntentModel
 from streams.models.registry import ModelTable
 from streams.pipeline.bootstrap import first_records
@@ -82,7 +82,7 @@ class Replay:
 
     def __post_init__(self) -> None:
         self.policies = PolicyVersions.of(self.policy)
-        self._models, self._consents = ModelTable(), Consents()
+        self._models, self._consents = ModelTable(kept_max=MODELS_KEPT_MAX), Consents()
         self._glasses = GlassesCore(operators=self.operators)
         self._training = TrainingCore(
             fit_here, self.every, kinds=self.operators.kinds, licensed=self.licensed
@@ -120,6 +120,11 @@ class Replay:
             )
             self._learned = trained.state
             self._deliver(trained.outputs)
+
+    def saved(self) -> Sequence[bytes]:
+        """What both agents would save on `glasses.state` now."""
+        states = self._glasses.save(None, self._seen), self._training.save(None, self._learned)
+        return [value for state in states for value in state.values()]
 
     def _side_inputs(self) -> SideInputs:
         return SideInputs(self.policies, self._models.now, self._consents.view())

@@ -1,0 +1,163 @@
+"""A thousand generations of the loop in one run: what a generation costs, and whether its trace is whole.
+
+A household asks, hears and gives feedback in front of the pure pipeline, and a store takes in what it writes.
+CPU time is compared and not time, so that other programs on the machine do not decide.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import mean
+
+from bench.bars import CREEP, FLAT_CPU, FLAT_MEMORY, FLAT_STATE, TRACE, WHOLE, Measured
+from bench.processes import rss_mb
+from bench.race import Say
+from device_sim.draw import draw, utterances
+from streams import clock
+from streams.evaluation.household import Household
+from streams.events.headers import PARENTS, unpack_parents
+from streams.events.identity import EventId
+from streams.events.record import Outgoing
+from streams.policy.load import parse
+from streams.policy.source import POLICIES, bundle
+from streams.queries.creep import creep
+from streams.queries.generations import generations as generations_of
+from streams.queries.store import Store
+from streams.replay.stored import stored
+
+DRAW, EVERY = 1, 12
+#: What a run looks at: what 100 generations bring, so that from then on nothing grows.
+EXAMPLES_MAX = 300
+EARLY, BESIDE = 100, 50  #: the generation that the last one is compared with, and how many beside each count
+PUBLISHED_EACH = 10  #: generations
+Event = tuple[str, str, int]
+
+
+class _Wire:
+    """Edges between events by the headers of what is written, independently of the store; kept in a file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._file, self.answer = path, path.open("w", encoding="utf-8"), ""
+
+    def write(self, records: Sequence[Outgoing]) -> None:
+        """Keep the parents of derived records."""
+        for record in records:
+            headers = dict(record.headers)
+            if PARENTS in headers:
+                event = (headers["ce_id"] or b"").decode()
+                self._file.write(f"{event} {(headers[PARENTS] or b'').hex()}\n")
+                if EventId.parse(event).stream == "answer":
+                    self.answer = event
+
+    def ancestors(self) -> Mapping[str, int]:
+        """Count the ancestors of the last answer by stream."""
+        self._file.close()
+        parents: dict[Event, bytes] = {}
+        for line in self._path.read_text(encoding="utf-8").splitlines():
+            identity, packed = line.split(" ")
+            event = EventId.parse(identity)
+            parents[event.source, event.stream, event.number] = bytes.fromhex(packed)
+        last = EventId.parse(self.answer)
+        waiting, met = [(last.source, last.stream, last.number)], set[Event]()
+        while waiting:
+            source, stream, number = waiting.pop()
+            for parent in unpack_parents(source, number, parents.get((source, stream, number), b"")):
+                for at in range(parent.width):
+                    found = parent.source, parent.stream, parent.first + at
+                    if found not in met:
+                        met.add(found)
+                        waiting.append(found)
+        return Counter(stream for _, stream, _ in met)
+
+
+async def generations(directory: Path, count: int, say: Say) -> Measured:
+    """Play `count` generations; compare the last with those about EARLY, and ask about the last answer."""
+    text = bundle(POLICIES / "household.toml")
+    policy = parse(f"{text}\n[training]\nexamples_max = {EXAMPLES_MAX}\n", "bench")
+    directory.mkdir(parents=True)
+    wire, cpu_s, memory_mb, state_bytes = (
+        _Wire(directory / "edges"),
+        list[float](),
+        list[float](),
+        list[int](),
+    )
+    with stored(directory / "store") as sink:
+
+        def write(records: Sequence[Outgoing]) -> None:
+            wire.write(records)
+            sink.write(records)
+
+        household = Household(draw(DRAW, utterances()), policy, EVERY, write=write)
+        began_s = time.process_time()
+        async for versions in household.turns(100 * count):
+            for version in versions:
+                now_s = time.process_time()
+                cpu_s.append(now_s - began_s)
+                memory_mb.append(rss_mb(os.getpid()))
+                state_bytes.append(household.state_bytes)
+                if version.version % PUBLISHED_EACH == 0:
+                    sink.flush()
+                    sink.writer.publish(clock.now_ns())
+                    say(f"generation {version.version}: {cpu_s[-1]:.2f} s, {memory_mb[-1]:.0f} MB")
+                began_s = time.process_time()
+            if len(cpu_s) > count:
+                break
+        sink.flush()
+        sink.writer.settle(clock.now_ns())
+    early = min(EARLY, count // 2)
+    beside = min(BESIDE, early // 2)
+    rows = [
+        {
+            "generations": f"{about - beside} to {about + beside}",
+            "CPU": f"{mean(cpu_s[about - beside : about + beside]):.3f} s",
+            "memory": f"{mean(memory_mb[about - beside : about + beside]):.0f} MB",
+            "state": f"{mean(state_bytes[about - beside : about + beside]):,.0f} bytes",
+        }
+        for about in (early, count - beside)
+    ]
+
+    def grown(figures: Sequence[float]) -> float:
+        return mean(figures[count - 2 * beside : count]) / mean(figures[early - beside : early + beside])
+
+    trace_ms, told, creeping = _asked(directory / "store", wire)
+    return Measured(
+        {
+            f"{count:,} generations, one every {EVERY} examples, {EXAMPLES_MAX} looked at": rows,
+            f"The last answer, {wire.answer}": told,
+        },
+        [
+            FLAT_CPU.held([grown(cpu_s)]),
+            FLAT_MEMORY.held([grown(memory_mb)]),
+            FLAT_STATE.held([grown(state_bytes)]),
+            WHOLE.held([sum(row["store"] != row["wire"] for row in told)]),
+            TRACE.held([trace_ms]),
+            CREEP.held([creeping]),
+        ],
+    )
+
+
+def _asked(store: Path, wire: _Wire) -> tuple[float, list[dict[str, object]], int]:
+    """Milliseconds of the trace of the last answer, its ancestors as store and wire have them, label creep.
+
+    Creep is by how many purposes the labels of the last answers permit less than those of the first.
+    """
+    with Store.open(store) as opened:
+        began_ns = time.perf_counter_ns()
+        trace = generations_of(opened, wire.answer)
+        trace_ms = (time.perf_counter_ns() - began_ns) / 1e6
+        expected = Counter[str]()
+        kinds = {stream: kind for (_, stream), kind in opened.kinds.items()}
+        for stream, events in wire.ancestors().items():
+            expected[kinds[stream]] += events
+        by_kind = Counter(trace.made_of)
+        rows = [
+            {"made of": kind, "store": by_kind[kind], "wire": expected[kind]}
+            for kind in sorted({*by_kind, *expected})
+            if by_kind[kind] or expected[kind]
+        ]
+        answers = [row for row in creep(opened).creep if row.hop == "answer"]
+        return trace_ms, rows, answers[0].fewest_purposes - answers[-1].fewest_purposes
