@@ -30,8 +30,9 @@ from streams.queries.store import Store
 from streams.replay.stored import stored
 
 DRAW, EVERY = 1, 12
-#: What a run looks at: what 100 generations bring, so that from then on nothing grows.
-EXAMPLES_MAX = 300
+#: What a run looks at: as much as 100 generations bring and as the household has to ask, so that from then on
+#: nothing grows and versions differ little.
+EXAMPLES_MAX = 1200
 EARLY, BESIDE = 100, 50  #: the generation that the last one is compared with, and how many beside each count
 PUBLISHED_EACH = 10  #: generations
 Event = tuple[str, str, int]

@@ -51,6 +51,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
     "A wearer or a model": {
         "wearer": "what is held of her, where it went, what was refused",
         "reach": "how far her data, or a model version, reached",
+        "card": "what a model version is, what it was made of, how it was judged",
         "withdraw": "what would stop if she withdrew (--what-if)",
     },
     "The whole store": {

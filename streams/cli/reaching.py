@@ -9,6 +9,7 @@ from streams.cli import graph
 from streams.cli.asking import MODELS, Drawn, Form, asked, asking, say_answer
 from streams.cli.output import Stores
 from streams.queries.between import between
+from streams.queries.card import card as card_of
 from streams.queries.descendants import descendants as made_of
 from streams.queries.reach import reach as reach_of
 from streams.queries.role import Role
@@ -67,6 +68,21 @@ def reached(context: click.Context, identity: str, to: str, stores: Stores, role
 
 
 @click.command()
+@click.argument("identity", metavar="ID")
+@asking()
+def card(identity: str, stores: Stores, role: Role, form: Form) -> None:
+    """Show the card of model version ID (such as training/intent-model/3).
+
+    What it is and may be used for, what it was made of, how it was judged, what its run looked at.
+    """
+    say_answer(
+        asked(stores, role, lambda opened: card_of(opened, identity)),
+        form,
+        {"checks": ("name", "subject", "examples", "judged", "percent", "percent_max", "outcome")},
+    )
+
+
+@click.command()
 @click.argument("name", metavar="ABOUT")
 @asking()
 def reach(name: str, stores: Stores, role: Role, form: Form) -> None:
@@ -102,4 +118,4 @@ def withdraw(name: str, purpose: str, stores: Stores, role: Role, form: Form, *,
     )
 
 
-REACHING = (descendants, reached, reach, withdraw)
+REACHING = (descendants, reached, card, reach, withdraw)

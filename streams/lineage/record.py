@@ -19,14 +19,12 @@ from streams.events.digest import digest
 from streams.events.record import Outgoing
 from streams.events.runs import EdgeRun, Parent, Run, extends, longer_run
 from streams.limits import LINEAGE_ROWS_MAX, LINEAGE_TEXT_BYTES_MAX
-from streams.lineage.rows import DecisionRow, EdgeRow, RejectedRow
+from streams.lineage.rows import DecisionRow, EdgeRow, RejectedRow, Row
 from streams.lineage.tables import RECORD_VERSION, TABLES
 from streams.policy.step import Decision, Output, Reject, Step, Tagged
 from streams.topology import CAPTURED, LINEAGE
 
 RECORD_BYTES_MAX = 768 * 1024
-Row = dict[str, Any]
-Rows = dict[str, list[Row]]
 
 
 class Block(Struct):

@@ -11,6 +11,10 @@ from typing import Any
 import orjson
 from msgspec import Struct
 
+#: Rows of any table, as they are.
+Row = dict[str, Any]
+Rows = dict[str, list[Row]]
+
 
 class EdgeRow(Struct, frozen=True, kw_only=True):
     """Edges of one run: children of one stream, the parents of the first, and the step between parents."""
@@ -82,7 +86,7 @@ class RejectedRow(Struct, frozen=True, kw_only=True):
     appended_ns: int
 
 
-def rows_in(value: bytes | None, table: str) -> list[dict[str, Any]]:
+def rows_in(value: bytes | None, table: str) -> list[Row]:
     """Rows of a table in a record that the pipeline made; nothing is checked."""
     return [
         {**block["all"], **dict(zip(block["each"], row, strict=True))}

@@ -7,7 +7,7 @@ from streams.errors import InputError
 from streams.events.batch import Batch
 from streams.events.record import Outgoing
 from streams.events.runs import Run
-from streams.lineage.record import Rows
+from streams.lineage.rows import Rows
 from streams.lineage.tables import FIRST_POLICY
 from streams.models.version import SOURCE, STREAM
 from streams.pipeline.emit import lineage_of, records_of

@@ -12,7 +12,7 @@ from streams.events.codec import encode
 from streams.events.headers import PARENTS, RUN, SINCE, ZONE, envelope, pack_parents, root_of, tag
 from streams.events.record import Outgoing
 from streams.lineage import record
-from streams.lineage.record import Rows
+from streams.lineage.rows import Rows
 from streams.models.version import version_key
 from streams.policy.policy import Policy
 from streams.policy.step import Output, Reject, Step, Stretch

@@ -12,7 +12,7 @@ from streams.events.codec import Codec
 from streams.events.identity import EventId
 from streams.events.record import Outgoing, Received
 from streams.limits import CANDIDATES_NAMED_MAX, LEFT_OUT_MAX
-from streams.lineage.record import Rows
+from streams.lineage.rows import Rows
 from streams.models.intent import IntentModel
 from streams.models.pointer import Pointer
 from streams.models.version import SOURCE, STREAM, ModelVersion, version_key

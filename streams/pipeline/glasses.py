@@ -16,7 +16,7 @@ from streams.events.record import Fetch, Loss, Outcome, Outgoing, Received
 from streams.events.state import DeviceState
 from streams.feedback import stage as feedback
 from streams.limits import POLICY_REFUSALS_PER_FETCH_MAX
-from streams.lineage.record import Row, Rows
+from streams.lineage.rows import Row, Rows
 from streams.lineage.tables import CONSENT_TAKEUP, MODEL_TAKEUP, POLICY_TAKEUP
 from streams.metrics import Tally
 from streams.models.version import ModelVersion

@@ -14,7 +14,8 @@ from streams.events.identity import EventId
 from streams.events.record import Outgoing
 from streams.events.runs import Run
 from streams.limits import MODEL_BYTES_MAX, SPLIT_SEED
-from streams.lineage.record import Row, Rows, model_parents
+from streams.lineage.record import model_parents
+from streams.lineage.rows import Row, Rows
 from streams.models.pointer import Pointer, Rollback
 from streams.models.version import CURRENT_KEY, SOURCE, STREAM, Manifest, ModelVersion, version_key
 from streams.policy.crossing import Crossing

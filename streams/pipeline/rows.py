@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from streams.events.record import Fetch, Loss, Outgoing, stamp_ns
-from streams.lineage.record import Row, blocks, encode
+from streams.lineage.record import blocks, encode
+from streams.lineage.rows import Row
 from streams.lineage.tables import LOST_RECORDS, LOST_STATE
 from streams.policy.policy import Policy
 from streams.policy.step import MALFORMED, Cause, Reject

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from streams.events.runs import consecutive
-from streams.lineage.record import Row
+from streams.lineage.rows import Row
 from streams.policy.flow import at_gate, decision_of
 from streams.policy.policy import Policy
 from streams.policy.step import NOT_ASKED, Decision, Step

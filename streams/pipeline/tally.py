@@ -8,7 +8,7 @@ from typing import Any
 
 from streams.events.batch import Batch
 from streams.feedback.forms import DENIALS, RATED_LOW
-from streams.lineage.record import Row
+from streams.lineage.rows import Row
 from streams.metrics import Tally
 from streams.policy.step import Decision, Reject, Step
 from streams.topology import FEEDBACK

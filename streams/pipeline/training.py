@@ -17,7 +17,7 @@ from streams.events.shipped import SHIPPED
 from streams.limits import (
     RETRAIN_EVERY_EXAMPLES,
 )
-from streams.lineage.record import Row, Rows
+from streams.lineage.rows import Row, Rows
 from streams.lineage.tables import (
     CONSENT_TAKEUP,
     EXAMPLE_ORDER,

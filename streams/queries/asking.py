@@ -18,6 +18,8 @@ from streams.queries import questions
 from streams.queries.answers import Ancestors, Generations, Genuine, Loop, Why
 from streams.queries.audit import asked_as
 from streams.queries.between import Between, between
+from streams.queries.card import Card
+from streams.queries.card import card as card_of
 from streams.queries.changes import Changes
 from streams.queries.changes import changes as changes_between
 from streams.queries.completeness import Completeness
@@ -149,6 +151,10 @@ class OpenStore(PolicyQuestions):
     def missing(self) -> Missing:
         """Which numbers of captured streams are missing, and which data was rejected as a collision."""
         return self._asked("missing", missing_in)
+
+    def card(self, identity: str) -> Card:
+        """What a model version is, what it was made of, how it was judged, and what may be done with it."""
+        return self._asked(f"card {identity}", lambda store: card_of(store, identity))
 
     def superseded(self) -> Superseded:
         """Derived events that were replaced since samples came late, and the answers that relied on them."""

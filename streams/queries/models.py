@@ -63,9 +63,14 @@ def told_versions(
 
 def declined(store: Store) -> Mapping[int, str]:
     """Reason by version of the declined model versions; a store of before versions were compared has none."""
-    views = "SELECT count(*) FROM duckdb_views() WHERE view_name = 'promotions' AND NOT internal"
-    [(count,)] = store.lookup.rows(views, None)
-    return dict(store.query("declined").rows) if count else {}
+    return dict(store.query("declined").rows) if has_view(store, "promotions") else {}
+
+
+def has_view(store: Store, name: str) -> bool:
+    """Whether a store has a view; one that was written before there was one has not."""
+    views = "SELECT count(*) FROM duckdb_views() WHERE view_name = $name AND NOT internal"
+    [(count,)] = store.lookup.rows(views, {"name": name})
+    return bool(count)
 
 
 def models_met(store: Store, steps: Iterable[Step]) -> tuple[MetModel, ...]:

@@ -79,6 +79,19 @@ class ModelRow(ClassedRow, frozen=True, kw_only=True):
     trained_ns: int
 
 
+class CardRow(ModelRow, frozen=True, kw_only=True):
+    """A model version with its training run, whose columns are None if the store does not have it."""
+
+    digest: str
+    retrain_by_ns: int
+    bytes: int
+    seed_examples: int | None
+    admitted: int | None
+    refused: int | None
+    manifest_digest: str | None
+    trigger: str | None
+
+
 class ClaimedRun(ClassedRow, frozen=True, kw_only=True):
     """Numbers of a stream that a rejected record had or claimed to have."""
 

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from streams.queries import questions
 from streams.queries.answers import Answer, Bounded
+from streams.queries.card import card
 from streams.queries.changes import changes
 from streams.queries.completeness import completeness
 from streams.queries.creep import creep
@@ -51,6 +52,7 @@ QUESTIONS: dict[tuple[str, ...], Callable[[Store], Answer]] = {
     ("missing",): missing,
     ("creep",): creep,
     ("superseded",): superseded,
+    ("card", "training/intent-model/1"): lambda opened: card(opened, "training/intent-model/1"),
     ("wearer", "w1"): lambda opened: wearer(opened, "w1"),
     ("descendants", "g1/imu/3"): lambda opened: descendants(opened, "g1/imu/3"),
     ("descendants", "g1/imu/3", "--through-models"): lambda opened: descendants(

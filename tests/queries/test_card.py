@@ -1,0 +1,133 @@
+"""A model card says what the store says of a version, and no more than the role may see."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from msgspec import UNSET
+
+from streams.errors import InputError
+from streams.queries.card import card
+from streams.queries.role import Role
+from streams.queries.store import Store
+from tests.snapshots.build import HOUSEHOLD, POLICY, edge, event, row, store, stream, tagged
+
+MODEL = {"source": "training", "stream": "intent-model"}
+ID = "training/intent-model/2"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A store with versions 1 and 2 and two answers of the second, whose run was held once before."""
+    label = HOUSEHOLD.inherited_label("model", (HOUSEHOLD.label_of("voice_query", "voice-assistant") or b"",))
+    shared: dict[str, Any] = {
+        "zone": "voice-assistant",
+        "label": label.hex(),
+        "policy_version": HOUSEHOLD.version,
+    }
+    spoken = tagged("voice_query", "voice-assistant", wearer="w1")
+    answers = [event("g1", "answer", number, **{**spoken, "kind": "answer"}) for number in (0, 1)]
+    return store(
+        tmp_path / "s",
+        {
+            "policies": [POLICY],
+            "streams": [
+                stream("g1", "answer", "answer", captured=False),
+                stream("training", "intent-model", "model"),
+            ],
+            "events": [
+                *answers,
+                *(event("training", "intent-model", number, kind="model", **shared) for number in (1, 2)),
+            ],
+            "edges": [
+                edge(("g1", "answer", number), ("training", "intent-model", 2), operator="answer")
+                for number in (0, 1)
+            ],
+            "models": [
+                row(
+                    "models", **MODEL, version=number, examples=88 + number, wearers=2, accuracy=0.5, **shared
+                )
+                for number in (1, 2)
+            ],
+            "training_runs": [
+                row(
+                    "training_runs",
+                    version=2,
+                    seed_examples=88,
+                    admitted=2,
+                    refused=7,
+                    trigger="g1/example/9",
+                )
+            ],
+            "promotions": [
+                row("promotions", version=2, outcome="declined", against=1, reason="worse", p_value=0.01),
+                row("promotions", version=2, outcome="rolled-back", reason="rude", t_ns=10**18 * 2),
+            ],
+            "training_checks": [
+                row(
+                    "training_checks",
+                    version=2,
+                    name="device",
+                    subject="g1",
+                    outcome="held",
+                    judged=2,
+                    t_ns=5,
+                ),
+                row(
+                    "training_checks",
+                    version=2,
+                    name="device",
+                    subject="g1",
+                    outcome="passed",
+                    examples=1,
+                    judged=4,
+                    percent_max=100.0,
+                ),
+            ],
+        },
+    )
+
+
+def test_it_says_what_was_learned_from_how_it_was_judged_and_what_it_may_be_used_for(path: Path) -> None:
+    with Store.open(path, Role.of("analyst")) as opened:
+        made = card(opened, ID)
+    assert (made.id, made.policy, made.zone, made.answers) == (ID, "household", "voice-assistant", 2)
+    assert isinstance(made.may, dict)
+    assert "ai:ModelTraining" in made.may["purposes"]
+    assert made.may["retention"] == "half-year"
+    assert isinstance(made.data, dict)
+    assert (made.data["examples"], made.data["refused"], made.data["trigger"]) == (2, 7, "g1/example/9")
+    assert isinstance(made.judged, dict)
+    assert (made.judged["outcome"], made.judged["against"], made.judged["reason"]) == ("declined", 1, "worse")
+    assert [(check.name, check.outcome, check.percent) for check in made.checks] == [
+        ("device", "passed", 25.0)
+    ]
+
+
+def test_a_wearer_is_not_told_what_others_taught_it(path: Path) -> None:
+    with Store.open(path, Role.of("wearer:w1")) as opened:
+        made = card(opened, ID)
+    assert (made.data, made.judged, list(made.checks)) == (UNSET, UNSET, [])
+    assert made.answers == 2
+
+
+@pytest.mark.parametrize("identity", ["g1/answer/0", "training/intent-model/9", "nobody/intent-model/1"])
+def test_what_is_no_model_version_has_no_card(path: Path, identity: str) -> None:
+    with Store.open(path, Role.of("analyst")) as opened, pytest.raises(InputError):
+        card(opened, identity)
+
+
+def test_a_store_of_before_says_what_it_has(path: Path) -> None:
+    catalog = (path / "catalog.duckdb").resolve()
+    catalog.chmod(0o600)
+    with duckdb.connect(str(catalog)) as connection:
+        for view in ("promotions", "training_checks"):
+            connection.execute(f"DROP VIEW {view}")
+            connection.execute(f"DROP VIEW files.{view}")
+    with Store.open(path) as opened:
+        made = card(opened, ID)
+    assert (made.judged, list(made.checks)) == (UNSET, [])
+    assert isinstance(made.data, dict)
