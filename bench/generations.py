@@ -29,11 +29,10 @@ from streams.queries.generations import generations as generations_of
 from streams.queries.store import Store
 from streams.replay.stored import stored
 
-DRAW, EVERY = 1, 12
-#: What a run looks at: as much as 100 generations bring and as the household has to ask, so that from then on
-#: nothing grows and versions differ little.
-EXAMPLES_MAX = 1200
-EARLY, BESIDE = 100, 50  #: the generation that the last one is compared with, and how many beside each count
+DRAW, EVERY = 1, 24
+#: What a run looks at. It reads four times as much, which 100 generations bring; from then on nothing grows.
+EXAMPLES_MAX = 600
+EARLY, SOME = 100, 50  #: the generation from which on some are compared with as many of the last
 PUBLISHED_EACH = 10  #: generations
 Event = tuple[str, str, int]
 
@@ -76,7 +75,7 @@ class _Wire:
 
 
 async def generations(directory: Path, count: int, say: Say) -> Measured:
-    """Play `count` generations; compare the last with those about EARLY, and ask about the last answer."""
+    """Play `count` generations; compare the last ones with earlier ones, and ask about the last answer."""
     text = bundle(POLICIES / "household.toml")
     policy = parse(f"{text}\n[training]\nexamples_max = {EXAMPLES_MAX}\n", "bench")
     directory.mkdir(parents=True)
@@ -110,19 +109,19 @@ async def generations(directory: Path, count: int, say: Say) -> Measured:
         sink.flush()
         sink.writer.settle(clock.now_ns())
     early = min(EARLY, count // 2)
-    beside = min(BESIDE, early // 2)
+    some = min(SOME, early)
     rows = [
         {
-            "generations": f"{about - beside} to {about + beside}",
-            "CPU": f"{mean(cpu_s[about - beside : about + beside]):.3f} s",
-            "memory": f"{mean(memory_mb[about - beside : about + beside]):.0f} MB",
-            "state": f"{mean(state_bytes[about - beside : about + beside]):,.0f} bytes",
+            "generations": f"{begin + 1} to {begin + some}",
+            "CPU": f"{mean(cpu_s[begin : begin + some]):.3f} s",
+            "memory": f"{mean(memory_mb[begin : begin + some]):.0f} MB",
+            "state": f"{mean(state_bytes[begin : begin + some]):,.0f} bytes",
         }
-        for about in (early, count - beside)
+        for begin in (early, count - some)
     ]
 
     def grown(figures: Sequence[float]) -> float:
-        return mean(figures[count - 2 * beside : count]) / mean(figures[early - beside : early + beside])
+        return mean(figures[count - some : count]) / mean(figures[early : early + some])
 
     trace_ms, told, creeping = _asked(directory / "store", wire)
     return Measured(

@@ -18,7 +18,7 @@ from streams.consent.record import learn_consent
 from streams.consent.view import Consents
 from streams.events import journal
 from streams.events.record import Fetch, Outgoing, Received, StoredRecord
-from streams.limits import FETCH_RECORDS_MAX, MODELS_KEPT_MAX, RETRAIN_EVERY_EXAMPLES
+from streams.limits import FETCH_RECORDS_MAX, MODELS_KEPT_MAX, RETRAIN_EVERY_EXAMPLES, TRAINING_READ_RATIO
 from streams.models.intent import IntentModel
 from streams.models.registry import ModelTable
 from streams.pipeline.bootstrap import first_records
@@ -87,7 +87,7 @@ class Replay:
         self._training = TrainingCore(
             fit_here, self.every, kinds=self.operators.kinds, licensed=self.licensed
         )
-        self._seen, self._learned = PartitionState(), TrainingState()
+        self._seen, self._learned, self._offset = PartitionState(), TrainingState(), 0
 
     async def run(self, path: Path) -> int:
         """Process the journals at `path`; return the number of fetches. InputError if there are none."""
@@ -142,12 +142,15 @@ class Replay:
             elif record.topic == EXAMPLES:
                 fresh.append(
                     StoredRecord(
-                        len(self.examples) + len(fresh),
+                        self._offset + len(fresh),
                         record.timestamp_ms,
                         record.key,
                         record.value,
                         record.headers,
                     )
                 )
-        self.examples += fresh
+        self._offset += len(fresh)
+        # No run of a fetch looks at more; all of them would be the memory of a long replay.
+        read = TRAINING_READ_RATIO * self.policy.training.examples_max + FETCH_RECORDS_MAX
+        self.examples = [*self.examples, *fresh][-read:]
         return fresh

@@ -17,9 +17,10 @@ import pytest
 from aiokafka import TopicPartition
 
 from bench import policy, stages
-from bench.bars import FIGURES, Bar
+from bench.bars import CREEP, FIGURES, WHOLE, Bar
 from bench.count import Output, count, rate
 from bench.faults import _first_s, _longest_s
+from bench.generations import generations
 from bench.load import DEVICES
 from bench.page import BEGIN, END, PAGE, newest, written
 from bench.processes import cpu_s, rss_mb
@@ -280,3 +281,15 @@ async def test_a_subject_that_ended_is_not_waited_for(tmp_path: Path) -> None:
                 os.getpid(),
                 10 * PATIENCE_S,
             )
+
+
+async def test_a_few_generations_have_a_whole_trace_and_lose_no_purpose(tmp_path: Path) -> None:
+    made = await generations(tmp_path / "generations", 8, lambda _sentence: None)
+    held = {each["bar"]: each for each in made.bars}
+    assert not held[WHOLE.name]["missed"]
+    assert not held[CREEP.name]["missed"]
+    (_, told) = made.tables.values()
+    counted = {row["made of"]: row["store"] for row in told}
+    assert counted["model"] >= 2
+    assert counted["example"] > 88, "those of the seed and of wearers"
+    assert all(row["store"] == row["wire"] for row in told)
