@@ -17,7 +17,7 @@ from streams.page.pictures.crossed import SPANS, crossing_matrix
 from streams.page.pictures.event import Cut, Reaches, event_picture
 from streams.page.pictures.held import wearer_timeline
 from streams.page.pictures.links import Links
-from streams.page.pictures.turns import accuracy_series, loop_turns
+from streams.page.pictures.turns import accuracy_series, loop_turns, run_checks
 from streams.queries.asking import OpenStore, open_store
 from tests.queries.exported import DAYS
 from tests.snapshots.build import POLICY
@@ -200,6 +200,18 @@ def test_a_declined_generation_is_told_with_its_reason(tmp_path: Path) -> None:
     assert [turn.declined for turn in turns] == ["", reason, ""]
     assert [turn.lines[-1].startswith("declined, ") for turn in turns] == [False, True, False]
     assert [generation.declined for generation in told] == ["", reason, ""]
+
+
+def test_what_runs_held_or_left_out_is_told_to_whom_training_is_shown(tmp_path: Path) -> None:
+    checked = [
+        row_of("training_checks", version=2, name="outlier", subject="g5", outcome="left-out", judged=4),
+        row_of("training_checks", version=2, name="device", subject="g1", outcome="passed"),
+    ]
+    path = store_of(tmp_path / "s", *({**each, "policies": [POLICY]} for each in DAYS))
+    store_of(path, {"training_checks": checked})
+    for role, told in (("privacy-officer", ["outlier"]), ("analyst", ["outlier"]), ("wearer:w1", [])):
+        with open_store(path, role=role) as opened:
+            assert [row["name"] for row in run_checks(opened)] == told
 
 
 def test_fields_add_up_to_what_crossings_counts(store: OpenStore) -> None:

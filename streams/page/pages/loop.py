@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from streams.page.drawing.loop import Turns, drawn_loop
 from streams.page.drawing.series import drawn_series
-from streams.page.pictures.turns import accuracy_series, loop_turns
+from streams.page.pictures.turns import accuracy_series, loop_turns, run_checks
 from streams.page.showing import Block, Cell, Drawing, Notice, Shown, Table, event, number, table, zone
 from streams.page.viewing import Asked
 from streams.queries.creep import Creep
@@ -19,6 +19,7 @@ def page(asked: Asked) -> Shown:
         Drawing("loop", "By generation", drawn_loop(turns, asked.looks)),
         generation_table(turns),
         fed_table(asked, turns),
+        checks_table(asked),
         Drawing("accuracy", "Accuracy", drawn_series(accuracy_series(turns, asked.links))),
         creep_table(creep),
     ]
@@ -40,6 +41,7 @@ def page(asked: Asked) -> Shown:
                 for turn in turns.turns
             ],
             "cut": turns.cut,
+            "checks": run_checks(asked.store),
             "labels": creep.to_dict(),
         },
     )
@@ -78,6 +80,27 @@ def fed_table(asked: Asked, turns: Turns) -> Table:
             number(row[1].examples, row[1].href),
             event(row[1].of, links) if row[1].of else Cell("nobody: the seed, or not shown"),
         ),
+    )
+
+
+def checks_table(asked: Asked) -> Table:
+    """Return what training runs held, left out or let count less as a table."""
+    return table(
+        "examined",
+        "What was held, left out or counts less",
+        ("version", "check", "about", "examples", "of", "%", "bound, %", "outcome"),
+        run_checks(asked.store),
+        lambda row: (
+            number(row["version"]),
+            Cell(row["name"]),
+            Cell(row["subject"]),
+            number(row["examples"]),
+            number(row["judged"]),
+            number(row["percent"]),
+            number(row["percent_max"]),
+            Cell(row["outcome"]),
+        ),
+        none="All checks of training runs passed, as far as this role is shown.",
     )
 
 

@@ -118,10 +118,18 @@ def _points(
 
 def _declined(store: OpenStore) -> Mapping[int, str]:
     """Reason by version of the declined models; a store of before versions were compared has none."""
-    views = "SELECT count(*) AS known FROM duckdb_views() WHERE view_name = 'promotions'"
-    [counted_views] = store.sql(views).to_dicts()
-    rows = store.sql(statement("declined")).to_dicts() if counted_views["known"] else []
-    return {row["version"]: row["reason"] for row in rows}
+    return {row["version"]: row["reason"] for row in _rows(store, "declined", "promotions")}
+
+
+def run_checks(store: OpenStore) -> list[dict[str, Any]]:
+    """Checks of training runs that did not simply pass; a store of before there were any has none."""
+    return _rows(store, "checks", "training_checks")
+
+
+def _rows(store: OpenStore, name: str, view: str) -> list[dict[str, Any]]:
+    """Rows of a statement over a view; none where the store is older than the view."""
+    [known] = store.sql(f"SELECT count(*) AS views FROM duckdb_views() WHERE view_name = '{view}'").to_dicts()  # noqa: S608 - ours
+    return store.sql(statement(name)).to_dicts() if known["views"] else []
 
 
 def _turn(

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from streams import limits
 from streams.page.drawing.loop import drawn_loop
 from streams.page.drawing.series import drawn_series
-from streams.page.pages.loop import creep_table, fed_table, generation_table
+from streams.page.pages.loop import checks_table, creep_table, fed_table, generation_table
 from streams.page.pictures.turns import accuracy_series, loop_turns, purposes_series
 from streams.page.report.reporting import Reporting
 from streams.page.showing import Block, Cell, Drawing, Notice, Section, number, table
@@ -47,6 +47,7 @@ def loop(reporting: Reporting) -> Section:
         ),
         generation_table(turns),
         fed_table(asked, turns),
+        checks_table(asked),
         creep_table(creep),
     ]
     return Section("turning", "The loop, by generation", tuple(blocks))
