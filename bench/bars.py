@@ -83,7 +83,7 @@ FLAT_CPU = Bar("CPU a generation, the last ones against the hundredth", least=0.
 FLAT_MEMORY = Bar("memory, the last generations against the hundredth", least=0.8, most=1.2, unit=" x")
 FLAT_STATE = Bar("state, the last generations against the hundredth", least=0.8, most=1.2, unit=" x")
 WHOLE = Bar("kinds of ancestors of the last answer that store and wire count otherwise", most=0)
-TRACE = Bar("trace of the last answer through all generations", most=1000, unit=" ms")
+TRACE = Bar("trace of the last answer through all generations", most=1500, unit=" ms")
 CREEP = Bar("purposes that labels of answers lost", least=0, most=0)
 FIGURES = (
     *(BYTES_20, BYTES_160, DEVICES, VISIBLE, REST, WORKER, FLAT, WATCHED, METRICS, SCRAPE, SERIES, ALERT),

@@ -1,7 +1,8 @@
 """A thousand generations of the loop in one run: what a generation costs, and whether its trace is whole.
 
-A household asks, hears and gives feedback in front of the pure pipeline, and a store takes in what it writes.
-CPU time is compared and not time, so that other programs on the machine do not decide.
+A household asks, hears and gives feedback in front of the pure pipeline. A store takes in afterwards what it
+wrote, because its memory is not the pipeline's. CPU time is compared and not time, so that other programs on
+the machine do not decide.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean
+
+import orjson
 
 from bench.bars import CREEP, FLAT_CPU, FLAT_MEMORY, FLAT_STATE, TRACE, WHOLE, Measured
 from bench.processes import rss_mb
@@ -28,34 +31,45 @@ from streams.queries.creep import creep
 from streams.queries.generations import generations as generations_of
 from streams.queries.store import Store
 from streams.replay.stored import stored
+from streams.topology import LINEAGE
 
 DRAW, EVERY = 1, 24
 #: What a run looks at. It reads four times as much, which 100 generations bring; from then on nothing grows.
 EXAMPLES_MAX = 600
 EARLY, SOME = 100, 50  #: the generation from which on some are compared with as many of the last
-PUBLISHED_EACH = 10  #: generations
+SAID_EACH = 50  #: generations
 Event = tuple[str, str, int]
 
 
 class _Wire:
-    """Edges between events by the headers of what is written, independently of the store; kept in a file."""
+    """What is written, kept in files: lineage for a store, and edges by the headers, independently of it."""
 
-    def __init__(self, path: Path) -> None:
-        self._path, self._file, self.answer = path, path.open("w", encoding="utf-8"), ""
+    def __init__(self, directory: Path) -> None:
+        self._path, self.lineage = directory / "edges", directory / "lineage"
+        self._file, self._lineage = self._path.open("w", encoding="utf-8"), self.lineage.open("wb")
+        self.answer = ""
 
     def write(self, records: Sequence[Outgoing]) -> None:
-        """Keep the parents of derived records."""
+        """Keep lineage, and the parents of derived records."""
         for record in records:
             headers = dict(record.headers)
-            if PARENTS in headers:
+            if record.topic == LINEAGE:
+                self._lineage.write(
+                    orjson.dumps([record.key.decode(), (record.value or b"").decode()]) + b"\n"
+                )
+            elif PARENTS in headers:
                 event = (headers["ce_id"] or b"").decode()
                 self._file.write(f"{event} {(headers[PARENTS] or b'').hex()}\n")
                 if EventId.parse(event).stream == "answer":
                     self.answer = event
 
+    def close(self) -> None:
+        """Finish the files."""
+        self._file.close()
+        self._lineage.close()
+
     def ancestors(self) -> Mapping[str, int]:
         """Count the ancestors of the last answer by stream."""
-        self._file.close()
         parents: dict[Event, bytes] = {}
         for line in self._path.read_text(encoding="utf-8").splitlines():
             identity, packed = line.split(" ")
@@ -79,35 +93,22 @@ async def generations(directory: Path, count: int, say: Say) -> Measured:
     text = bundle(POLICIES / "household.toml")
     policy = parse(f"{text}\n[training]\nexamples_max = {EXAMPLES_MAX}\n", "bench")
     directory.mkdir(parents=True)
-    wire, cpu_s, memory_mb, state_bytes = (
-        _Wire(directory / "edges"),
-        list[float](),
-        list[float](),
-        list[int](),
-    )
-    with stored(directory / "store") as sink:
-
-        def write(records: Sequence[Outgoing]) -> None:
-            wire.write(records)
-            sink.write(records)
-
-        household = Household(draw(DRAW, utterances()), policy, EVERY, write=write)
-        began_s = time.process_time()
-        async for versions in household.turns(100 * count):
-            for version in versions:
-                now_s = time.process_time()
-                cpu_s.append(now_s - began_s)
-                memory_mb.append(rss_mb(os.getpid()))
-                state_bytes.append(household.state_bytes)
-                if version.version % PUBLISHED_EACH == 0:
-                    sink.flush()
-                    sink.writer.publish(clock.now_ns())
-                    say(f"generation {version.version}: {cpu_s[-1]:.2f} s, {memory_mb[-1]:.0f} MB")
-                began_s = time.process_time()
-            if len(cpu_s) > count:
-                break
-        sink.flush()
-        sink.writer.settle(clock.now_ns())
+    wire, cpu_s, memory_mb, state_bytes = _Wire(directory), list[float](), list[float](), list[int]()
+    household = Household(draw(DRAW, utterances()), policy, EVERY, write=wire.write)
+    began_s = time.process_time()
+    async for versions in household.turns(100 * count):
+        for version in versions:
+            now_s = time.process_time()
+            cpu_s.append(now_s - began_s)
+            memory_mb.append(rss_mb(os.getpid()))
+            state_bytes.append(household.state_bytes)
+            if version.version % SAID_EACH == 0:
+                say(f"generation {version.version}: {cpu_s[-1]:.2f} s, {memory_mb[-1]:.0f} MB")
+            began_s = time.process_time()
+        if len(cpu_s) > count:
+            break
+    wire.close()
+    _store(directory / "store", wire.lineage)
     early = min(EARLY, count // 2)
     some = min(SOME, early)
     rows = [
@@ -138,6 +139,16 @@ async def generations(directory: Path, count: int, say: Say) -> Measured:
             CREEP.held([creeping]),
         ],
     )
+
+
+def _store(path: Path, lineage: Path) -> None:
+    """Make a store of the lineage that was kept."""
+    with stored(path) as sink, lineage.open("rb") as lines:
+        for line in lines:
+            key, value = orjson.loads(line)
+            sink.write([Outgoing(LINEAGE, 0, key.encode(), value.encode(), (), 0)])
+        sink.flush()
+        sink.writer.settle(clock.now_ns())
 
 
 def _asked(store: Path, wire: _Wire) -> tuple[float, list[dict[str, object]], int]:

@@ -129,7 +129,8 @@ def judge(right: Sequence[bool], before: Sequence[bool], wearers: Sequence[str],
     wearers
         Whose each example is; empty for a licensed one.
     """
-    better, worse = _differences(right, before)
+    outcomes = list(zip(right, before, wearers, strict=True))
+    better, worse = _differences(outcomes)
     p_value = round(chance(better, worse), 6)
     if p_value <= PROMOTION_LEVEL:
         return Verdict(
@@ -145,8 +146,7 @@ def judge(right: Sequence[bool], before: Sequence[bool], wearers: Sequence[str],
     }
     lost = 0
     for wearer, count in counts.items():
-        own = [at for at, whose in enumerate(wearers) if whose == wearer]
-        gains, losses = _differences([right[at] for at in own], [before[at] for at in own])
+        gains, losses = _differences([outcome for outcome in outcomes if outcome[2] == wearer])
         lost += losses - gains > GROUP_LOSS_MAX * count and chance(gains, losses) <= GROUP_LEVEL / len(counts)
     reason = (
         f"worse than version {against} for {lost} of {len(counts)} wearers by more than {GROUP_LOSS_MAX:.0%} "
@@ -157,8 +157,8 @@ def judge(right: Sequence[bool], before: Sequence[bool], wearers: Sequence[str],
     return Verdict(reason, better, worse, p_value)
 
 
-def _differences(right: Sequence[bool], before: Sequence[bool]) -> tuple[int, int]:
-    pairs = Counter(zip(right, before, strict=True))
+def _differences(outcomes: Sequence[tuple[bool, bool, str]]) -> tuple[int, int]:
+    pairs = Counter((right, before) for right, before, _ in outcomes)
     return pairs[True, False], pairs[False, True]
 
 

@@ -75,14 +75,14 @@ def turned(answers: Sequence[Answer], promoted: Sequence[int]) -> Turn | None:
     turns = [
         turn
         for version in reversed(earlier)
-        if (turn := _compared(answers, version, max(promoted), TURN_LEVEL / len(earlier))) is not None
+        if (turn := _compared(answers, version, TURN_LEVEL / len(earlier))) is not None
     ]
     return min(turns, key=lambda turn: turn.p_value, default=None)
 
 
-def _compared(answers: Sequence[Answer], version: int, serving: int, level: float) -> Turn | None:
+def _compared(answers: Sequence[Answer], version: int, level: float) -> Turn | None:
     """Compare the answers since a version with those up to it."""
-    sides = _sides(answers, version, serving)
+    sides = _sides(answers, version)
     both = {wearer: of for wearer, of in sides.items() if of[0] and of[1]}
     if len(both) < TURN_WEARERS_MIN:
         return None
@@ -102,14 +102,10 @@ def _compared(answers: Sequence[Answer], version: int, serving: int, level: floa
     )
 
 
-def _sides(
-    answers: Sequence[Answer], version: int, serving: int
-) -> Mapping[str, tuple[Sequence[bool], Sequence[bool]]]:
+def _sides(answers: Sequence[Answer], version: int) -> Mapping[str, tuple[Sequence[bool], Sequence[bool]]]:
     """By wearer, whether the newest answers up to a version were right, and those since it."""
     sides: dict[str, tuple[list[bool], list[bool]]] = {}
     for answer in reversed(answers):
-        if answer.version > serving:
-            continue
         side = sides.setdefault(answer.wearer, ([], []))[answer.version > version]
         if len(side) < TURN_ANSWERS_MAX:
             side.append(answer.right)

@@ -64,6 +64,7 @@ def path(tmp_path: Path) -> Path:
             ],
             "promotions": [
                 row("promotions", version=2, outcome="declined", against=1, reason="worse", p_value=0.01),
+                row("promotions", version=1, outcome="rolled-back", reason="the first one never was judged"),
                 row("promotions", version=2, outcome="rolled-back", reason="rude", t_ns=10**18 * 2),
             ],
             "training_checks": [
@@ -105,6 +106,11 @@ def test_it_says_what_was_learned_from_how_it_was_judged_and_what_it_may_be_used
     assert [(check.name, check.outcome, check.percent) for check in made.checks] == [
         ("device", "passed", 25.0)
     ]
+
+
+def test_a_return_to_a_version_is_no_judgement_about_it(path: Path) -> None:
+    with Store.open(path) as opened:
+        assert card(opened, "training/intent-model/1").judged is UNSET
 
 
 def test_a_wearer_is_not_told_what_others_taught_it(path: Path) -> None:

@@ -55,6 +55,11 @@ def test_only_losses_that_chance_does_not_explain_decline(better: int, worse: in
     assert promoted or verdict.reason.startswith("worse than version 3 on the validation set of 1")
 
 
+def test_outcomes_and_wearers_that_do_not_belong_together_are_no_verdict() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        promotion.judge([True] * 20, [True] * 20, ["w1"] * 21, 1)
+
+
 def test_a_candidate_as_good_is_declined_in_at_most_a_twentieth_of_all_cases() -> None:
     """Summed over all outcomes, for every number of differences; nothing is drawn."""
     for differ in range(60):

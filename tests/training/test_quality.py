@@ -19,9 +19,9 @@ from device_sim.draw import draw, utterances
 from streams import metrics
 from streams.errors import InputError
 from streams.events.record import Fetch, Outgoing, Received, stamp_ns
-from streams.limits import WEARER_WEIGHT_RATIO_MAX
+from streams.limits import OUTLIER_EXAMPLES_MIN, WEARER_WEIGHT_RATIO_MAX
 from streams.models.grams import grams
-from streams.models.intent import INVERSE_REGULARISATION, ITERATIONS_MAX, fit
+from streams.models.intent import INVERSE_REGULARISATION, ITERATIONS_MAX, IntentModel, fit
 from streams.pipeline.live import LiveTraining
 from streams.pipeline.next_run import next_run
 from streams.policy.load import load, parse
@@ -33,6 +33,8 @@ from streams.training import outliers as outliers_module
 from streams.training import seed
 from streams.training.lesson import Lesson
 from streams.training.outliers import Outlier, outliers
+from streams.training.promotion import Validation
+from streams.training.run import Fitted
 from streams.training.splits import key_of
 from tests import build
 from tests.hostile.test_cores import no_fit
@@ -121,7 +123,11 @@ def test_honest_devices_are_no_outliers(seed: int) -> None:
 
 
 def test_two_devices_or_few_examples_say_nothing() -> None:
-    assert not outliers(talk(2, 40, [1], 0))
+    few_lies = talk(2, 40, [1], 0)
+    kept = [at for at, device in enumerate(few_lies.devices) if device != "g1" or at % 3 == 0]
+    told = Lesson(*([of[at] for at in kept] for of in (few_lies.pairs, few_lies.wearers, few_lies.devices)))  # type: ignore[arg-type]
+    assert told.devices.count("g1") >= OUTLIER_EXAMPLES_MIN
+    assert not outliers(told)
     assert not outliers(talk(5, 9, [1], 0))
 
 
@@ -171,7 +177,7 @@ def test_bounds_are_those_of_the_policy_or_else_the_defaults() -> None:
 @pytest.mark.parametrize(
     ("bounds", "message"),
     [
-        ({"examples_min": 0}, r"^mine, line \d+: 'examples_min' is 0, expected 1 to 1000000$"),
+        ({"examples_min": 0}, r"^mine, line \d+: 'examples_min' is 0, expected 1 to 16384$"),
         ({"intent_percent_max": 101}, r"^mine, line \d+: 'intent_percent_max' is 101, expected 0 to 100$"),
         (
             {"intents_percent_max": 5},
@@ -188,14 +194,19 @@ SAMPLE = random.Random(1).sample(list(DRAWN.queries), 20)
 PAIRS = [*SAMPLE, *SAMPLE[:1] * 4]
 
 
-def trained(policy: Policy, every: int = 12) -> tuple[list[Outgoing], int]:
-    """What runs write under a policy, and the last version of the state."""
+def trained(policy: Policy, every: int = 12, fits: list[int] | None = None) -> tuple[list[Outgoing], int]:
+    """What runs write under a policy, and the last version of the state; `fits` gets the size of each fit."""
     records = examples(PAIRS, under=policy)
 
     async def history(offset: int) -> Sequence[Received]:
         return records[: offset + 1]
 
-    core = LiveTraining(build.followed(policy), history, no_fit, every)
+    async def fitted(lesson: Lesson, validation: Validation, serving: IntentModel | None) -> Fitted:
+        if fits is not None:
+            fits.append(len(lesson.pairs))
+        return await no_fit(lesson, validation, serving)
+
+    core = LiveTraining(build.followed(policy), history, fitted, every)
     state, written = core.empty(0), list[Outgoing]()
     for at in range(0, len(records), every):
         outcome = build.step(core, state, Fetch(EXAMPLES, 0, records[at : at + every]))
@@ -221,7 +232,9 @@ def test_a_run_beyond_a_bound_is_held_and_the_next_one_looks_again(
 ) -> None:
     held = metrics.read("training_held_total")
     policy = bounded(examples_min=16, **bounds)
-    written, version = trained(policy)
+    fits: list[int] = []
+    written, version = trained(policy, fits=fits)
+    assert len(fits) == 1, "nothing is fitted on what is held"
     assert version == 2, "the first run had too few examples to judge; the second was held"
     assert [record.key for record in written if record.topic == MODELS] == [b"model/2", b"model/current"]
     assert metrics.read("training_held_total") == held + 1
@@ -241,7 +254,7 @@ def test_a_run_beyond_a_bound_is_held_and_the_next_one_looks_again(
 
 
 def test_within_the_bounds_all_checks_are_recorded_and_nothing_is_held() -> None:
-    written, version = trained(load("household"))
+    written, version = trained(bounded(examples_min=16))
     assert version == 3
     rows = build.lineage(written)["training_checks"]
     assert {row["outcome"] for row in rows} == {"passed"}

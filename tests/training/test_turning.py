@@ -219,6 +219,14 @@ def test_the_version_before_serves_again_and_nothing_is_learned_from_what_came_s
     assert "model-rollback" not in inputs, "what training did itself follows from the examples"
 
 
+def test_from_a_version_that_was_gone_back_to_there_is_no_further_return() -> None:
+    """Until another one is promoted: it would go back, step by step, to the first."""
+    _, state, written = play([(1, True), (2, True), (3, False), (2, False)])
+    rows = [row for outputs in written for row in build.lineage(outputs).get("promotions", ())]
+    assert [row["version"] for row in rows if row["outcome"] == "rolled-back"] == [2]
+    assert state.serving == 4
+
+
 def test_feedback_that_stays_as_it_was_changes_nothing() -> None:
     _, state, written = play([(1, True), (2, True), (3, True)])
     assert state.serving == 4
