@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import click
@@ -23,6 +23,8 @@ from streams.policy.policy import Policy
 from streams.printing import say
 
 EVERY = 48
+#: The loop itself, candidates at the gate of promotion, attacks, versions without one wearer.
+PARTS = ("loop", "gate", "attacks", "influence")
 
 
 @click.command("evaluate")
@@ -40,9 +42,18 @@ EVERY = 48
     show_default=True,
     help="Train after so many admitted examples.",
 )
+@click.option(
+    "--part",
+    "parts",
+    multiple=True,
+    type=click.Choice(PARTS),
+    help="This part alone; may be repeated.  [default: all]",
+)
 @json_option
 @click.pass_context
-def command(context: click.Context, numbers: tuple[str, ...], every: int, *, as_json: bool) -> None:
+def command(
+    context: click.Context, numbers: tuple[str, ...], every: int, parts: tuple[str, ...], *, as_json: bool
+) -> None:
     """Let a simulated household use the loop, and measure every model version on utterances never used.
 
     Which utterances are the seed, the validation set, the test and the queries is drawn blind; each draw is
@@ -55,7 +66,8 @@ def command(context: click.Context, numbers: tuple[str, ...], every: int, *, as_
     # What runs decline, hold and leave out here is part of the answer.
     logging.getLogger("streams.pipeline").setLevel(logging.CRITICAL)
     policy = load("household", clock.date_today())
-    evaluated = [_evaluated(each, policy, every) for each in drawn([int(n) for n in numbers] or list(DRAWS))]
+    draws = drawn([int(number) for number in numbers] or list(DRAWS))
+    evaluated = [_evaluated(each, policy, every, parts or PARTS) for each in draws]
     if as_json:
         emit_json({"draws": [each.plain() for each in evaluated]})
     else:
@@ -65,13 +77,13 @@ def command(context: click.Context, numbers: tuple[str, ...], every: int, *, as_
 
 @dataclass(frozen=True, slots=True)
 class _Evaluated:
-    """Everything that is measured on one draw."""
+    """What is measured on one draw; parts that were not asked for are empty."""
 
     curve: Curve
-    gate: GateFigures
-    attacks: Sequence[PoisonFigures]
-    influences: Sequence[Influence]
-    effects: Sequence[Effect]
+    gate: GateFigures | None = None
+    attacks: Sequence[PoisonFigures] = ()
+    influences: Sequence[Influence] = ()
+    effects: Sequence[Effect] = ()
 
     @property
     def holds(self) -> bool:
@@ -79,7 +91,7 @@ class _Evaluated:
         return all(
             (
                 self.curve.holds,
-                self.gate.holds,
+                self.gate is None or self.gate.holds,
                 *(attack.holds for attack in self.attacks),
                 *(influence.holds for influence in self.influences),
             )
@@ -95,25 +107,32 @@ class _Evaluated:
             "gain_points": curve.gain_points,
             "holds": curve.holds,
             "turns": to_builtins(curve.turns),
-            "promotion": {**to_builtins(self.gate), "holds": self.gate.holds},
-            "attacks": [_attacked(attack) for attack in self.attacks],
-            "influence": [_influenced(influence) for influence in self.influences],
-            "effects": to_builtins(self.effects),
+            **({"promotion": _gated(self.gate)} if self.gate is not None else {}),
+            **({"attacks": list(map(_attacked, self.attacks))} if self.attacks else {}),
+            **({"influence": list(map(_influenced, self.influences))} if self.influences else {}),
+            **({"effects": to_builtins(self.effects)} if self.effects else {}),
         }
 
 
-def _evaluated(drawing: Draw, policy: Policy, every: int) -> _Evaluated:
+def _evaluated(drawing: Draw, policy: Policy, every: int, parts: Sequence[str]) -> _Evaluated:
     number = drawing.number
     say(f"draw {number}: the household alone", err=True)
     alone = asyncio.run(curve(drawing, policy, every))
-    say(f"draw {number}: candidates at the gate of promotion", err=True)
-    gate = gate_figures(drawing)
-    attacks = []
-    for attack in ATTACKS:
+    gate, attacks, influences, effects = None, list[PoisonFigures](), list[Influence](), list[Effect]()
+    if "gate" in parts:
+        say(f"draw {number}: candidates at the gate of promotion", err=True)
+        gate = gate_figures(drawing)
+    for attack in ATTACKS if "attacks" in parts else ():
         say(f"draw {number}: attack {attack.name}", err=True)
         attacks.append(asyncio.run(poisoned(drawing, attack, policy, every, alone)))
-    say(f"draw {number}: versions without one wearer", err=True)
-    return _Evaluated(alone, gate, attacks, *asyncio.run(followed(drawing, policy, every)))
+    if "influence" in parts:
+        say(f"draw {number}: versions without one wearer", err=True)
+        influences, effects = asyncio.run(followed(drawing, policy, every))
+    return _Evaluated(alone, gate, attacks, influences, effects)
+
+
+def _gated(gate: GateFigures) -> dict[str, object]:
+    return {**to_builtins(gate), "holds": gate.holds}
 
 
 def _attacked(attack: PoisonFigures) -> dict[str, object]:
@@ -133,30 +152,36 @@ def _show(evaluated: Sequence[_Evaluated]) -> None:
         f"The bar: macro F1 over intents with at least {UTTERANCES_MIN} utterances in the test is at least "
         f"{F1_MIN:.2f} at the last version, and at least {GAIN_POINTS_MIN:g} points above the first."
     )
-    say("")
-    emit_rows([{**to_builtins(each.gate), "holds": each.gate.holds} for each in evaluated])
-    say(
+    _say_part(
+        [_gated(each.gate) for each in evaluated if each.gate is not None],
         "The bar: every candidate with shuffled labels is declined, and at most "
-        f"{EQUAL_SHARE_MAX:.0%} of the equal ones; none for those that are refitted on other examples."
+        f"{EQUAL_SHARE_MAX:.0%} of the equal ones; none for those that are refitted on other examples.",
     )
-    say("")
-    emit_rows(
+    _say_part(
         [
             {**_attacked(attack), "named": ", ".join(attack.named)}
             for each in evaluated
             for attack in each.attacks
-        ]
+        ],
+        f"The bar: an attack costs at most {POINTS_LOST_MAX:g} points of macro F1, and a check names it.",
     )
-    say(f"The bar: an attack costs at most {POINTS_LOST_MAX:g} points of macro F1, and a check names it.")
-    say("")
-    emit_rows([_influenced(influence) for each in evaluated for influence in each.influences])
-    say(
+    _say_part(
+        [_influenced(influence) for each in evaluated for influence in each.influences],
         "Versions were fitted again without a wearer, and asked the same. The bar: what lineage reaches from "
-        "the wearer contains every answer that changes."
+        "the wearer contains every answer that changes.",
     )
-    say("")
-    emit_rows([to_builtins(effect) for each in evaluated for effect in each.effects])
-    say("Of the first examples: the version that learned first, and the first answer that each changed.")
+    _say_part(
+        [to_builtins(effect) for each in evaluated for effect in each.effects],
+        "Of the first examples: the version that learned first, and the first answer that each changed.",
+    )
+
+
+def _say_part(rows: Sequence[Mapping[str, object]], sentence: str) -> None:
+    """Print a table and a sentence about it, unless that part was not asked for."""
+    if rows:
+        say("")
+        emit_rows(rows)
+        say(sentence)
 
 
 def _summary(each: Curve) -> str:
