@@ -150,7 +150,7 @@ class Replay:
                     )
                 )
         self._offset += len(fresh)
-        # No run of a fetch looks at more; all of them would be the memory of a long replay.
-        read = TRAINING_READ_RATIO * self.policy.training.examples_max + FETCH_RECORDS_MAX
+        # No run of this fetch looks at more; all of them would be the memory of a long replay.
+        read = TRAINING_READ_RATIO * self.policy.training.examples_max + len(fresh)
         self.examples = [*self.examples, *fresh][-read:]
         return fresh
