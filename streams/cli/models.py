@@ -7,10 +7,11 @@ import contextlib
 from collections.abc import Sequence
 
 import click
+from msgspec import to_builtins
 
 from streams import clock
 from streams.cli.extending import kinds_option
-from streams.cli.output import emit_facts, emit_json, json_option
+from streams.cli.output import emit_facts, emit_json, emit_rows, json_option
 from streams.connection.address import broker_option
 from streams.connection.settings import Broker
 from streams.errors import InputError, MalformedError
@@ -23,19 +24,24 @@ from streams.kafka.reader import read_all
 from streams.models.pointer import WHY_CHARACTERS_MAX, Pointer, Rollback
 from streams.models.registry import ModelTable
 from streams.models.version import version_key
+from streams.pipeline.comparing import Compared, compared
 from streams.pipeline.going_back import check_back
+from streams.pipeline.judging import judged
 from streams.pipeline.made_version import pointer_to
 from streams.pipeline.side_inputs import SideInputs
+from streams.policy.crossing import Crossing
+from streams.policy.step import Step
 from streams.policy.versions import PolicyVersions
 from streams.topology import EXAMPLES, MODELS, POLICIES
 from streams.training.check import can_serve
+from streams.training.seed import licensed
 from streams.worker.bootstrap import consents_of_topic, policies_of
 from streams.worker.checking import Checker
 
 
 @click.group("models")
 def command() -> None:
-    """Choose which model version answers."""
+    """Choose which model version answers, and compare families of models."""
 
 
 @command.command()
@@ -62,6 +68,42 @@ def rollback(*, number: int, why: str, broker: Broker, kinds: Kinds, as_json: bo
         emit_json(answer)
     else:
         emit_facts(answer)
+
+
+@command.command()
+@click.option(
+    "--version", "number", type=click.IntRange(1), help="Of this version.  [default: the one that serves]"
+)
+@broker_option()
+@kinds_option
+@json_option
+def compare(*, number: int | None, broker: Broker, kinds: Kinds, as_json: bool) -> None:
+    """Fit other families of models on what a version learned from, and compare them.
+
+    Of its manifest, that is what the gate still admits. All are measured on the same utterances, none of
+    which was learned; better and worse are against the family that training uses. Nothing is published.
+    """
+    require("worker")
+    version, rows = asyncio.run(_compared(broker, number, kinds))
+    if as_json:
+        emit_json({"version": version, "families": to_builtins(rows)})
+    else:
+        emit_facts({"version": version})
+        emit_rows([to_builtins(row) for row in rows])
+
+
+async def _compared(broker: Broker, number: int | None, kinds: Kinds) -> tuple[int, list[Compared]]:
+    side, _ = await known_models(broker)
+    number = number or side.models.serving
+    version = side.models.versions.get(number)
+    if version is None:
+        known = ", ".join(map(str, sorted(side.models.versions)[-10:]))
+        raise InputError(f"model version {number}: found none on {MODELS}, expected one of {known or 'none'}")
+    policy = side.policies.version(side.policies.current)
+    crossing = Crossing(policy, side.consents.of_partition(side.consents.offset, {}), Step())
+    history = await read_all(broker, EXAMPLES)
+    candidates = judged(history, codec_of(kinds), crossing, side, clock.now_ns())
+    return number, compared(version, candidates, licensed(), clock.monotonic_s)
 
 
 async def _back(broker: Broker, number: int, why: str, kinds: Kinds) -> dict[str, object]:

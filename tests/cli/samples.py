@@ -190,6 +190,9 @@ LIVE: tuple[Sample, ...] = (
         " --extend tests.extensions.temple --json"
     ),
     Sample("sightline models rollback --to 1 --why '' --broker {broker} --json", code=2),
+    Sample("sightline models compare --broker {broker} --topic-prefix '' --extend tests.extensions.temple"),
+    Sample("sightline models compare --version 1 --broker {broker} --json"),
+    Sample("sightline models compare --version 999 --broker {broker}", code=2),
     Sample("sightline training --broker {broker}", code=2),
     Sample("sightline training --dry-run --broker {broker} --topic-prefix ''"),
     Sample(
