@@ -10,7 +10,7 @@ import orjson
 from msgspec import DecodeError, Meta, Struct, json
 
 from streams.errors import MalformedError
-from streams.events.identity import NAME_PATTERN, STREAM_PATTERN
+from streams.events.identity import NAME_PATTERN, STREAM_PATTERN, format_id
 from streams.events.runs import Parent, Run
 from streams.limits import NUMBER_MAX, TOKEN_CHARACTERS_MAX
 from streams.models.intent import IntentModel
@@ -183,6 +183,13 @@ class ModelVersion:
 
 def _numbers(runs: Sequence[tuple[str, str, Run]]) -> list[list[str | int]]:
     return [[source, stream, run.first, run.step, run.count] for source, stream, run in runs]
+
+
+def ids_of(*runs: Sequence[tuple[str, str, Run]]) -> list[str]:
+    """Identities of the examples in runs of a manifest."""
+    return [
+        format_id(source, stream, number) for some in runs for source, stream, run in some for number in run
+    ]
 
 
 def version_key(version: int) -> bytes:

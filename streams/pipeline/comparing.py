@@ -6,11 +6,10 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from streams.events.identity import format_id
 from streams.events.runs import Run
 from streams.limits import GROUP_EXAMPLES_MIN
 from streams.models.families import FAMILIES
-from streams.models.version import ModelVersion
+from streams.models.version import ModelVersion, ids_of
 from streams.training import promotion, run
 from streams.training.gate import Candidate
 from streams.training.seed import Licensed
@@ -77,7 +76,7 @@ def compared(
 
 def _named(candidates: Sequence[Candidate], runs: Sequence[tuple[str, str, Run]]) -> list[Candidate]:
     """Those of some candidates that a manifest names and that are still admitted."""
-    names = {format_id(source, stream, number) for source, stream, numbers in runs for number in numbers}
+    names = set(ids_of(runs))
     return [candidate for candidate in candidates if candidate.admitted and candidate.id in names]
 
 

@@ -11,11 +11,10 @@ from collections.abc import Mapping, Sequence
 
 from streams.errors import InputError
 from streams.events.codec import Codec
-from streams.events.identity import format_id
 from streams.events.record import Received
 from streams.models.pointer import Rollback
 from streams.models.registry import ModelVersions
-from streams.models.version import ModelVersion
+from streams.models.version import ModelVersion, ids_of
 from streams.pipeline.judging import judged
 from streams.pipeline.side_inputs import SideInputs, TrainingInputs
 from streams.pipeline.training_state import TrainingState
@@ -117,10 +116,6 @@ def _refused(
     rules: dict[str, str] = {}
     for candidate in judged(history, codec, crossing, side, now_ns):
         rules.setdefault(candidate.id, "" if candidate.admitted else candidate.rule)
-    learned = [
-        format_id(source, stream, number)
-        for source, stream, run in version.manifest.admitted
-        for number in run
-    ]
+    learned = ids_of(version.manifest.admitted)
     now = [rules.get(example, f"it is no longer on {EXAMPLES}") for example in learned]
     return [rule for rule in now if rule]

@@ -11,7 +11,7 @@ from streams.events.identity import EventId, format_id
 from streams.events.runs import consecutive
 from streams.events.state import Number
 from streams.limits import ADMITTED_MAX, LEFT_OUT_MAX
-from streams.models.version import ModelVersion
+from streams.models.version import ModelVersion, ids_of
 
 STATE_KEY = "@training"
 
@@ -48,12 +48,8 @@ class TrainingState:
         Otherwise the next version would be what the operator went back from.
         """
         manifest = version.manifest
-        known = {
-            format_id(source, stream, number)
-            for source, stream, run in (*manifest.admitted, *manifest.validation, *manifest.test)
-            for number in run
-        }
-        since = sorted(self.examples - known - set(self.left_out), key=_place)
+        known = ids_of(manifest.admitted, manifest.validation, manifest.test)
+        since = sorted(self.examples - {*known, *self.left_out}, key=_place)
         return replace(self, serving=version.version, left_out=(*self.left_out, *since)[-LEFT_OUT_MAX:])
 
     @classmethod
