@@ -296,7 +296,9 @@ SPECIAL: Mapping[str, str] = {
     "training_checks.examples": "Number of examples of which it is true.",
     "training_checks.judged": "Number of examples that were looked at.",
     "training_checks.percent": "Share of the examples that were looked at, in percent.",
-    "training_checks.percent_max": "Bound in percent; of an outlier, what the other devices contradict.",
+    "training_checks.percent_max": (
+        "Bound in percent; of an outlier, what the others contradict; of a weight, how much each counts."
+    ),
     "inputs.kind": (
         "What was taken up: policy (the first), model-takeup, model-rollback, policy-takeup, consent-takeup, "
         "example-order "
