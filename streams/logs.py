@@ -51,6 +51,18 @@ def to_stderr(program: str, form: Form = "sentence") -> None:
     root.addHandler(handler)
 
 
+@contextlib.contextmanager
+def silenced(name: str) -> Iterator[None]:
+    """Silence a logger in the block, because what it would log is part of what the command prints."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
 def unconnected() -> None:
     """Silence the Kafka client until a broker has answered.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,7 +10,7 @@ import click
 from msgspec import to_builtins
 
 from device_sim.draw import DRAWS, Draw
-from streams import clock
+from streams import clock, logs
 from streams.cli.output import emit_facts, emit_json, emit_rows, json_option
 from streams.evaluation.gate import EQUAL_SHARE_MAX, GateFigures, gate_figures
 from streams.evaluation.influence import Effect, Influence, followed
@@ -63,11 +62,10 @@ def command(
     meets the bars.
     """
     require("worker")
-    # What runs decline, hold and leave out here is part of the answer.
-    logging.getLogger("streams.pipeline").setLevel(logging.CRITICAL)
     policy = load("household", clock.date_today())
     draws = drawn([int(number) for number in numbers] or list(DRAWS))
-    evaluated = [_evaluated(each, policy, every, parts or PARTS) for each in draws]
+    with logs.silenced("streams.pipeline"):
+        evaluated = [_evaluated(each, policy, every, parts or PARTS) for each in draws]
     if as_json:
         emit_json({"draws": [each.plain() for each in evaluated]})
     else:

@@ -6,13 +6,11 @@ beside it: lineage says what could have been influenced, this says what was.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from device_sim.draw import Draw
-from streams import clock
+from streams import clock, files
 from streams.errors import MalformedError
 from streams.evaluation.household import Household, Told
 from streams.events.identity import format_id
@@ -72,8 +70,8 @@ class Effect:
 
 async def followed(draw: Draw, policy: Policy, every: int) -> tuple[list[Influence], list[Effect]]:
     """Play a draw, keep its lineage in a store, and compare what that reaches with what changes."""
-    with tempfile.TemporaryDirectory(prefix="sightline-influence-") as directory:
-        path = Path(directory) / "store"
+    with files.working_directory("influence") as directory:
+        path = directory / "store"
         with stored(path) as sink:
             household = Household(draw, policy, every, write=sink.write)
             versions = {version.version: version for version in await household.live()}

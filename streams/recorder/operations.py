@@ -190,6 +190,8 @@ _AGENTS_WRITE = (
         sites=(
             "streams/pipeline/fitting.py:_fitted:fit",
             "streams/training/run.py:fit_and_measure:fit",
+            "streams/training/outliers.py:_compare:fit",
+            "streams/training/outliers.py:_compare:predict",
             "streams/models/intent.py:fit:fit",
             "streams/worker/child.py:_Child.ask:send",
             "streams/worker/child.py:_serve:send",

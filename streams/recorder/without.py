@@ -127,6 +127,12 @@ WITHOUT_EVENTS: Mapping[str, tuple[str, ...]] = {
         "streams/evaluation/measure.py:macro_f1:predict",
         "streams/evaluation/gate.py:_outcomes:fit",
     ),
+    "models that are measured and let go; nothing but figures comes out": (
+        "streams/evaluation/influence.py:_Known.of:fit",
+        "streams/evaluation/influence.py:_Known.changed:fit",
+        "streams/evaluation/influence.py:_Known.changed:predict",
+        "streams/pipeline/comparing.py:compared:fit",
+    ),
     "memory of a running worker in a file that ends with the worker and that nobody else reads": (
         "streams/pipeline/shelf.py:FileShelf.__init__:files.create",
         "streams/pipeline/shelf.py:FileShelf.__init__:sqlite3.connect",
