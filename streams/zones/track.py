@@ -267,7 +267,11 @@ class Track:
     def _begin(self, tagged: Tagged, source_digest: str) -> None:
         """Begin a stretch and decide whether it may pass."""
         self._stretch = Stretch(tagged, source_digest, self._due, self._before)
-        self._due = max(self._due, tagged.batch.run.last + 1)
+        run = tagged.batch.run
+        if run.first != self._due:
+            # The next part of a batch that is split must know of this one, and of the hole before it.
+            self._before = tuple(sorted([*self._before, (run.first, run.last)]))
+        self._due = max(self._due, run.last + 1)
         self._refused = rule_against(tagged, _SINKS, self._policy)
         if tagged.batch.kind == change.KIND:
             self._refused = self._say(tagged, self._refused)
