@@ -25,12 +25,10 @@ from streams.models.pointer import WHY_CHARACTERS_MAX, Pointer, Rollback
 from streams.models.registry import ModelTable
 from streams.models.version import version_key
 from streams.pipeline.comparing import Compared, compared
-from streams.pipeline.going_back import check_back
-from streams.pipeline.judging import judged
+from streams.pipeline.going_back import check_back, known_version
+from streams.pipeline.judging import judged_now
 from streams.pipeline.made_version import pointer_to
 from streams.pipeline.side_inputs import SideInputs
-from streams.policy.crossing import Crossing
-from streams.policy.step import Step
 from streams.policy.versions import PolicyVersions
 from streams.topology import EXAMPLES, MODELS, POLICIES
 from streams.training.check import can_serve
@@ -95,14 +93,8 @@ def compare(*, number: int | None, broker: Broker, kinds: Kinds, as_json: bool) 
 async def _compared(broker: Broker, number: int | None, kinds: Kinds) -> tuple[int, list[Compared]]:
     side, _ = await known_models(broker)
     number = number or side.models.serving
-    version = side.models.versions.get(number)
-    if version is None:
-        known = ", ".join(map(str, sorted(side.models.versions)[-10:]))
-        raise InputError(f"model version {number}: found none on {MODELS}, expected one of {known or 'none'}")
-    policy = side.policies.version(side.policies.current)
-    crossing = Crossing(policy, side.consents.of_partition(side.consents.offset, {}), Step())
-    history = await read_all(broker, EXAMPLES)
-    candidates = judged(history, codec_of(kinds), crossing, side, clock.now_ns())
+    version = known_version(number, side.models)
+    candidates = judged_now(await read_all(broker, EXAMPLES), codec_of(kinds), side, clock.now_ns())
     return number, compared(version, candidates, licensed(), clock.monotonic_s)
 
 

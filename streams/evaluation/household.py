@@ -25,7 +25,7 @@ from streams.events.identity import format_id
 from streams.events.record import Fetch, Outgoing, StoredRecord
 from streams.events.runs import Run
 from streams.lineage.rows import rows_in
-from streams.models.version import CURRENT_KEY, ModelVersion
+from streams.models.version import CURRENT_KEY, ModelVersion, ids_of
 from streams.policy.policy import Policy
 from streams.replay import Replay
 from streams.topology import ANSWERS, CAPTURED, LINEAGE, MODELS
@@ -106,7 +106,9 @@ class Household:
     ) -> None:
         self._rounds, self._seed = len(draw.queries) // WEARERS, draw.seed
         talk = scenarios.load(SCENARIO).talk
-        self._delay_ns, self._attack = talk.feedback_delay_ns, attack
+        self._delay_ns = talk.feedback_delay_ns
+        # How often in a round, and each feedback, of devices that do it more than once.
+        self._asks, self._gives = dict[str, int](), dict[str, int]()
 
         def wearer(device: str, queries: Queries, *, lies: bool = False) -> Wearer:
             spoken, number = draw.spoken, draw.number
@@ -123,6 +125,7 @@ class Household:
             asks = _Same if attack.same else Queries
             queries = asks(talk.query_recording, draw.number, 0, 1, pairs[::-1])
             self._wearers[ATTACKER] = wearer(ATTACKER, queries, lies=attack.lies)
+            self._asks[ATTACKER], self._gives[ATTACKER] = attack.queries, attack.times
         self._offset, self._numbers = 0, dict[tuple[str, str], int]()
         self._written: list[Outgoing] = []
         self.told: list[Told] = []
@@ -163,7 +166,7 @@ class Household:
             [
                 self._query(device, wearer, asked_ns)
                 for device, wearer in self._wearers.items()
-                for _ in range(self._attack.queries if self._attack and device == ATTACKER else 1)
+                for _ in range(self._asks.get(device, 1))
             ],
             asked_ns,
         )
@@ -176,7 +179,7 @@ class Household:
             )
             for device, wearer in self._wearers.items()
             for reaction in wearer.due(heard_ns + 1)
-            for _ in range(self._attack.times if self._attack and device == ATTACKER else 1)
+            for _ in range(self._gives.get(device, 1))
         ]
         await self._play(given, heard_ns)
 
@@ -198,16 +201,14 @@ class Household:
 
     def learned(self, version: ModelVersion) -> tuple[list[str], Lesson]:
         """(ids, lesson) of what a version was fitted on, by its manifest; the seed's examples have no id."""
-        known = {
-            (source, stream, number) for source, stream, run in version.manifest.admitted for number in run
-        }
+        known = set(ids_of(version.manifest.admitted))
         pairs, devices = list(self._seed), [""] * len(self._seed)
         ids = list(devices)
         for record in self._replay.examples:
             fields = orjson.loads(record.value or b"")
-            example = fields["device_id"], fields["stream"], fields["first"]
+            example = format_id(fields["device_id"], fields["stream"], fields["first"])
             if example in known:
-                ids.append(format_id(*example))
+                ids.append(example)
                 pairs.append((fields["columns"]["utterance"][0], fields["columns"]["intent"][0]))
                 devices.append(fields["device_id"])
         return ids, Lesson(pairs, [device.replace("g", "w") for device in devices], devices)

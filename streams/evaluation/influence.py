@@ -109,12 +109,7 @@ class _Known:
         """Answers that would have been other ones without some of the examples, and which ones."""
         if not told or not any(gone):
             return []
-        rest = Lesson(
-            *(
-                [value for value, out in zip(values, gone, strict=True) if not out]
-                for values in (self.lesson.pairs, self.lesson.wearers, self.lesson.devices)
-            )  # type: ignore[arg-type]
-        )
+        rest = self.lesson.only(at for at, out in enumerate(gone) if not out)
         predicted = fit(rest.pairs, rest.weights).predict([answer.utterance for answer in told])
         return [
             (answer, intent)

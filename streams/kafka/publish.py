@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import InvalidProducerEpoch, ProducerFenced
@@ -15,6 +16,7 @@ from streams.connection.credentials import client_options
 from streams.connection.settings import Broker, KafkaSettings
 from streams.events.record import Outgoing, Received
 from streams.kafka.reader import read_all
+from streams.kafka.transaction import retrieve
 
 log = logging.getLogger(__name__)
 
@@ -55,25 +57,30 @@ async def _publish(
     records: Sequence[Outgoing],
     stands: Callable[[Sequence[Received]], Awaitable[bool]],
 ) -> bool:
-    producer = _producer(broker)
-    await producer.start()
-    try:
+    async with _producing(broker) as producer:
         if await stands(await read_all(broker, witness)):
             return False
         await _write(producer, broker, records)
         return True
-    finally:
-        await let_go(producer)
 
 
 async def publish_now(broker: Broker, records: Sequence[Outgoing]) -> None:
     """Write `records` in one transaction: all of them or, if it fails, none."""
+    async with _producing(broker) as producer:
+        await _write(producer, broker, records)
+
+
+@contextlib.asynccontextmanager
+async def _producing(broker: Broker) -> AsyncIterator[AIOKafkaProducer]:
     producer = _producer(broker)
     await producer.start()
     try:
-        await _write(producer, broker, records)
+        yield producer
     finally:
-        await let_go(producer)
+        try:
+            await let_go(producer)
+        finally:
+            retrieve(producer)
 
 
 def _producer(broker: Broker) -> AIOKafkaProducer:

@@ -367,17 +367,21 @@ async def _close(producer: AIOKafkaProducer) -> None:
             task.cancel()
         await producer.client.close()
     finally:
-        _retrieve(producer)
-        if task is not None:
-            # It may fail only now, or its failure may be passed on with the next turn of the loop.
-            task.add_done_callback(lambda _: _retrieve(producer))
+        retrieve(producer)
 
 
-def _retrieve(producer: AIOKafkaProducer) -> None:
-    """Retrieve the errors in futures that nobody awaits, as they are reported already.
+def retrieve(producer: AIOKafkaProducer) -> None:
+    """Retrieve the errors in futures that nobody awaits, as they are reported already, now and when it ends.
 
     Otherwise aiokafka leaves a traceback for each of them in the log.
     """
+    _retrieve(producer)
+    if producer._sender.sender_task is not None:
+        # It may fail only now, or its failure may be passed on with the next turn of the loop.
+        producer._sender.sender_task.add_done_callback(lambda _: _retrieve(producer))
+
+
+def _retrieve(producer: AIOKafkaProducer) -> None:
     undrained = (batch for batches in producer._message_accumulator._batches.values() for batch in batches)
     for future in (producer._txn_manager._transaction_waiter, *(batch._drain_waiter for batch in undrained)):
         if future is not None and future.done() and not future.cancelled():

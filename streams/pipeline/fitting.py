@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from streams import metrics
@@ -84,8 +84,8 @@ async def train(
         extra["promotions"].append(rollback_row(back))
         log.warning("Model version %d serves again: %s", back.version, back.why)
         metrics.count("training_turned_back_total")
-        version = made.get(back.version) or inputs.side.models.version(back.version)
-        return replace(state.back_to(version), version=state.version - 1, rolled_back_ns=back.at_ns)
+        state = replace(state.back_to(_known(back.version, made, inputs.side)), rolled_back_ns=back.at_ns)
+        return replace(state, version=state.version - 1)
     checks = list[quality.Check]()
     try:
         version, measured = await _fitted(
@@ -151,11 +151,11 @@ async def _fitted(
     """
     seed, bounds = means.licensed.seed, crossing.policy.training
     lesson = run.lesson_of(seed, material.learned)
-    checks += [*quality.examined(material.learned, bounds), *quality.weighted(lesson)]
+    checks += quality.examined(material.learned, lesson, bounds)
     if held := quality.held(checks):
         raise _HeldError(held)
     validation = promotion.validation_of(means.licensed.validation, material.validation, lesson.pairs)
-    serving = made.get(state.serving) or side.models.version(state.serving)
+    serving = _known(state.serving, made, side)
     fitted = await means.fit(lesson, validation, serving.model)
     checks += quality.left_out(fitted.outliers, lesson, bounds)
     if held := quality.held(checks):
@@ -174,6 +174,11 @@ async def _fitted(
         declined=verdict.reason,
     )
     return version, promotion.Measured(validation, verdict, state.serving)
+
+
+def _known(number: int, made: Mapping[int, ModelVersion], side: SideInputs) -> ModelVersion:
+    """Version by number; the newest may be made by the same fetch."""
+    return made.get(number) or side.models.version(number)
 
 
 def _left_out(fresh: Sequence[str]) -> str:

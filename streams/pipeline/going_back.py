@@ -15,11 +15,9 @@ from streams.events.record import Received
 from streams.models.pointer import Rollback
 from streams.models.registry import ModelVersions
 from streams.models.version import ModelVersion, ids_of
-from streams.pipeline.judging import judged
+from streams.pipeline.judging import judged_now
 from streams.pipeline.side_inputs import SideInputs, TrainingInputs
 from streams.pipeline.training_state import TrainingState
-from streams.policy.crossing import Crossing
-from streams.policy.step import Step
 from streams.topology import EXAMPLES, MODELS
 from streams.training import gate, turning
 
@@ -37,7 +35,7 @@ def check_back(
     InputError if there is no such version, it serves already, was declined, may not serve any longer, or
     learned from an example that the gate does not admit any more.
     """
-    version = _known(number, side.models)
+    version = _earlier(number, side.models)
     check_permitted(version, side, history, codec, now_ns)
     return version
 
@@ -90,7 +88,8 @@ def turned_back(
     return Rollback(turn.version, state.serving, turn.why, now_ns)
 
 
-def _known(number: int, models: ModelVersions) -> ModelVersion:
+def known_version(number: int, models: ModelVersions) -> ModelVersion:
+    """Version by number; InputError names the newest promoted ones if there is none of this number."""
     version = models.versions.get(number)
     if version is None:
         promoted = sorted(known for known, made in models.versions.items() if not made.declined)
@@ -98,6 +97,11 @@ def _known(number: int, models: ModelVersions) -> ModelVersion:
             f"model version {number}: found none on {MODELS}, expected one of "
             f"{', '.join(map(str, promoted[-10:])) or 'none'}"
         )
+    return version
+
+
+def _earlier(number: int, models: ModelVersions) -> ModelVersion:
+    version = known_version(number, models)
     if version.declined:
         raise InputError(
             f"model version {number}: was declined ({version.declined}), expected one that was promoted"
@@ -111,10 +115,8 @@ def _refused(
     version: ModelVersion, side: SideInputs, history: Sequence[Received], codec: Codec, now_ns: int
 ) -> list[str]:
     """Rule for each example of a version that may not be learned from any more."""
-    policy = side.policies.version(side.policies.current)
-    crossing = Crossing(policy, side.consents.of_partition(side.consents.offset, {}), Step())
     rules: dict[str, str] = {}
-    for candidate in judged(history, codec, crossing, side, now_ns):
+    for candidate in judged_now(history, codec, side, now_ns):
         rules.setdefault(candidate.id, "" if candidate.admitted else candidate.rule)
     learned = ids_of(version.manifest.admitted)
     now = [rules.get(example, f"it is no longer on {EXAMPLES}") for example in learned]

@@ -13,6 +13,7 @@ from streams.pipeline.side_inputs import SideInputs
 from streams.pipeline.training_state import TrainingState
 from streams.policy.crossing import Crossing
 from streams.policy.policy import Policy
+from streams.policy.step import Step
 from streams.training import gate, run
 from streams.training.seed import Licensed
 from streams.training.splits import key_of
@@ -32,6 +33,15 @@ def judged(
         with contextlib.suppress(MalformedError):
             candidates.append(gate.judge(record, codec, crossing, adopt, now_ns))
     return candidates
+
+
+def judged_now(
+    history: Sequence[Received], codec: Codec, side: SideInputs, now_ns: int
+) -> list[gate.Candidate]:
+    """Judge records under the policy and the consents of now, for whoever asks beside a run."""
+    policy = side.policies.version(side.policies.current)
+    crossing = Crossing(policy, side.consents.of_partition(side.consents.offset, {}), Step())
+    return judged(history, codec, crossing, side, now_ns)
 
 
 def used_of(

@@ -10,13 +10,12 @@ import orjson
 
 from streams.events.codec import Codec
 from streams.events.record import Received
-from streams.limits import INTENT_BYTES_MAX, OUTLIER_DEVICES_MIN, OUTLIER_FOLDS
-from streams.pipeline.judging import judged, newest, used_of
+from streams.limits import INTENT_BYTES_MAX
+from streams.pipeline.judging import judged_now, newest, used_of
 from streams.pipeline.side_inputs import SideInputs
 from streams.pipeline.training_state import TrainingState
-from streams.policy.crossing import Crossing
-from streams.policy.step import Step
 from streams.training import quality, run
+from streams.training.outliers import folds_of
 from streams.training.seed import Licensed
 
 
@@ -63,13 +62,10 @@ def next_run(
     `history` are all records of `glasses.examples`.
     """
     policy = side.policies.version(side.policies.current)
-    crossing = Crossing(policy, side.consents.of_partition(side.consents.offset, {}), Step())
-    candidates = judged(newest(history, policy), codec, crossing, side, now_ns)
+    candidates = judged_now(newest(history, policy), codec, side, now_ns)
     used, material = used_of(candidates, state, licensed, policy)
     lesson, left_out = run.lesson_of(licensed.seed, material.learned), len(candidates) - len(used)
     manifest = run.manifest_of(licensed.seed, material, left_out)
-    devices = {device for device in lesson.devices if device}
-    folds = min(len(devices), OUTLIER_FOLDS) if len(devices) >= OUTLIER_DEVICES_MIN else 0
     intents = {intent for _, intent in lesson.pairs}
     return NextRun(
         max(state.version, side.models.highest) + 1,
@@ -81,7 +77,7 @@ def next_run(
         len(material.test),
         dict(Counter(rule for _, rule in material.refused).most_common()),
         left_out,
-        1 + folds,
+        1 + len(folds_of(lesson)),
         len(intents) * INTENT_BYTES_MAX + len(orjson.dumps(manifest.dump())),
-        [*quality.examined(material.learned, policy.training), *quality.weighted(lesson)],
+        quality.examined(material.learned, lesson, policy.training),
     )

@@ -132,6 +132,7 @@ WITHOUT_EVENTS: Mapping[str, tuple[str, ...]] = {
         "streams/evaluation/influence.py:_Known.changed:fit",
         "streams/evaluation/influence.py:_Known.changed:predict",
         "streams/pipeline/comparing.py:compared:fit",
+        "streams/models/families.py:bayes:fit",
     ),
     "memory of a running worker in a file that ends with the worker and that nobody else reads": (
         "streams/pipeline/shelf.py:FileShelf.__init__:files.create",

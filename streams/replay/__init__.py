@@ -149,8 +149,9 @@ class Replay:
                         record.headers,
                     )
                 )
-        self._offset += len(fresh)
-        # No run of this fetch looks at more; all of them would be the memory of a long replay.
-        read = TRAINING_READ_RATIO * self.policy.training.examples_max + len(fresh)
-        self.examples = [*self.examples, *fresh][-read:]
+        if fresh:
+            self._offset += len(fresh)
+            self.examples += fresh
+            # No run of this fetch looks at more; all of them would be the memory of a long replay.
+            del self.examples[: -TRAINING_READ_RATIO * self.policy.training.examples_max - len(fresh)]
         return fresh

@@ -12,7 +12,7 @@ The licensed seed is nobody's, and each of its examples counts once.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -36,30 +36,36 @@ class Lesson:
         nobody = [""] * len(pairs)
         return cls(pairs, nobody, nobody)
 
+    def only(self, places: Iterable[int]) -> Lesson:
+        """Return a copy with the pairs at some places alone."""
+        at = list(places)
+        pairs, wearers, devices = self.pairs, self.wearers, self.devices
+        return Lesson([pairs[i] for i in at], [wearers[i] for i in at], [devices[i] for i in at])
+
     def without(self, devices: Collection[str]) -> Lesson:
         """Return a copy without what some devices said."""
-        kept = [at for at, device in enumerate(self.devices) if not device or device not in devices]
-        return Lesson(*([of[at] for at in kept] for of in (self.pairs, self.wearers, self.devices)))  # type: ignore[arg-type]
+        return self.only(at for at, device in enumerate(self.devices) if not device or device not in devices)
 
     @property
     def weights(self) -> Sequence[float]:
         """How much each pair counts."""
-        factors = self.factors
-        return [
-            weight * factors.get(wearer, 1.0) for wearer, weight in zip(self.wearers, self._once, strict=True)
-        ]
+        once = self._once()
+        factors = self._factors(once)
+        return [weight * factors.get(wearer, 1.0) for wearer, weight in zip(self.wearers, once, strict=True)]
 
     @property
     def factors(self) -> Mapping[str, float]:
         """By how much the examples of a wearer who has too many count less; others are not in it."""
+        return self._factors(self._once())
+
+    def _factors(self, once: Sequence[float]) -> Mapping[str, float]:
         totals: dict[str, float] = {}
-        for wearer, weight in zip(self.wearers, self._once, strict=True):
+        for wearer, weight in zip(self.wearers, once, strict=True):
             if wearer:
                 totals[wearer] = totals.get(wearer, 0.0) + weight
         most = WEARER_WEIGHT_RATIO_MAX * median(totals.values()) if totals else 0.0
         return {wearer: most / total for wearer, total in sorted(totals.items()) if total > most}
 
-    @property
     def _once(self) -> Sequence[float]:
         """Weights by which what a wearer repeats counts once."""
         uttered = [

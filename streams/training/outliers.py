@@ -14,7 +14,7 @@ Bonferroni). With fewer than OUTLIER_DEVICES_MIN devices, nobody can say which o
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from math import comb
 
@@ -47,13 +47,10 @@ class Outlier:
 
 def outliers(lesson: Lesson) -> Sequence[Outlier]:
     """Devices of a lesson that contradict all others, by name."""
-    given = Counter(device for device in lesson.devices if device)
-    if sum(count >= OUTLIER_EXAMPLES_MIN for count in given.values()) < OUTLIER_DEVICES_MIN:
-        return ()
     sure, contradicted = Counter[str](), Counter[str]()
-    for fold in _folds(given):
+    for fold in folds_of(lesson):
         _compare(lesson, fold, sure, contradicted)
-    judged = [device for device in sorted(given) if sure[device] >= OUTLIER_EXAMPLES_MIN]
+    judged = [device for device in sorted(sure) if sure[device] >= OUTLIER_EXAMPLES_MIN]
     return [
         outlier
         for device in judged
@@ -62,8 +59,14 @@ def outliers(lesson: Lesson) -> Sequence[Outlier]:
     ]
 
 
-def _folds(given: Mapping[str, int]) -> Sequence[Collection[str]]:
-    """Deal the devices into groups of about as many examples, those with most first."""
+def folds_of(lesson: Lesson) -> Sequence[Collection[str]]:
+    """Deal the devices into groups of about as many examples, those with most first.
+
+    There is no group if too few devices have enough examples, so that nobody is compared.
+    """
+    given = Counter(device for device in lesson.devices if device)
+    if sum(count >= OUTLIER_EXAMPLES_MIN for count in given.values()) < OUTLIER_DEVICES_MIN:
+        return ()
     folds: list[set[str]] = [set() for _ in range(min(OUTLIER_FOLDS, len(given)))]
     sizes = [0] * len(folds)
     for device, count in sorted(given.items(), key=lambda item: (-item[1], item[0])):

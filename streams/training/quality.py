@@ -8,8 +8,8 @@ them. With fewer than `examples_min`, a share says nothing, and holds nothing.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from streams.events.batch import Batch
 from streams.policy.rules import CheckName, CheckOutcome, TrainingBounds
@@ -61,8 +61,8 @@ class Check:
         )
 
 
-def examined(learned: Sequence[Candidate], bounds: TrainingBounds) -> list[Check]:
-    """Check the examples that a run would learn from.
+def examined(learned: Sequence[Candidate], lesson: Lesson, bounds: TrainingBounds) -> list[Check]:
+    """Check the examples that a run would learn from, and name the wearers whose examples count less.
 
     What a wearer repeats on a device counts once, except for the check of repeats: a loudspeaker that says
     one sentence for ever cannot hold every run.
@@ -86,13 +86,12 @@ def examined(learned: Sequence[Candidate], bounds: TrainingBounds) -> list[Check
             "contradicting", "", _minorities(meant), len(meant), bounds.contradicting_percent_max, "passed"
         ),
     ]
-    if len(learned) < bounds.examples_min:
-        return checks
-    return [_bounded(check) for check in checks]
+    if len(learned) >= bounds.examples_min:
+        checks = [_bounded(check) for check in checks]
+    return [*checks, *_weighted(lesson)]
 
 
-def weighted(lesson: Lesson) -> list[Check]:
-    """Name the wearers whose examples count less."""
+def _weighted(lesson: Lesson) -> list[Check]:
     given = Counter(wearer for wearer in lesson.wearers if wearer)
     return [
         Check("wearer-weight", wearer, given[wearer], given.total(), round(100 * factor, 2), "weighted")
@@ -141,26 +140,14 @@ def _largest(name: CheckName, values: Sequence[str], percent_max: float) -> Chec
 
 def _minorities(pairs: Sequence[tuple[Hashable, str]]) -> int:
     """Count the pairs whose second part is not the one that their first part has most often."""
-    return len(pairs) - sum(max(counts) for counts in _meanings(pairs))
-
-
-def _meanings(pairs: Sequence[tuple[Hashable, str]]) -> Iterator[Sequence[int]]:
     meanings: dict[Hashable, Counter[str]] = {}
     for utterance, meant in pairs:
         meanings.setdefault(utterance, Counter())[meant] += 1
-    for counts in meanings.values():
-        yield list(counts.values())
+    return len(pairs) - sum(max(counts.values()) for counts in meanings.values())
 
 
 def _bounded(check: Check) -> Check:
-    return Check(
-        check.name,
-        check.subject,
-        check.examples,
-        check.judged,
-        check.percent_max,
-        "held" if check.percent > check.percent_max else "passed",
-    )
+    return replace(check, outcome="held" if check.percent > check.percent_max else "passed")
 
 
 def _told(batch: Batch) -> tuple[str, str, str]:

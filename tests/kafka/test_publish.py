@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Sequence
 
 import pytest
@@ -19,7 +20,11 @@ async def any_stand(records: Sequence[Received]) -> bool:
     return bool(records)
 
 
-async def test_of_many_that_start_together_one_writes_and_all_come_to_an_end(room: Room) -> None:
+async def test_of_many_that_start_together_one_writes_and_all_come_to_an_end(
+    room: Room, caplog: pytest.LogCaptureFixture
+) -> None:
+    gc.collect()
+    caplog.clear()  # of what other tests left
     key, stamp_ms = room.agent.encode(), now_ms()
     records = [Outgoing(room.target, 0, key, b"%d" % number, (), stamp_ms) for number in range(20)]
     async with asyncio.timeout(PATIENCE_S):
@@ -29,3 +34,5 @@ async def test_of_many_that_start_together_one_writes_and_all_come_to_an_end(roo
     assert sorted(written) == [False, False, False, True]
     assert [record.value for record in await room.outputs()] == [b"%d" % number for number in range(20)]
     assert await publish_once(room.broker, room.target, records, any_stand) is False
+    gc.collect()
+    assert "never retrieved" not in caplog.text, "those that were fenced leave no traceback"

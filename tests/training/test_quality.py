@@ -32,7 +32,7 @@ from streams.topology import EXAMPLES, MODELS, REJECTED
 from streams.training import outliers as outliers_module
 from streams.training import seed
 from streams.training.lesson import Lesson
-from streams.training.outliers import Outlier, outliers
+from streams.training.outliers import Outlier, folds_of, outliers
 from streams.training.promotion import Validation
 from streams.training.run import Fitted
 from streams.training.splits import key_of
@@ -304,3 +304,20 @@ def test_a_dry_run_says_what_would_be_held() -> None:
         core.empty(0), core.followed.side_inputs(), records, core._codec, seed.licensed(), build.T0_NS
     )
     assert dry.held.startswith("4 of 24 examples repeat what the same wearer said before")
+
+
+@pytest.mark.parametrize(("devices", "each"), [(2, 40), (3, 20), (3, 9), (6, 12)])
+def test_a_run_fits_as_many_models_as_a_dry_run_says(
+    devices: int, each: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told, fits = talk(devices, each, [], 3), list[int]()
+
+    def counted(pairs: Sequence[tuple[str, str]], weights: Sequence[float]) -> IntentModel:
+        fits.append(len(pairs))
+        return fit(pairs, weights)
+
+    monkeypatch.setattr(outliers_module, "fit", counted)
+    outliers(told)
+    assert len(fits) == len(folds_of(told))
+    assert bool(fits) is (devices > 2 and each >= OUTLIER_EXAMPLES_MIN)
+    assert {device for fold in folds_of(told) for device in fold} <= set(told.devices)
