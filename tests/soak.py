@@ -1,16 +1,18 @@
 """Repeat tests that could fail rarely, on a busy machine: `python -m tests.soak`, or `make soak`.
 
-Tests marked `kafka`, and those of files that wait in real time, run TURNS times (pytest's `--soak`), the
-whole suite SUITES times; more files run at once than there are processors. A run belongs to a commit and
-takes hours: completed turns are recorded in the state, and the next call continues after them, even on
-another day. pytest's output of a failed turn is kept beside the state. Exit code 1 if a complete run had
-failures, which are listed; 3 if it is not complete.
+Tests marked `kafka`, and those that wait in real time, run twenty times: TURNS times by themselves (pytest's
+`--soak`), and SUITES times with the whole suite. More files run at once than there are processors. A run
+belongs to a commit and takes hours: completed turns are recorded in the state, and the next call continues
+after them, even on another day. pytest's output of a failed turn is kept beside the state. Exit code 1 if a
+complete run had failures, which are listed; 3 if it is not complete.
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
 import contextlib
+import functools
 import json
 import os
 import re
@@ -21,16 +23,19 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeGuard
 
 from streams.printing import say
 
 ROOT = Path(__file__).parents[1]
-TURNS, SUITES, TIMEOUT_S, STACKS_AFTER_S = 20, 3, 7200.0, 600
+TURNS, SUITES, TIMEOUT_S, STACKS_AFTER_S = 17, 3, 7200.0, 600
 JOBS = 2 * (os.cpu_count() or 1)
 #: Selections of a turn: the chosen tests, or all of them.
 CHOSEN, SUITE = "chosen", "suite"
 #: Waits in real time. A clock that a test replaces is none, and neither is `sleep(0)`.
-_WAITS = re.compile(r"\bsleep\((?!0[,)])|\btimeout\(|\bwait_for\(|\btime\.(?:monotonic|perf_counter)\(")
+_WAITS = re.compile(
+    r"(?<!def )\bsleep\((?!0[,)])|\btimeout\(|\bwait_for\(|\btime\.(?:monotonic|perf_counter)\("
+)
 #: Text in every file with tests that need a broker; pytest need not read the others.
 _BROKER = re.compile(r"\bmark\.kafka\b|\b(?:own_)?broker: str")
 _FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
@@ -47,9 +52,50 @@ class Turn:
     failed: tuple[str, ...]
 
 
-def waits(path: Path) -> bool:
-    """Whether tests of a file wait in real time, so that a busy machine could change the result."""
-    return _WAITS.search(path.read_text(encoding="utf-8")) is not None
+@functools.cache
+def waits(path: Path) -> frozenset[str]:
+    """Names in a file of tests and of what else waits in real time, so that a busy machine could change it.
+
+    What names something that waits waits too: a test with a fixture, or with what another file of the tests
+    makes.
+    """
+    text = path.read_text(encoding="utf-8")
+    tree = ast.parse(text)
+    made = {name: each for each in tree.body for name in _names(each)}
+    waiting = {name for name, each in made.items() if _WAITS.search(ast.get_source_segment(text, each) or "")}
+    waiting |= {name for each in tree.body if isinstance(each, ast.ImportFrom) for name in _imported(each)}
+    uses = {name: {*_used(each)} for name, each in made.items()}
+    while more := {name for name, used in uses.items() if used & waiting} - waiting:
+        waiting |= more
+    return frozenset(waiting)
+
+
+def _names(statement: ast.stmt) -> Iterator[str]:
+    """Names that a statement of a module gives."""
+    if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        yield statement.name
+    else:
+        yield from (each.id for each in ast.walk(statement) if _is_given(each))
+
+
+def _imported(statement: ast.ImportFrom) -> Iterator[str]:
+    """Names that a statement imports from other files of the tests and that wait there."""
+    path = (ROOT / (statement.module or "").replace(".", "/")).with_suffix(".py")
+    if path.is_relative_to(ROOT / "tests") and path.is_file():
+        there = waits(path)
+        yield from (each.asname or each.name for each in statement.names if each.name in there)
+
+
+def _is_given(node: ast.AST) -> TypeGuard[ast.Name]:
+    return isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+
+
+def _used(statement: ast.stmt) -> Iterator[str]:
+    for each in ast.walk(statement):
+        if isinstance(each, ast.Name):
+            yield each.id
+        elif isinstance(each, ast.arg):
+            yield each.arg
 
 
 def chosen(paths: Iterable[str]) -> list[str]:

@@ -29,14 +29,23 @@ def test_files_with_a_broker_or_a_clock_are_chosen() -> None:
         ("await asyncio.sleep(0.1)", True),
         ("await sleep(wait_s)", True),
         ("await asyncio.sleep(0)", False),
-        ("async with asyncio.timeout(5):", True),
+        ("async with asyncio.timeout(5): pass", True),
         ("began_s = time.monotonic()", True),
         ('patch.setattr(clock, "monotonic_s", now)', False),
     ],
 )
 def test_what_passes_real_time_is_a_wait(line: str, waited: bool, tmp_path: Path) -> None:
-    (tmp_path / "test_it.py").write_text(line, encoding="utf-8")
-    assert waits(tmp_path / "test_it.py") == waited
+    text = f"""
+async def until():
+    {line}
+@pytest.fixture
+def ready(): return until()
+def test_that_asks_for_it(ready): pass
+def test_that_does_not(): pass
+"""
+    (tmp_path / "test_it.py").write_text(text, encoding="utf-8")
+    expected = {"until", "ready", "test_that_asks_for_it"} if waited else set()
+    assert waits(tmp_path / "test_it.py") == expected
 
 
 def test_only_tests_that_ask_for_a_broker_or_wait_are_run(pytester: pytest.Pytester) -> None:
@@ -48,10 +57,10 @@ def test_only_tests_that_ask_for_a_broker_or_wait_are_run(pytester: pytest.Pytes
     )
     pytester.makepyfile(
         test_of_both="def test_asks(broker): pass\ndef test_asks_for_nothing(): pass\n",
-        test_of_clocks="import time\ndef test_waits(): time.sleep(0.001)\n",
+        test_of_clocks="import time\ndef test_waits(): time.sleep(0.001)\ndef test_does_not(): pass\n",
     )
     pytester.syspathinsert(root)
-    for arguments, passed, left in ((["--soak"], 2, 1), (["-m", "kafka"], 1, 2), ([], 3, 0)):
+    for arguments, passed, left in ((["--soak"], 2, 2), (["-m", "kafka"], 1, 3), ([], 4, 0)):
         result = pytester.runpytest("-q", "-p", "no:asyncio", *arguments)
         result.assert_outcomes(passed=passed, deselected=left)
 
