@@ -18,9 +18,9 @@ from bench.traffic import IMU_20
 from streams import limits
 from streams.connection.connect import administering
 from streams.connection.credentials import client_options
-from streams.connection.settings import KafkaSettings
 from streams.events.codec import encode
 from streams.kafka.reader import read_through
+from streams.settings.kafka import KafkaSettings
 from tests.kafka import guarded
 
 _TOPIC = "tls"

@@ -14,9 +14,9 @@ from device_sim import consent as consents
 from device_sim import options, recordings, scenarios
 from device_sim.load import Load
 from device_sim.runner import Options, Simulation, Summary
-from streams.connection.settings import Broker
 from streams.moving import Show, moving
 from streams.printing import say, say_json
+from streams.settings.kafka import Broker
 
 SHOWN_INTERVAL_S = 0.25
 

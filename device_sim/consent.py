@@ -10,7 +10,6 @@ from pathlib import Path
 from device_sim.files import path_of, read_journal
 from device_sim.glasses import CONSENT_STREAM, Glasses
 from device_sim.own_consent import OwnConsent
-from streams.connection.settings import Broker
 from streams.errors import InputError
 from streams.events import journal
 from streams.events.batch import Batch
@@ -20,6 +19,7 @@ from streams.events.identity import NAME_PATTERN
 from streams.events.kinds import Kinds
 from streams.events.shipped import SHIPPED
 from streams.limits import TIME_NS_MAX
+from streams.settings.kafka import Broker
 
 GIVE, NARROW, WITHDRAW = "give", "narrow", "withdraw"
 PURPOSES = ("dpv:RequestedServiceProvision", "dpv:ServicePersonalisation", "ai:ModelTraining")

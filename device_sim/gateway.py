@@ -11,11 +11,11 @@ from device_sim.incarnations import next_incarnations
 from device_sim.kafka import BUFFER_BATCHES_MAX, KafkaLink
 from device_sim.link import Link
 from device_sim.outbox import Outbox
-from streams.connection.settings import Broker
 from streams.events.batch import Batch
 from streams.events.journal import Sent
 from streams.events.kinds import Kinds
 from streams.events.shipped import SHIPPED
+from streams.settings.kafka import Broker
 
 FLUSH_WAIT_S = 10.0
 

@@ -19,7 +19,6 @@ from device_sim.incarnations import named
 from device_sim.link import NONE, Link
 from device_sim.own_consent import GIVEN, KIND, WITHDRAWN, OwnConsent
 from streams import clock, topology
-from streams.connection.settings import Broker
 from streams.errors import InputError, MalformedError, UnavailableError
 from streams.events import codec
 from streams.events.batch import Batch, Context
@@ -27,6 +26,7 @@ from streams.events.identity import NAME_PATTERN
 from streams.events.kinds import Kinds
 from streams.events.runs import Run
 from streams.events.shipped import SHIPPED
+from streams.settings.kafka import Broker
 
 #: Context of a device that has not reported any.
 QUIET_HOME = Context("home", "nobody", minor_near=False, capture_light=False, worn=True, consent=0)

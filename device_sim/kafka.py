@@ -18,9 +18,9 @@ from aiokafka.errors import KafkaError
 from streams import clock, limits, topology
 from streams.connection.connect import let_go, reach
 from streams.connection.credentials import client_options
-from streams.connection.settings import Broker, KafkaSettings
 from streams.errors import InputError, UnavailableError
 from streams.events.journal import Sent
+from streams.settings.kafka import Broker, KafkaSettings
 from streams.waiting import saying
 
 BUFFER_BATCHES_MAX = (

@@ -14,9 +14,9 @@ from device_sim.playback import timeline
 from device_sim.runner import Options
 from device_sim.scenarios import PERIOD_NS
 from device_sim.wearer import Queries, Wearer
-from streams.connection.settings import Broker
 from streams.events.kinds import Kinds
 from streams.events.shipped import SHIPPED
+from streams.settings.kafka import Broker
 
 _NS_PER_S = 1_000_000_000
 

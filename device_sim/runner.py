@@ -22,10 +22,10 @@ from device_sim.playback import timeline
 from device_sim.scenarios import PERIOD_NS, Scenario
 from device_sim.wearer import Queries, Wearer
 from streams import clock
-from streams.connection.settings import Broker
 from streams.ends import End, end_process
 from streams.events.kinds import Kinds
 from streams.events.shipped import SHIPPED
+from streams.settings.kafka import Broker
 
 ANSWER_WAIT_S = 6.0  #: wall time after the end in which outstanding answers may still arrive
 INTERRUPTED_FLUSH_WAIT_S = 1.0

@@ -19,7 +19,6 @@ from typing import IO, Any, cast
 import psutil
 
 from streams import clock, files, settings
-from streams.connection.settings import Broker, KafkaSettings
 from streams.errors import SightlineError, UnavailableError
 from streams.kafka.broker import EmbeddedBroker, free_port
 from streams.kafka.reader import committed_offsets, end_offsets, read_all
@@ -28,6 +27,7 @@ from streams.moving import Show, nothing
 from streams.queries.status import Status
 from streams.queries.store import Store
 from streams.readiness import Awaited
+from streams.settings.kafka import Broker, KafkaSettings
 from streams.topology import AGENTS, CAPTURED, LINEAGE, group
 
 READY_WAIT_S = 60.0

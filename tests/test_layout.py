@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -167,6 +168,19 @@ def test_imports_point_one_way(path: Path) -> None:
             assert room in rooms or f"{room.split('/')[0]}/*" in rooms, (
                 f"{path} imports {head}, which belongs in {rooms}"
             )
+
+
+def test_no_rooms_import_each_other_in_a_circle() -> None:
+    order = TopologicalSorter[str]()
+    rooms = {room_of(path) for path in SOURCES if path.is_relative_to(ROOT / "streams")}
+    for path in SOURCES:
+        room = room_of(path)
+        for name in imports(path):
+            target = name.removeprefix("streams.").split(".")[0]
+            if name.startswith("streams.") and {room, target} <= rooms and target != room:
+                order.add(room, target)
+    # A CycleError names the rooms of a circle.
+    assert set(order.static_order()) <= rooms
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=ids(SOURCES))

@@ -16,9 +16,9 @@ from click.testing import CliRunner
 from streams import settings
 from streams.cli.main import main
 from streams.connection.credentials import client_options, secret_in
-from streams.connection.settings import KafkaSettings
 from streams.errors import InputError
 from streams.settings.file import SettingsFile, options_of
+from streams.settings.kafka import KafkaSettings
 
 CA = Path("ca.pem")
 SECRET = "nobody-may-read-this"

@@ -9,13 +9,13 @@ import click
 from streams.cli.names import name
 from streams.cli.output import emit_facts, emit_json, emit_table, json_option
 from streams.connection.address import broker_option
-from streams.connection.settings import Broker
 from streams.consent.record import withdrawal_record
 from streams.consent.words import Word
 from streams.errors import InputError
 from streams.events.headers import rfc3339
 from streams.kafka.publish import publish_now
 from streams.printing import say
+from streams.settings.kafka import Broker
 from streams.worker.bootstrap import consents_of_topic
 
 _COLUMNS = ("said by", "number", "status", "purposes", "expires", "taken")

@@ -19,7 +19,6 @@ from streams import clock, settings
 from streams.cli.live import View
 from streams.cli.output import emit_json
 from streams.connection.address import broker_option, topic_prefix
-from streams.connection.settings import Broker
 from streams.demo import ROLE, Demo
 from streams.ends import TerminatedError
 from streams.errors import SightlineError
@@ -31,6 +30,7 @@ from streams.moving import moving
 from streams.policy.load import load
 from streams.printing import say
 from streams.queries.store import Store
+from streams.settings.kafka import Broker
 from streams.snapshots.files.directory import claim
 
 STATUS_INTERVAL_S = 1.0

@@ -9,10 +9,10 @@ import click
 from streams.cli.extending import kinds_option
 from streams.cli.output import Stores, emit_json, json_option, stores_option
 from streams.connection.address import broker_option
-from streams.connection.settings import Broker
 from streams.events.kinds import Kinds
 from streams.ledger import lines, run_ledger
 from streams.printing import say
+from streams.settings.kafka import Broker
 
 
 @click.command("ledger")

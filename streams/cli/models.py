@@ -13,7 +13,6 @@ from streams import clock
 from streams.cli.extending import kinds_option
 from streams.cli.output import emit_facts, emit_json, emit_rows, json_option
 from streams.connection.address import broker_option
-from streams.connection.settings import Broker
 from streams.errors import InputError, MalformedError
 from streams.events.codec import codec_of
 from streams.events.kinds import Kinds
@@ -30,6 +29,7 @@ from streams.pipeline.judging import judged_now
 from streams.pipeline.made_version import pointer_to
 from streams.pipeline.side_inputs import SideInputs
 from streams.policy.versions import PolicyVersions
+from streams.settings.kafka import Broker
 from streams.topology import EXAMPLES, MODELS, POLICIES
 from streams.training.check import can_serve
 from streams.training.seed import licensed

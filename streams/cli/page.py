@@ -15,7 +15,6 @@ from streams.cli.measuring import exported, measured
 from streams.cli.output import store_option
 from streams.cli.staying import stays
 from streams.connection.address import broker_option
-from streams.connection.settings import Broker
 from streams.errors import InputError, PendingError
 from streams.extras import require
 from streams.listening import LOOPBACK
@@ -24,6 +23,7 @@ from streams.printing import say
 from streams.queries.asking import open_store
 from streams.queries.role import Role
 from streams.readiness import Ready
+from streams.settings.kafka import Broker
 
 
 def _roles(_context: click.Context, _parameter: click.Parameter, texts: tuple[str, ...]) -> tuple[Role, ...]:

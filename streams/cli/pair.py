@@ -9,11 +9,11 @@ import click
 from streams.cli.names import pair
 from streams.cli.output import emit_json, emit_table, json_option
 from streams.connection.address import broker_option
-from streams.connection.settings import Broker
 from streams.consent.record import pairing_record
 from streams.errors import InputError
 from streams.kafka.publish import publish_now
 from streams.printing import say
+from streams.settings.kafka import Broker
 from streams.worker.bootstrap import consents_of_topic
 
 

@@ -16,7 +16,6 @@ from streams import clock, files, settings
 from streams.cli.extending import operators_option
 from streams.cli.output import emit_json
 from streams.connection.address import broker_option
-from streams.connection.settings import Broker
 from streams.errors import InputError
 from streams.events import journal as journals
 from streams.events.record import Outgoing
@@ -35,6 +34,7 @@ from streams.replay.known import check_known, journal_kinds
 from streams.replay.pairs import pairs
 from streams.replay.recorded import RecordedReplay
 from streams.replay.stored import stored
+from streams.settings.kafka import Broker
 
 Write = Callable[[Sequence[Outgoing]], None]
 

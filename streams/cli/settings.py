@@ -11,8 +11,8 @@ from msgspec import Struct
 
 from streams import settings
 from streams.cli.output import emit_json, emit_table, json_option
-from streams.connection.settings import KafkaSettings
 from streams.printing import say
+from streams.settings.kafka import KafkaSettings
 
 MASKED = "********"
 DEFAULT = "default"

@@ -22,7 +22,6 @@ from streams.cli.output import store_option
 from streams.cli.snapshots_measuring import StoreMeasures
 from streams.cli.staying import stays
 from streams.connection.address import broker_option
-from streams.connection.settings import Broker
 from streams.cycles import collect_cycles
 from streams.errors import InputError
 from streams.events.kinds import Kinds
@@ -33,6 +32,7 @@ from streams.kafka.reader import Follower, end_offsets
 from streams.printing import say
 from streams.queries.status import Status
 from streams.readiness import Ready
+from streams.settings.kafka import Broker
 from streams.snapshots.files.directory import HOT
 from streams.snapshots.intake import decode
 from streams.snapshots.retrying import RetryingWriter

@@ -23,7 +23,6 @@ from streams.cli.output import (
     stores_option,
 )
 from streams.connection.address import broker_option
-from streams.connection.settings import Broker, KafkaSettings
 from streams.ends import End
 from streams.errors import DamagedError, UnavailableError
 from streams.events.headers import rfc3339
@@ -33,6 +32,7 @@ from streams.queries.answers import Answer, ModelVersion
 from streams.queries.overview import PolicyName, RuleRefusals, overview
 from streams.queries.role import Role
 from streams.queries.store import Store
+from streams.settings.kafka import Broker, KafkaSettings
 from streams.topology import AGENTS, LINEAGE, POLICIES, group
 
 #: Name shown for the store's writer, which reads glasses.lineage without a consumer group.

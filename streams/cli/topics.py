@@ -13,7 +13,6 @@ from streams import files, topology
 from streams.cli.extending import kinds_option
 from streams.cli.output import emit_json, emit_table, json_option
 from streams.connection.address import broker_option
-from streams.connection.settings import Broker
 from streams.consent.words import Word
 from streams.errors import InputError
 from streams.events.kinds import Kinds
@@ -21,6 +20,7 @@ from streams.events.schema import page, schema
 from streams.events.shipped import SHIPPED
 from streams.kafka.topics import migrate, plan, uneven
 from streams.printing import say
+from streams.settings.kafka import Broker
 from streams.worker.bootstrap import consents_of_topic
 
 

@@ -13,7 +13,6 @@ from streams.cli.models import known_models
 from streams.cli.output import emit_facts, emit_json, emit_rows, json_option
 from streams.connection.address import broker_option
 from streams.connection.connect import WAIT_S_DEFAULT
-from streams.connection.settings import Broker
 from streams.errors import InputError
 from streams.events.codec import codec_of
 from streams.events.kinds import Kinds
@@ -23,6 +22,7 @@ from streams.kafka.reader import read_all
 from streams.pipeline.next_run import NextRun, next_run
 from streams.pipeline.training_state import STATE_KEY, TrainingState
 from streams.printing import say
+from streams.settings.kafka import Broker
 from streams.topology import EXAMPLES
 from streams.training.seed import licensed
 

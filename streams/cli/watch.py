@@ -14,12 +14,12 @@ import click
 from streams.cli.output import cell, emit_hidden, emit_json, role_option, store_option
 from streams.cli.staying import stays
 from streams.connection.address import broker_option
-from streams.connection.settings import Broker
 from streams.errors import InputError
 from streams.printing import say
 from streams.queries.newest import newest_catalog
 from streams.queries.role import SHOWN_TO, Role
 from streams.readiness import Ready
+from streams.settings.kafka import Broker
 from streams.watching.alert import Change
 from streams.watching.sending import Sender, Target
 from streams.watching.thresholds import Thresholds, read_thresholds

@@ -12,12 +12,12 @@ from typing import Any
 
 from streams import limits
 from streams.cli.status import lag_of
-from streams.connection.settings import Broker
 from streams.ends import end_with
 from streams.errors import InputError, UnavailableError
 from streams.events.headers import RUN
 from streams.events.record import Received
 from streams.kafka.reader import Follower, end_offsets
+from streams.settings.kafka import Broker
 from streams.topology import REJECTED
 from streams.watching.reading import Position, Reader, Refused
 

@@ -13,7 +13,6 @@ from streams.cli.measuring import exported, measured
 from streams.cli.names import pair
 from streams.cli.staying import stays
 from streams.connection.address import broker_option
-from streams.connection.settings import Broker
 from streams.extras import require
 from streams.kafka import tracing
 from streams.kafka.groups import check_prefix
@@ -21,6 +20,7 @@ from streams.policy.load import load
 from streams.printing import say
 from streams.processing.operators import Operators
 from streams.readiness import Ready
+from streams.settings.kafka import Broker
 from streams.urls import http_parts
 from streams.worker.bootstrap import prepare
 from streams.worker.run import WorkerSettings, run_worker

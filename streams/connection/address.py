@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from streams import settings
-from streams.connection.settings import KafkaSettings, check_addresses
+from streams.settings.kafka import KafkaSettings, check_addresses
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 _GIVEN = "streams.connection.address.topic_prefix"

@@ -19,8 +19,8 @@ from aiokafka.errors import KafkaConnectionError, KafkaError
 from streams import clock, limits, logs
 from streams.connection.credentials import client_options
 from streams.connection.refusal import refusal
-from streams.connection.settings import OAUTH, Broker, KafkaSettings
 from streams.errors import UnavailableError
+from streams.settings.kafka import OAUTH, Broker, KafkaSettings
 
 log = logging.getLogger(__name__)
 

@@ -17,8 +17,8 @@ from typing import Any, TypeVar
 from aiokafka.abc import AbstractTokenProvider
 
 from streams import limits, settings
-from streams.connection.settings import BY_PASSWORD, OAUTH, Broker, KafkaSettings
 from streams.errors import InputError, reason
+from streams.settings.kafka import BY_PASSWORD, OAUTH, Broker, KafkaSettings
 
 T = TypeVar("T")
 

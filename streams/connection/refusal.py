@@ -22,7 +22,7 @@ from aiokafka.protocol.metadata import MetadataRequest
 
 from streams import limits
 from streams.connection.credentials import client_options
-from streams.connection.settings import OAUTH, KafkaSettings
+from streams.settings.kafka import OAUTH, KafkaSettings
 
 
 async def refusal(kafka: KafkaSettings) -> str:

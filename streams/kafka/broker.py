@@ -20,11 +20,11 @@ from io import FileIO
 from pathlib import Path
 
 from streams import clock, files, locking, settings
-from streams.connection.settings import KafkaSettings
 from streams.errors import InputError, UnavailableError
 from streams.kafka import ahead, helper, watchdog
 from streams.kafka.jars import Progress, ensure_jars, java
 from streams.kafka.node import HOST, logging_properties, node_properties
+from streams.settings.kafka import KafkaSettings
 
 HEAP_MB = 384
 START_TIMEOUT_S = 60.0

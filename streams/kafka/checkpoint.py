@@ -24,9 +24,9 @@ import orjson
 from msgspec import Meta, Struct
 
 from streams import limits, metrics, topology
-from streams.connection.settings import Broker
 from streams.events.record import Headers, LogId, Outgoing, Received
 from streams.kafka.reader import read_through
+from streams.settings.kafka import Broker
 
 log = logging.getLogger(__name__)
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from streams import files
-from streams.connection.settings import KafkaSettings
 from streams.errors import InputError
 from streams.kafka.broker import EmbeddedBroker, cluster_id
 from streams.kafka.jars import Progress
 from streams.kafka.node import HOST
+from streams.settings.kafka import KafkaSettings
 
 #: Two nodes would be worse than one, because the cluster stops when either fails.
 NODES_MIN, NODES_MAX = 3, 7

@@ -20,9 +20,9 @@ from aiokafka.consumer import group_coordinator
 from aiokafka.errors import CoordinatorLoadInProgressError, InconsistentGroupProtocolError, for_code
 
 from streams import limits, metrics, topology
-from streams.connection.settings import Broker, KafkaSettings
 from streams.errors import InputError
 from streams.printing import printable
+from streams.settings.kafka import Broker, KafkaSettings
 
 log = logging.getLogger(__name__)
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from functools import partial
 
 from streams.connection.connect import administering, reach
-from streams.connection.settings import Broker
 from streams.errors import InputError
 from streams.kafka.groups import described
 from streams.kafka.reader import Follower, end_offsets
+from streams.settings.kafka import Broker
 
 _POLL_MS = 1000
 

@@ -31,9 +31,9 @@ from aiokafka.protocol.types import (
 
 from streams import clock
 from streams.connection.connect import WAIT_S_DEFAULT, administering, reach
-from streams.connection.settings import Broker, KafkaSettings
 from streams.errors import UnavailableError
 from streams.events.record import LogId
+from streams.settings.kafka import Broker, KafkaSettings
 
 log = logging.getLogger(__name__)
 

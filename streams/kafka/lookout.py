@@ -18,12 +18,12 @@ from aiokafka.errors import KafkaError
 
 from streams import clock, limits, logs, metrics, topology
 from streams.connection.connect import administering
-from streams.connection.settings import Broker
 from streams.errors import UnavailableError, reason
 from streams.kafka.behind import Behind
 from streams.kafka.groups import commits, described, say_foreign, unformed_sentence
 from streams.kafka.log_ids import counts
 from streams.kafka.ownership import Ownership
+from streams.settings.kafka import Broker
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,6 @@ from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRa
 
 from streams import clock, limits, metrics, topology
 from streams.connection.connect import administering
-from streams.connection.settings import Broker
 from streams.errors import InputError, reason
 from streams.events.record import Fetch, LiveCore, Received
 from streams.kafka import budget
@@ -25,6 +24,7 @@ from streams.kafka.reader import committed, outside_sentence
 from streams.kafka.restore import restored
 from streams.kafka.standing import own_offset, refusal
 from streams.kafka.transaction import ProducerLostError, TransactionWriter
+from streams.settings.kafka import Broker
 
 log = logging.getLogger(__name__)
 

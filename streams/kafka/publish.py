@@ -13,10 +13,10 @@ from aiokafka.errors import InvalidProducerEpoch, ProducerFenced
 from streams import limits
 from streams.connection.connect import let_go
 from streams.connection.credentials import client_options
-from streams.connection.settings import Broker, KafkaSettings
 from streams.events.record import Outgoing, Received
 from streams.kafka.reader import read_all
 from streams.kafka.transaction import retrieve
+from streams.settings.kafka import Broker, KafkaSettings
 
 log = logging.getLogger(__name__)
 

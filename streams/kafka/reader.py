@@ -16,11 +16,11 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from streams import limits
 from streams.connection.connect import WAIT_S_DEFAULT, administering, let_go, reach
 from streams.connection.credentials import client_options
-from streams.connection.settings import Broker, KafkaSettings
 from streams.errors import InputError, UnavailableError
 from streams.events.record import LogId
 from streams.kafka.groups import Commit, commits
 from streams.kafka.log_ids import ask
+from streams.settings.kafka import Broker, KafkaSettings
 from streams.waiting import saying
 
 FETCH_BYTES_MAX = 8 * 1024 * 1024

@@ -19,13 +19,13 @@ from typing import Generic, TypeVar
 from aiokafka import TopicPartition
 
 from streams import limits, metrics, topology
-from streams.connection.settings import Broker
 from streams.errors import InputError
 from streams.events.record import Core, Fetch, LiveCore, LogId, Loss
 from streams.kafka.checkpoint import CHECKPOINT_NAME, Checkpoint
 from streams.kafka.compute import compute
 from streams.kafka.reader import Follower, log_bounds
 from streams.kafka.standing import Place, look, refusal
+from streams.settings.kafka import Broker
 from streams.waiting import saying
 
 log = logging.getLogger(__name__)

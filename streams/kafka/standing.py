@@ -21,7 +21,6 @@ from msgspec.structs import replace as replace_struct
 
 from streams import clock, topology
 from streams.connection.connect import WAIT_S_DEFAULT
-from streams.connection.settings import Broker
 from streams.errors import InputError
 from streams.events.record import AgentSpec, Core, LogId, Loss, Outgoing, Received
 from streams.kafka import checkpoint
@@ -29,6 +28,7 @@ from streams.kafka.checkpoint import CHECKPOINT_NAME, Checkpoint
 from streams.kafka.groups import Commit
 from streams.kafka.log_ids import log_ids
 from streams.kafka.reader import committed, log_bounds, read_through
+from streams.settings.kafka import Broker
 
 log = logging.getLogger(__name__)
 

@@ -12,9 +12,9 @@ from aiokafka.errors import NoError, TopicAlreadyExistsError, UnknownTopicOrPart
 
 from streams import limits, topology
 from streams.connection.connect import WAIT_S_DEFAULT, administering, reach
-from streams.connection.settings import Broker, KafkaSettings
 from streams.errors import InputError, UnavailableError
 from streams.kafka.log_ids import counts
+from streams.settings.kafka import Broker, KafkaSettings
 
 log = logging.getLogger(__name__)
 

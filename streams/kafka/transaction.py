@@ -27,10 +27,10 @@ from aiokafka.structs import OffsetAndMetadata
 from streams import limits
 from streams.connection.connect import reach
 from streams.connection.credentials import client_options
-from streams.connection.settings import Broker, KafkaSettings
 from streams.errors import UnavailableError
 from streams.events.record import Outgoing
 from streams.kafka.groups import MARK
+from streams.settings.kafka import Broker, KafkaSettings
 
 log = logging.getLogger(__name__)
 

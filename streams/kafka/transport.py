@@ -28,7 +28,6 @@ from faust.types import TP, ConsumerMessage
 
 from streams import clock, limits, logs
 from streams.connection.connect import let_go
-from streams.connection.settings import KafkaSettings
 from streams.ends import End, end_process, end_with
 from streams.errors import reason
 from streams.events.record import LiveCore, Received
@@ -37,6 +36,7 @@ from streams.kafka.behind import ends_of
 from streams.kafka.last_will import LastWill
 from streams.kafka.ownership import Delivery, Ownership
 from streams.kafka.partition import PartitionOwner
+from streams.settings.kafka import KafkaSettings
 
 log = logging.getLogger(__name__)
 

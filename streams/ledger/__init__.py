@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 
-from streams.connection.settings import Broker
 from streams.ledger.accounts import JUDGED, RUNS, accounts
 from streams.ledger.compare import topic_counts
 from streams.ledger.findings import find
@@ -22,6 +21,7 @@ from streams.ledger.runs import NONE, ByStream, Intervals, Ints, column, cover, 
 from streams.ledger.sources import StoreReader, numbered
 from streams.ledger.topics import read_topics
 from streams.quoting import quoted
+from streams.settings.kafka import Broker
 
 
 def run_ledger(

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from streams import limits, topology
-from streams.connection.settings import Broker
 from streams.kafka.reader import Follower, log_bounds
 from streams.ledger.accounts import COLLISION, EARLY
 from streams.ledger.records import Records
 from streams.ledger.runs import Ints, column, groups
+from streams.settings.kafka import Broker
 
 #: Topics of derived events: records on them and events in the store must correspond one to one.
 DERIVED = (topology.DERIVED, topology.ANSWERS, topology.EXAMPLES)

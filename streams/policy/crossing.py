@@ -1,7 +1,8 @@
 """The only interface for data that goes into a sink of the policy or is derived: the `Crossing`.
 
-A stage passes what it made and the parents. Label, zone, consent, decisions and edges are computed here and
-nowhere else, so no stage can forget the label of a parent that it names (law 4).
+A stage passes what it made and the parents. Label, zone, consent, decisions and edges of what it made come
+from here and nowhere else, so no stage can forget the label of a parent that it names (law 4). The join is
+`Policy.inherited_label`, and decisions are recorded by `streams.policy.flow.decide`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,8 @@
-"""Decisions about flows: the only place that decides whether a tagged run may enter a sink and records it."""
+"""Decisions about flows: the only place that decides whether a tagged run may enter a sink.
+
+`decide` also records them, except those of the gate: training judges the same examples in many runs, and
+records a later decision only if it differs.
+"""
 
 from __future__ import annotations
 

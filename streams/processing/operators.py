@@ -9,7 +9,8 @@ Adding an operator to Sightline itself touches these files, and no other code:
 - `streams/processing/shipped.py`: the list of operators
 - `streams/events/shipped.py`: the kind of event that it makes, with its columns
 - `streams/topology.py`: its name among the `streams` of the stage `processing`, the kind that it reads in
-  `READ_BY`, and among what situations are made of if it cites a column
+  `READ_BY`, its name in `REVISED` if late samples revise what it made, and among what situations are made of
+  if it cites a column
 - `streams/policy/policies/vocabulary/glasses.toml`: the label of that kind, in the table `kinds`
 - `docs/texts.toml`: a sentence about the kind and about each column; `make docs` makes the pages again
 - a test in `tests/processing/`

@@ -19,11 +19,11 @@ import orjson
 import xxhash
 from numpy.typing import NDArray
 
-from streams.connection.settings import Broker
 from streams.errors import InputError
 from streams.events import journal
 from streams.events.record import Headers, Received, StoredRecord
 from streams.kafka.reader import Follower, end_offsets, read_all
+from streams.settings.kafka import Broker
 from streams.topology import CAPTURED, EXAMPLES
 
 READ_RECORDS_MAX = 1000

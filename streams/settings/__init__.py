@@ -7,9 +7,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from streams.connection.settings import KafkaSettings
 from streams.errors import InputError
 from streams.settings.file import KAFKA_TABLE, SettingsFile, unknown
+from streams.settings.kafka import KafkaSettings
 
 _VARIABLES = "SIGHTLINE_"
 #: The settings file: it applies where no option and no variable is given. Commands raise its `fault`.

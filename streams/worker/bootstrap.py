@@ -11,7 +11,6 @@ from functools import partial
 from typing import Any
 
 from streams import clock, metrics
-from streams.connection.settings import Broker
 from streams.consent.record import learn_consent, pairing_record
 from streams.consent.view import Consents
 from streams.errors import InputError, MalformedError, UnavailableError
@@ -31,6 +30,7 @@ from streams.pipeline.shelf import FileShelf
 from streams.policy.load import load, parse
 from streams.policy.policy import Policy
 from streams.policy.versions import Check, PolicyTable, PolicyVersions
+from streams.settings.kafka import Broker
 from streams.topology import AGENTS, CONSENTS, EXAMPLES, MODELS, POLICIES
 from streams.training.check import can_serve
 from streams.training.lesson import Lesson

@@ -9,11 +9,11 @@ from collections.abc import Awaitable, Callable
 from aiokafka import ConsumerRecord
 
 from streams import clock, limits, metrics
-from streams.connection.settings import Broker
 from streams.ends import end_with
 from streams.errors import MalformedError, called_off, reason
 from streams.events.record import Received
 from streams.kafka.reader import Follower
+from streams.settings.kafka import Broker
 from streams.waiting import saying
 
 log = logging.getLogger(__name__)

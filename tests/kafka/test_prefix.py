@@ -16,13 +16,13 @@ from click.testing import CliRunner
 
 from streams.connection.address import broker_option, topic_prefix
 from streams.connection.connect import administering
-from streams.connection.settings import KafkaSettings
 from streams.events.record import Outgoing
 from streams.kafka import reader, topics
 from streams.kafka.groups import commits
 from streams.kafka.log_ids import log_ids
 from streams.kafka.publish import publish_now
 from streams.kafka.transaction import TransactionWriter
+from streams.settings.kafka import KafkaSettings
 from streams.topology import CAPTURED, LINEAGE, TOPICS, ZONED
 
 NAMES = {topic.name for topic in TOPICS}

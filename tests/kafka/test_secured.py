@@ -22,10 +22,10 @@ from click.testing import CliRunner
 from streams.cli.main import main
 from streams.connection.connect import administering
 from streams.connection.credentials import client_options
-from streams.connection.settings import KafkaSettings
 from streams.kafka import topics
 from streams.kafka.node import HOST
 from streams.kafka.reader import read_all
+from streams.settings.kafka import KafkaSettings
 from streams.topology import CAPTURED
 from tests.kafka import guarded
 from tests.kafka.guarded import PASSWORD, USER, Guarded

@@ -15,9 +15,9 @@ from urllib.request import urlopen
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from streams.connection.settings import KafkaSettings
 from streams.metrics.declared import DECLARED, PREFIX
 from streams.queries.store import Store
+from streams.settings.kafka import KafkaSettings
 from tests.collector import Collector, Span, collecting
 from tests.kafka.world import until_all_is_read
 from tests.patience import PATIENCE_S

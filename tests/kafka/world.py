@@ -12,11 +12,11 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.protocol.admin import DeleteGroupsRequest
 
 from streams import topology
-from streams.connection.settings import Broker
 from streams.kafka.lag import lags
 from streams.kafka.reader import committed_offsets
 from streams.kafka.standing import NEXT
 from streams.kafka.topics import declare, until_known
+from streams.settings.kafka import Broker
 from tests.patience import PATIENCE_S
 
 

@@ -9,8 +9,8 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from streams.cli.watch_broker import BrokerWatch
-from streams.connection.settings import KafkaSettings
 from streams.kafka.topics import declare
+from streams.settings.kafka import KafkaSettings
 from streams.topology import REJECTED
 from tests.patience import PATIENCE_S
 

@@ -11,7 +11,6 @@ from streams import clock
 from streams.cli.extending import kinds_option
 from streams.cli.output import emit_facts, emit_json, json_option
 from streams.connection.address import broker_option
-from streams.connection.settings import Broker
 from streams.errors import InputError
 from streams.events.kinds import Kinds
 from streams.events.record import Outgoing
@@ -21,6 +20,7 @@ from streams.policy.load import load
 from streams.policy.policy import Policy
 from streams.policy.versions import CURRENT_KEY, NEXT_KEY, PolicyVersions, pointer_to, record_of
 from streams.printing import say
+from streams.settings.kafka import Broker
 from streams.topology import POLICIES
 from streams.worker.bootstrap import policies_of
 from streams.worker.checking import Checker
