@@ -176,6 +176,7 @@ REPORT_PRINT_S = 300.0  #: for a Chromium to print a report
 WALK_PARTS_MAX = 2**20  #: intervals of numbers that one edge run adds to a walk
 ANSWER_ROWS_MAX = 1000
 TREE_HOPS_MAX = 12  #: hops of a walk that a terminal shows as a tree; a longer walk is shown as a table
+TABLE_TEXT_CHARACTERS = 72  #: of a long text that a table shows, such as a question of the audit log
 INDEX_ROWS_MIN = 4_096  #: minimum size of a new index file, in edges and runs of zones
 DIFF_RUNS_MAX = 10_000  #: runs of events with the same difference between decisions, listed in JSON
 INDEX_BLOCK_BYTES = 32_768  #: of an index file; in smaller blocks DuckDB does not pack integers

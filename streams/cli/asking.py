@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any, Generic, Literal, TypeVar, get_args
@@ -153,11 +154,15 @@ def say_answer(
     tables: dict[str, Sequence[str]],
     draw: Callable[[AnswerT], graph.Graph] | None = None,
     walk: str = "",
+    *,
+    cut: str = "",
+    then: Sequence[str] = (),
 ) -> None:
     """Print an answer: facts first, then nested answers, then a table for each list.
 
     `tables` has the columns of each table; `draw` makes a graph of the answer. The list `walk` is shown as a
-    tree at a terminal, and as a table elsewhere.
+    tree at a terminal, and as a table elsewhere. Texts of the column `cut` take one short line in a table,
+    and are whole in JSON. The lines of `then` follow the tables.
     """
     plain = stating(shown.answer.to_dict(), shown.epochs)
     if form == "json":
@@ -187,9 +192,17 @@ def say_answer(
             say()
             say(name.replace("_", " "))
             if name != walk or not _show_tree(str(plain["id"]), getattr(shown.answer, name)):
-                emit_table(columns, [[row.get(column) for column in columns] for row in rows])
+                emit_table(columns, [[_cell(row, column, cut) for column in columns] for row in rows])
             if more := plain.get(f"{name}_more"):
                 say(f"and {more:,} more; `sightline sql` can list them")
+    for line in ("", *then) if then else ():
+        say(line)
+
+
+def _cell(row: Mapping[str, Any], column: str, cut: str) -> Any:
+    if column != cut:
+        return row.get(column)
+    return textwrap.shorten(row[column], limits.TABLE_TEXT_CHARACTERS, placeholder=" …")
 
 
 def _show_tree(start: str, rows: Bounded[ReachedRow]) -> bool:

@@ -184,8 +184,10 @@ def reads(zone: str, user: str, since: str, stores: Stores, role: Role, form: Fo
         form,
         {
             "by_zone": ("zone", "role", "user", "reads", "since", "until"),
-            "latest": ("t", "role", "user", "question", "zones", "exported"),
+            "latest": ("t", "role", "user", "zones", "exported", "question"),
         },
+        cut="question",
+        then=["zones: those that a question could read, whatever it then showed"],
     )
 
 

@@ -63,7 +63,9 @@ def reached(context: click.Context, identity: str, to: str, stores: Stores, role
     Exits with 1 if it did not, or if the walk was stopped before that was known.
     """
     answer = asked(stores, role, lambda opened: between(opened, identity, to))
-    say_answer(answer, form, {"way": ("id", "operator", "declassifier", "zones")})
+    carried = f"`sightline ask loop {identity}` says how far it was carried"
+    then = [] if answer.answer.reached else [carried]
+    say_answer(answer, form, {"way": ("id", "operator", "declassifier", "zones")}, then=then)
     context.exit(0 if answer.answer.reached else 1)
 
 
@@ -98,6 +100,14 @@ def reach(name: str, stores: Stores, role: Role, form: Form) -> None:
     )
 
 
+#: What a withdrawal does not do at once.
+_THEN = (
+    "These are the decisions so far, repeated without the consent. A withdrawal stops further use: no later",
+    "run learns from the examples, and nobody goes back to these models, but the one that serves goes on",
+    "until another is promoted. What is stored stays.",
+)
+
+
 @click.command()
 @click.argument("name", metavar="WEARER")
 @click.option("--what-if", is_flag=True, required=True, help="Only say what would come of it.")
@@ -115,6 +125,7 @@ def withdraw(name: str, purpose: str, stores: Stores, role: Role, form: Form, *,
         asked(stores, role, lambda opened: withdrawal(opened, name, purpose)),
         form,
         {"sinks": ("sink", "purpose", "stopped", "passed"), "models": _LEARNED},
+        then=_THEN,
     )
 
 

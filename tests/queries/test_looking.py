@@ -252,5 +252,16 @@ def test_answers_are_tables_and_pictures_too(spoilt: Path) -> None:
     assert "second order" not in shown("reach", "w1")
     assert "digraph" in shown("descendants", "g1/voice-query/0", "--format", "dot")
     assert "g1/answer/0" in shown("reached", "g1/voice-query/0", "g1/answer/0")
-    assert "reached  no" in shown("reached", "g1/answer/0", "g1/voice-query/0", code=1)
+    no = shown("reached", "g1/answer/0", "g1/voice-query/0", code=1)
+    assert "reached  no" in no
+    assert "`sightline ask loop g1/answer/0`" in no
+    assert "ask loop" not in shown("reached", "g1/voice-query/0", "g1/answer/0")
+    assert shown("withdraw", "w1", "--what-if").endswith("What is stored stays.\n")
+    statement = f"SELECT count(*) -- {'x' * 200}\nFROM events"
+    CliRunner().invoke(main, ["sql", statement, "--store", str(spoilt), "--role", "privacy-officer"])
+    read = next(line for line in shown("reads").splitlines() if "SELECT" in line)
+    assert len(read) < 200
+    assert read.endswith("…")
+    latest = asked(spoilt, "ask", "reads")["latest"]
+    assert [each["question"] for each in latest if "SELECT" in each["question"]] == [statement]
     assert "--what-if" in CliRunner().invoke(main, ["ask", "withdraw", "w1"]).stderr

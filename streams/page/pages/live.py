@@ -56,7 +56,7 @@ def page(asked: Asked) -> Shown:
         ),
         table(
             "rates",
-            f"What the last {_RATE_S} s of epochs added",
+            f"What epochs added in the {_RATE_S} s up to the newest",
             ("topic", "batches", "batches/s", "events", "captured until"),
             rates,
             lambda row: (

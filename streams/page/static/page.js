@@ -59,6 +59,7 @@
     const dashes = [[], [6, 3], [2, 3], [10, 3, 2, 3]];
     const plot = new window.uPlot(
       {
+        title: "since this page was opened",
         width: Math.max(place.clientWidth, 320), height: 200, legend: { live: false },
         cursor: { show: false }, axes: [{ ...axis, values: clock, space: 80, incrs: [1, 2, 5, 10, 30, 60, 120] }, axis],
         series: [{}, ...names.map((label, index) => ({
