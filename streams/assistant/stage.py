@@ -1,6 +1,6 @@
 """Stage 3: answer each query with an intent, a confidence and the version of the model that gave them.
 
-A request is answered with a sentence.
+A request is answered with a sentence, and so is a query whose answer the policy withholds.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from streams.assistant import requests
+from streams.assistant import requests, withheld
 from streams.errors import operating
 from streams.events.batch import Batch
 from streams.events.identity import derived_stream
@@ -23,6 +23,8 @@ from streams.policy.step import Stretch, Tagged, in_order
 from streams.topology import ANSWERS, ASSISTANT
 
 MAKER = Maker("answer", 1)
+#: What an answer says whose confidence is below the policy's floor.
+UNSURE = "I am not sure that I understood you."
 
 
 class _Given(Struct, frozen=True):
@@ -44,7 +46,7 @@ def run(
 
     `asked` are pairs (query, its situation). Answers are in partition order. The states also keep the answers
     to queries, because feedback may refer to them. An answer that the policy refuses is not given, and its
-    decision records that.
+    decision records that; instead of one that it withholds a sentence is given, and a reject records that.
     """
     states = dict(devices)
     answerable = [
@@ -57,10 +59,11 @@ def run(
         predicted = _predicted([query.batch.columns["text"][0] for query, _ in answerable], serving, crossing)
     model = Cited.unowned(serving)
     given = [
-        _Given(
-            _answer(query.batch, understood, serving.version),
-            (Cited.of(query), Cited.of(situation), model),
+        _said(
+            _answer(query.batch, understood, serving.version, crossing.policy.speech.confidence_percent_min),
             query,
+            (Cited.of(query), Cited.of(situation), model),
+            crossing,
         )
         for (query, situation), understood in zip(answerable, predicted, strict=True)
     ]
@@ -85,7 +88,16 @@ def _position(given: _Given) -> int:
     return given.batch.position
 
 
-def _answer(query: Batch, understood: tuple[str, float], model_version: int) -> Batch:
+def _said(answer: Batch, query: Tagged, parents: tuple[Cited, ...], crossing: Crossing) -> _Given:
+    """The answer, or, with a reject, the sentence instead of it if the policy withholds it."""
+    rule = withheld.rule_of(answer, query.batch, parents, crossing.policy)
+    if rule is None:
+        return _Given(answer, parents, query)
+    crossing.step.rejects.append(withheld.reject(answer, rule, query.zone))
+    return _Given(withheld.instead(answer, query.batch), parents)
+
+
+def _answer(query: Batch, understood: tuple[str, float], model_version: int, percent_min: int) -> Batch:
     intent, confidence = understood
     return replace(
         query,
@@ -96,7 +108,7 @@ def _answer(query: Batch, understood: tuple[str, float], model_version: int) -> 
             "intent": [intent],
             "confidence": [confidence],
             "model_version": [model_version],
-            "text": [None],
+            "text": [UNSURE if 100 * confidence < percent_min else None],
         },
     )
 

@@ -28,7 +28,7 @@ Domains: TypeAlias = Mapping[str, Sequence[Any]]
 _STREAM = "stream"
 
 
-class _Tried:
+class Tried:
     """Counts the work of checking a policy: steps of conditions, and combinations that are only enumerated.
 
     Work is counted, not timed, so that fast and slow machines refuse the same policies.
@@ -76,7 +76,7 @@ def check_zones(zones: Sequence[Zone], sources: Mapping[str, Source], domains: D
     InputError if a condition does not type-check or never holds, if two zones of one rank take the same
     event, if zones of higher rank cover a zone, or if this takes more than POLICY_CHECK_STEPS_MAX steps.
     """
-    tried = _Tried()
+    tried = Tried()
     for zone in zones:
         try:
             holds = [
@@ -112,7 +112,7 @@ def check_zones(zones: Sequence[Zone], sources: Mapping[str, Source], domains: D
             )
 
 
-def _ever_takes(zone: Zone, higher: Sequence[Zone], tried: _Tried, source: Source, domains: Domains) -> bool:
+def _ever_takes(zone: Zone, higher: Sequence[Zone], tried: Tried, source: Source, domains: Domains) -> bool:
     """Whether there is a combination that the zone takes and that no zone of higher rank takes."""
     own = zone.condition.names
     conditions = [zone.condition, *(other.condition for other in higher)]
@@ -136,7 +136,7 @@ def check_requirements(policy: Policy, sources: Mapping[str, Source]) -> None:
     It never applies if its `when` holds for no label that the policy can give. InputError also if the check
     takes more than POLICY_CHECK_STEPS_MAX steps.
     """
-    tried = _Tried()
+    tried = Tried()
     label_facts, sink_facts = _label_facts(policy), _sink_facts(policy)
     distinct: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for requirement in policy.requirements:

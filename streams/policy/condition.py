@@ -87,19 +87,15 @@ class Condition:
 def telling(conditions: Iterable[Condition], name: str, domain: Sequence[Any]) -> list[Any]:
     """Values of the fact `name` that represent all of `domain`, as far as these conditions can distinguish.
 
-    These are all values that they name, and one that they do not name; all of `domain` if it is a truth value
-    or a condition that uses it is not `plain`.
+    These are all words that they name, and one that they do not name; all of `domain` if it has no words or a
+    condition that uses it is not `plain`.
     """
     naming = [condition for condition in conditions if name in condition.names]
     if not naming:
         return list(domain[:1])
-    if not all(condition.plain for condition in naming):
+    # Only words are quoted, so `literals` has no values of other types.
+    if not isinstance(domain[0], str) or not all(condition.plain for condition in naming):
         return list(domain)
     named = {word for condition in naming for word in condition.literals}
     rest = [value for value in domain if value not in named]
-    # Truth values are not quoted, so `literals` never has them.
-    return (
-        list(domain)
-        if isinstance(domain[0], bool)
-        else [value for value in domain if value in named] + rest[:1]
-    )
+    return [value for value in domain if value in named] + rest[:1]

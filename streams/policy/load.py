@@ -22,6 +22,7 @@ from streams.policy.attributes import domains_of
 from streams.policy.examples import examples_of
 from streams.policy.policy import Policy
 from streams.policy.source import Source, bundle, find, sources
+from streams.policy.speech import check_speech, speech_of
 from streams.policy.tables import (
     clock_of,
     declassifier_of,
@@ -37,13 +38,17 @@ from streams.policy.texts import check_texts
 from streams.policy.vocabulary import CURIES, LISTS, PREFIXES, Vocabulary
 from streams.topology import CROSSINGS
 
-_LISTED, _MERGED = ("zones", "sinks", "requirements", "declassifiers", "tests"), ("vocabulary", "kinds")
+_LISTED, _MERGED = (
+    ("zones", "sinks", "requirements", "declassifiers", "withheld", "tests"),
+    ("vocabulary", "kinds"),
+)
 _OWN = {"name": str, "about": str, "owner": str, "served_purposes": list, "seed_zone": str, "intents": list}
 _TOP = {
     **_OWN,
     "imports": list,
     "clock": dict,
     "training": dict,
+    "assistant": dict,
     **dict.fromkeys(_MERGED, dict),
     **dict.fromkeys(_LISTED, list),
 }
@@ -52,6 +57,7 @@ _MANY = {
     "zones": POLICY_ZONES_MAX,
     "sinks": POLICY_SINKS_MAX,
     "requirements": POLICY_REQUIREMENTS_MAX,
+    "withheld": POLICY_REQUIREMENTS_MAX,
     "tests": POLICY_EXAMPLES_MAX,
 }
 _VOCABULARY = {**dict.fromkeys(LISTS, list), "retention_days": dict, "local": dict}
@@ -145,10 +151,12 @@ def parse(
         intents_of(main),
         main.fields.get("owner", ""),
         training_of(files),
+        speech_of(files, _all(files, "withheld")),
     )
     _check_steps(policy, main)
     if not tried:
         check_requirements(policy, {fields["name"]: source for source, fields in _all(files, "requirements")})
+        check_speech(policy, {fields["name"]: source for source, fields in _all(files, "withheld")}, domains)
     return policy
 
 
@@ -159,7 +167,7 @@ def version_of(text: str) -> str:
 
 def _check_steps(policy: Policy, main: Source) -> None:
     """InputError if all conditions together take more than POLICY_STEPS_MAX steps for one event."""
-    conditions = [zone.condition for zone in policy.zones]
+    conditions = [zone.condition for zone in policy.zones] + [rule.when for rule in policy.speech.withheld]
     for requirement in policy.requirements:
         conditions += (
             [requirement.require] if requirement.when is None else [requirement.when, requirement.require]

@@ -19,7 +19,16 @@ from streams.events.kinds import Kinds
 from streams.limits import ATTRIBUTE_COMBINATIONS_MAX, LABEL_BYTES
 from streams.policy import label as lattice
 from streams.policy.attributes import Attributes, attributes_of
-from streams.policy.rules import Declassifier, Example, OwnLabel, Requirement, Sink, TrainingBounds, Zone
+from streams.policy.rules import (
+    Declassifier,
+    Example,
+    OwnLabel,
+    Requirement,
+    Sink,
+    Speech,
+    TrainingBounds,
+    Zone,
+)
 from streams.policy.step import Tagged, Verdict
 from streams.policy.vocabulary import LISTS, Vocabulary, translate
 
@@ -61,8 +70,9 @@ class Policy:
     `version` is the digest of `text`; labels are packed bytes (see `streams.policy.label`). `own` has what is
     said of each kind itself, without what a zone adds. `clock_ahead_ns`
     and `clock_old_ns` are how far a capture time may be after and before the append time. `intents` is the
-    closed list of intents of examples and models. `training` bounds what a training run learns
-    from. `owner` answers for the policy, and for its zones that name nobody; empty if it names nobody.
+    closed list of intents of examples and models. `training` bounds what a training run learns from, `speech`
+    what the assistant says. `owner` answers for the policy, and for its zones that name nobody; empty if it
+    names nobody.
     """
 
     name: str
@@ -84,6 +94,7 @@ class Policy:
     intents: tuple[str, ...]
     owner: str
     training: TrainingBounds
+    speech: Speech
     zones_by_name: Mapping[str, Zone] = field(init=False)
 
     def __post_init__(self) -> None:

@@ -31,6 +31,15 @@ FLOW_FACTS: Mapping[str, str] = {
     "run_by": "who runs what is behind the sink",
     "trained_on": "whose data trained the model behind the sink",
 }
+#: Attributes of a query's context that a condition may use, and what else it may use.
+CONTEXT = ("place", "people_near", "minor_near", "capture_light", "worn")
+SPEECH_FACTS: Mapping[str, str] = {
+    **dict.fromkeys(CONTEXT, "as for zones, where and when the query was asked"),
+    "intent": "what the answer takes the query for",
+    "confidence_percent": "how sure the model is of that, a whole number",
+    "zone": "name of the answer's zone",
+    "categories": "list of what the answer was made of",
+}
 RISKS = ("low", "medium", "high")
 RUN_BY = ("wearer", "company", "vendor")
 TRAINED_ON = ("nothing", "public", "company", "wearers", "vendor")
@@ -178,6 +187,32 @@ class TrainingBounds(Struct, frozen=True):
     repeated_percent_max: int = 80
     contradicting_percent_max: int = 30
     left_out_percent_max: int = 50
+
+
+class Withheld(Struct, frozen=True):
+    """A rule: where `when` holds, an answer is not said. `about` tells a person why."""
+
+    name: str
+    about: str
+    when: Condition
+
+    def holds(self, facts: Mapping[str, Any]) -> bool:
+        """Whether it withholds an answer; also if it cannot be evaluated on these facts."""
+        try:
+            return self.when.holds(facts)
+        except TypeError:
+            return True
+
+
+class Speech(Struct, frozen=True):
+    """The rules by which answers are withheld, and the confidence (percent) below which an answer says so."""
+
+    withheld: tuple[Withheld, ...] = ()
+    confidence_percent_min: int = 0
+
+    def withholds(self, facts: Mapping[str, Any]) -> Withheld | None:
+        """The first rule that withholds an answer with these facts (`SPEECH_FACTS`); None: it may be said."""
+        return next((rule for rule in self.withheld if rule.holds(facts)), None)
 
 
 class Declassifier(Struct, frozen=True):

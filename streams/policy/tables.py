@@ -102,7 +102,8 @@ _MASKED_BY = (
 )
 
 
-def _condition(source: Source, text: str, names: Iterable[str]) -> Condition:
+def condition_of(source: Source, text: str, names: Iterable[str]) -> Condition:
+    """A condition that may use the facts `names`; InputError if it is wrong."""
     try:
         condition = Condition(text)
     except ValueError as error:
@@ -136,7 +137,7 @@ def zone_of(
         source.check(
             fields.get(name, ()), getattr(vocabulary, name), f"is not in the vocabulary's {name}", at
         )
-    condition = _condition(source, fields["when"], domains)
+    condition = condition_of(source, fields["when"], domains)
     if "stream" not in condition.names:
         source.check(
             condition.literals,
@@ -209,7 +210,7 @@ def requirement_of(
     source.table(fields, _REQUIREMENT, where, optional=("when", "sinks", "owner", "proof"))
     source.check(fields.get("sinks", ()), sinks, "is not a sink that this policy declares", at)
     conditions = [
-        _condition(source, fields[name], FLOW_FACTS) for name in ("when", "require") if name in fields
+        condition_of(source, fields[name], FLOW_FACTS) for name in ("when", "require") if name in fields
     ]
     words = [
         *(word for name in LISTS for word in getattr(vocabulary, name)),
@@ -261,20 +262,23 @@ def clock_of(files: Sequence[Source]) -> tuple[int, int]:
 
     InputError if `[clock]` is wrong, or if two files have one.
     """
-    values = _numbers_of(files, "clock", _CLOCK)
+    values = numbers_of(files, "clock", _CLOCK)
     ahead_s = values.get("ahead_s", CLOCK_AHEAD_S_DEFAULT)
     return ahead_s * SECOND_NS, values.get("old_days", CLOCK_OLD_DAYS_DEFAULT) * DAY_NS
 
 
 def training_of(files: Sequence[Source]) -> TrainingBounds:
     """What a training run is held for; InputError if `[training]` is wrong, or if two files have one."""
-    return TrainingBounds(**_numbers_of(files, "training", _TRAINING))
+    return TrainingBounds(**numbers_of(files, "training", _TRAINING))
 
 
-def _numbers_of(
+def numbers_of(
     files: Sequence[Source], table: str, known: Mapping[str, tuple[int, int]]
 ) -> Mapping[str, int]:
-    """Numbers of a table that only one file may have; `known` has the least and the greatest of each."""
+    """Numbers of a table that only one file may have; `known` has the least and the greatest of each.
+
+    InputError if one is wrong, or if two files have the table.
+    """
     declaring = [source for source in files if table in source.fields]
     if len(declaring) > 1:
         raise declaring[-1].wrong(

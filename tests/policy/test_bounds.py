@@ -187,7 +187,7 @@ def test_all_conditions_together_are_bounded() -> None:
 def counted(policy: Policy, monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     """How much of each bounded resource a policy uses, by name of the bound."""
     spent: list[int] = []
-    monkeypatch.setattr("streams.policy.analysis._Tried.count", lambda _self, steps, *_: spent.append(steps))
+    monkeypatch.setattr("streams.policy.analysis.Tried.count", lambda _self, steps, *_: spent.append(steps))
     parse(policy.text, "mine")
     conditions = [zone.condition for zone in policy.zones]
     for one in policy.requirements:

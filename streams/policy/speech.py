@@ -1,0 +1,62 @@
+"""What the assistant may say, as a policy has it: answers that it withholds, and how sure it must be.
+
+A sink's rules decide where an answer may go as data. These rules decide whether the wearer hears it, which
+others may hear too: `[[withheld]]` of a policy, and the floor of confidence in its table `[assistant]`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from streams.policy.analysis import Tried, combinations_of
+from streams.policy.policy import Policy
+from streams.policy.rules import CONTEXT, SPEECH_FACTS, Speech, Withheld
+from streams.policy.source import Source
+from streams.policy.tables import condition_of, numbers_of
+
+_WITHHELD = {"name": str, "about": str, "when": str}
+_ASSISTANT = {"confidence_percent_min": (0, 100)}
+
+
+def speech_of(files: Sequence[Source], tables: Sequence[tuple[Source, Mapping[str, Any]]]) -> Speech:
+    """What the `[[withheld]]` tables and `[assistant]` declare; InputError if one is wrong."""
+    rules = []
+    for source, fields in tables:
+        source.table(fields, _WITHHELD, f"withheld {fields['name']}")
+        when = condition_of(source, fields["when"], SPEECH_FACTS)
+        rules.append(Withheld(fields["name"], fields["about"], when))
+    return Speech(tuple(rules), **numbers_of(files, "assistant", _ASSISTANT))
+
+
+def check_speech(policy: Policy, sources: Mapping[str, Source], domains: Mapping[str, Sequence[Any]]) -> None:
+    """InputError for a rule that does not type-check, can never hold, or quotes a word that nothing is.
+
+    InputError also if the check takes more than POLICY_CHECK_STEPS_MAX steps.
+    """
+    tried = Tried()
+    values: dict[str, Sequence[Any]] = {
+        **{name: domains[name] for name in CONTEXT},
+        "intent": policy.intents,
+        "confidence_percent": range(101),
+        "zone": [zone.name for zone in policy.zones],
+        "categories": (policy.vocabulary.categories, ()),
+    }
+    for rule in policy.speech.withheld:
+        source, condition = sources[rule.name], rule.when
+        every = [value for name in condition.names for value in values[name] if isinstance(value, str)]
+        if "categories" in condition.names:
+            every += policy.vocabulary.categories
+        source.check(condition.literals, every, "is nothing that these facts can be")
+        try:
+            held = [
+                tried.holds(condition, facts, source)
+                for facts in combinations_of([condition], condition.names, values)
+            ]
+        except TypeError as error:
+            raise source.wrong(condition.text, f"does not type-check: {error}") from None
+        if not any(held):
+            raise source.wrong(
+                condition.text,
+                f"can never hold, so {rule.name} withholds nothing; change it or take it out",
+            )
