@@ -90,10 +90,10 @@ def _position(given: _Given) -> int:
 
 def _said(answer: Batch, query: Tagged, parents: tuple[Cited, ...], crossing: Crossing) -> _Given:
     """The answer, or, with a reject, the sentence instead of it if the policy withholds it."""
-    rule = withheld.rule_of(answer, query.batch, parents, crossing.policy)
-    if rule is None:
+    reject = withheld.reject_of(answer, query.batch, parents, crossing.policy)
+    if reject is None:
         return _Given(answer, parents, query)
-    crossing.step.rejects.append(withheld.reject(answer, rule, query.zone))
+    crossing.step.rejects.append(reject)
     return _Given(withheld.instead(answer, query.batch), parents)
 
 
@@ -108,7 +108,7 @@ def _answer(query: Batch, understood: tuple[str, float], model_version: int, per
             "intent": [intent],
             "confidence": [confidence],
             "model_version": [model_version],
-            "text": [UNSURE if 100 * confidence < percent_min else None],
+            "text": [UNSURE if withheld.percent(confidence) < percent_min else None],
         },
     )
 

@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from streams.assistant import requests
 from streams.events.batch import Batch
+from streams.policy.condition import Condition
 from streams.policy.crossing import Cited, joined
 from streams.policy.policy import Policy
 from streams.policy.rules import CONTEXT, Withheld
@@ -15,29 +16,41 @@ INTENT = "withheld"
 SENTENCE = "That is not said here. Ask again elsewhere, or when you are by yourself."
 #: Begins the rule of a reject; the name of the policy's rule follows.
 RULE = "withheld."
+#: The rule about an intent that the policy in force does not list, of a model that an earlier policy let in.
+UNLISTED = Withheld("unlisted", "The policy lists no such intent.", Condition("intent != ''"))
 
 
-def rule_of(answer: Batch, query: Batch, parents: tuple[Cited, ...], policy: Policy) -> Withheld | None:
-    """The rule by which an answer to a query is withheld; None if it may be said, or if it has no label."""
+def percent(confidence: float) -> int:
+    """A confidence (0 to 1) in whole percent, rounded down; 0.29 is 29, although 100 * 0.29 is less."""
+    return round(10_000 * confidence) // 100
+
+
+def reject_of(answer: Batch, query: Batch, parents: tuple[Cited, ...], policy: Policy) -> Reject | None:
+    """The reject of an answer that a rule withholds; None if it may be said, or if it has no label.
+
+    Where there are rules, an intent that the policy does not list is withheld too: no rule could name it.
+    The reject says what the rule looks at, but not which intent it is about.
+    """
     if not policy.speech.withheld or query.context is None:
         return None
     zone, label = joined(policy, answer.kind, parents)
     if not label:
         return None
-    return policy.speech.withholds(
-        {
-            **{name: getattr(query.context, name) for name in CONTEXT},
-            "intent": answer.columns["intent"][0],
-            "confidence_percent": int(100 * answer.columns["confidence"][0]),
-            "zone": zone,
-            "categories": policy.vocabulary.says(label)["categories"],
-        }
-    )
-
-
-def reject(answer: Batch, rule: Withheld, zone: str) -> Reject:
-    """Record that an answer was not given: by which rule, why, and where it would have been."""
-    reason = f"{rule.about} It is said where this does not hold: {rule.when.text}"
+    intent = answer.columns["intent"][0]
+    rule: Withheld | None = UNLISTED
+    if intent in policy.intents:
+        rule = policy.speech.withholds(
+            {
+                **{name: getattr(query.context, name) for name in CONTEXT},
+                "intent": intent,
+                "confidence_percent": percent(answer.columns["confidence"][0]),
+                "zone": zone,
+                "categories": policy.vocabulary.says(label)["categories"],
+            }
+        )
+    if rule is None:
+        return None
+    reason = f"{rule.about} Whether an answer is said depends on {', '.join(rule.when.names)}."
     return Reject.refused(answer, Cause("assistant", RULE + rule.name, reason), zone=zone)
 
 

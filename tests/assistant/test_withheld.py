@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from streams.assistant import withheld
+from streams.assistant import stage, withheld
 from streams.assistant.stage import UNSURE
 from streams.errors import InputError
-from streams.events.headers import LABEL, PARENTS, unpack_parents
+from streams.events.headers import LABEL, PARENTS, ZONE, unpack_parents
 from streams.events.record import Outgoing
+from streams.events.runs import Parent
 from streams.policy.condition import Condition
+from streams.policy.crossing import Cited
 from streams.policy.load import load, parse
 from streams.policy.policy import Policy
 from streams.policy.rules import Withheld
@@ -68,7 +73,7 @@ def test_a_sentence_stands_for_a_withheld_answer_and_a_reject_says_why() -> None
         (
             "g1/answer/0",
             "withheld.rule-0",
-            f"Others would hear it. It is said where this does not hold: {STRANGERS}",
+            "Others would hear it. Whether an answer is said depends on people_near.",
         )
     ]
     assert answers(played(with_rules(STRANGERS), people_near="nobody"))[0][0] == "g1/answer/0"
@@ -107,6 +112,13 @@ def test_nothing_is_learned_from_what_was_not_said(target: str) -> None:
         ("zone == 'health' && minor_near", {"place": "clinic", "minor_near": True}, True),
         ("confidence_percent < 100", {}, True),
         ("confidence_percent > 50", {}, True),
+        ("confidence_percent >= 71 && confidence_percent < 72", {}, True),
+        ("intent.startsWith('weather')", {}, True),
+        ("zone.contains('health')", {}, False),
+        ("!('pd:Health' in categories)", {}, True),
+        ("'pd:Intention' in categories && !('pd:Health' in categories)", {}, True),
+        ("size(categories) > 20", {}, False),
+        ("place == 'cafe' && people_near == 'strangers' && intent == 'weather_query' && worn", {}, False),
         ("confidence_percent > 99", {}, False),
     ],
 )
@@ -118,6 +130,45 @@ def test_rules_look_at_the_answer_and_at_who_is_near(when: str, around: dict[str
 def test_the_first_rule_that_holds_is_the_one_on_record() -> None:
     records = played(with_rules("place == 'clinic'", "worn", STRANGERS), people_near="strangers")
     assert [rule for _, rule, _ in rejects(records)] == ["withheld.rule-1"]
+
+
+def test_the_reject_tells_neither_the_intent_nor_its_zone_wrongly() -> None:
+    policy = with_rules("intent == 'weather_query' && place == 'clinic'")
+    records = played(policy, place="clinic")
+    [headers] = [dict(record.headers) for record in records if record.topic == REJECTED]
+    said = next(dict(record.headers) for record in records if record.topic == ANSWERS)
+    assert headers[ZONE] == said[ZONE] == b"health"
+    # The policy's own text, which the lineage has once, names it.
+    written = b"".join((record.value or b"") + repr(record.headers).encode() for record in records).replace(
+        orjson.dumps(policy.text)[1:-1], b""
+    )
+    assert b"weather_query" not in written
+
+
+def test_an_intent_that_the_policy_does_not_list_is_withheld_where_there_are_rules() -> None:
+    listed = [intent for intent in build.policy().intents if intent != "weather_query"]
+    without = replace(with_rules("place == 'clinic'"), intents=tuple(listed))
+    query = build.query(0, "what is the weather like today", T_NS)
+    answer = stage._answer(query, ("weather_query", 0.7), 1, 0)
+    parents = (
+        Cited(
+            Parent("g1", "voice-query", 0, 1, 1),
+            "public",
+            build.policy().label_of("voice_query", "public") or b"",
+            1,
+            T_NS,
+        ),
+    )
+    reject = withheld.reject_of(answer, query, parents, without)
+    assert reject is not None
+    assert reject.cause.rule == "withheld.unlisted"
+    assert withheld.reject_of(answer, query, parents, build.policy()) is None
+
+
+@given(st.integers(0, 100))
+def test_confidences_are_whole_percent(percent: int) -> None:
+    assert withheld.percent(percent / 100) == percent
+    assert withheld.percent(percent / 100 + 0.0099) == percent
 
 
 def test_a_rule_that_cannot_be_evaluated_withholds() -> None:
@@ -142,6 +193,8 @@ def test_an_answer_below_the_floor_says_so(percent_min: int, text: str | None) -
         (text_with("place > 3"), "does not type-check"),
         (text_with("worn && !worn"), "can never hold, so rule-0 withholds nothing"),
         (text_with("worn").replace("about = ", "abut = "), "abut"),
+        (text_with("worn").replace("hear it.", "hear it." * 80), "'about' of a withheld rule has"),
+        (text_with("worn").replace("rule-0", "r" * 65), "'name' of a withheld rule has 65"),
         (text_with("worn", "worn").replace("rule-1", "rule-0"), "'rule-0' stands twice in withheld"),
         (text_with(percent_min=101), "'confidence_percent_min' is 101, expected 0 to 100"),
         (
