@@ -6,18 +6,18 @@ from msgspec.structs import replace
 
 from streams.assistant import requests
 from streams.events.batch import Batch
-from streams.policy.condition import Condition
+from streams.policy.attributes import CONTEXT
 from streams.policy.crossing import Cited, joined
 from streams.policy.policy import Policy
-from streams.policy.rules import CONTEXT, Withheld
 from streams.policy.step import Cause, Reject
 
 INTENT = "withheld"
 SENTENCE = "That is not said here. Ask again elsewhere, or when you are by yourself."
 #: Begins the rule of a reject; the name of the policy's rule follows.
 RULE = "withheld."
-#: The rule about an intent that the policy in force does not list, of a model that an earlier policy let in.
-UNLISTED = Withheld("unlisted", "The policy lists no such intent.", Condition("intent != ''"))
+#: Name, reason and facts of the rule about an intent that the policy in force does not list; the model is one
+#: that an earlier policy let in.
+_UNLISTED: tuple[str, str, tuple[str, ...]] = ("unlisted", "The policy lists no such intent.", ("intent",))
 
 
 def percent(confidence: float) -> int:
@@ -37,21 +37,22 @@ def reject_of(answer: Batch, query: Batch, parents: tuple[Cited, ...], policy: P
     if not label:
         return None
     intent = answer.columns["intent"][0]
-    rule: Withheld | None = UNLISTED
+    name, about, looked_at = _UNLISTED
     if intent in policy.intents:
         rule = policy.speech.withholds(
             {
-                **{name: getattr(query.context, name) for name in CONTEXT},
+                **{fact: getattr(query.context, fact) for fact in CONTEXT},
                 "intent": intent,
                 "confidence_percent": percent(answer.columns["confidence"][0]),
                 "zone": zone,
                 "categories": policy.vocabulary.says(label)["categories"],
             }
         )
-    if rule is None:
-        return None
-    reason = f"{rule.about} Whether an answer is said depends on {', '.join(rule.when.names)}."
-    return Reject.refused(answer, Cause("assistant", RULE + rule.name, reason), zone=zone)
+        if rule is None:
+            return None
+        name, about, looked_at = rule.name, rule.about, rule.when.names
+    reason = f"{about} Whether an answer is said depends on {', '.join(looked_at)}."
+    return Reject.refused(answer, Cause("assistant", RULE + name, reason), zone=zone)
 
 
 def instead(answer: Batch, query: Batch) -> Batch:

@@ -42,6 +42,15 @@ class Tried:
         self.count(condition.steps, condition, source)
         return condition.holds(facts)
 
+    def outcomes(
+        self, condition: Condition, combinations: Iterable[Mapping[str, Any]], source: Source
+    ) -> list[bool]:
+        """Whether the condition holds, for each combination; InputError also if it does not type-check."""
+        try:
+            return [self.holds(condition, facts, source) for facts in combinations]
+        except TypeError as error:
+            raise source.wrong(condition.text, f"does not type-check: {error}") from None
+
     def count(self, steps: int, condition: Condition, source: Source) -> None:
         """Count steps for a condition before they are done; InputError like `holds`."""
         self._steps += steps
@@ -78,14 +87,8 @@ def check_zones(zones: Sequence[Zone], sources: Mapping[str, Source], domains: D
     """
     tried = Tried()
     for zone in zones:
-        try:
-            holds = [
-                tried.holds(zone.condition, facts, sources[zone.name])
-                for facts in combinations_of([zone.condition], zone.condition.names, domains)
-            ]
-        except TypeError as error:
-            raise sources[zone.name].wrong(zone.condition.text, f"does not type-check: {error}") from None
-        if not any(holds):
+        told_apart = combinations_of([zone.condition], zone.condition.names, domains)
+        if not any(tried.outcomes(zone.condition, told_apart, sources[zone.name])):
             raise sources[zone.name].wrong(
                 zone.condition.text,
                 f"can never hold, so nothing comes into the zone {zone.name}; change it or take the zone out",
@@ -148,13 +151,8 @@ def check_requirements(policy: Policy, sources: Mapping[str, Source]) -> None:
             if condition.names not in distinct:
                 distinct[condition.names] = _distinct(condition.names, label_facts, sink_facts)
             tried.count(len(distinct[condition.names]), condition, source)
-            try:
-                held = [
-                    tried.holds(condition, facts, source)
-                    for facts in _told_apart(condition, distinct[condition.names])
-                ]
-            except TypeError as error:
-                raise source.wrong(condition.text, f"does not type-check: {error}") from None
+            told_apart = _told_apart(condition, distinct[condition.names])
+            held = tried.outcomes(condition, told_apart, source)
             if condition is when and not any(held):
                 raise source.wrong(
                     condition.text,

@@ -50,6 +50,8 @@ class Attributes(NamedTuple):
         return cls(**values)
 
 
+#: Attributes that the device's context has.
+CONTEXT = tuple(name for name, allowed in CONTEXT_VALUES.items() if allowed is not int)
 #: All values of each attribute. `kind` has the shipped kinds; `stream`, whose names devices choose, has a
 #: placeholder for any name.
 DOMAINS: Mapping[str, Sequence[Any]] = {
@@ -58,7 +60,7 @@ DOMAINS: Mapping[str, Sequence[Any]] = {
     **{
         name: (False, True) if isinstance(allowed, type) else sorted(allowed)
         for name, allowed in CONTEXT_VALUES.items()
-        if allowed is not int
+        if name in CONTEXT
     },
     "consent_given": (False, True),
 }

@@ -112,7 +112,7 @@ def parse(
         key=lambda zone: -zone.rank,
     )
     if not tried:
-        check_zones(zones, {fields["name"]: source for source, fields in _all(files, "zones")}, domains)
+        check_zones(zones, _sources_of(files, "zones"), domains)
     labels, derived, own = labels_of(files, (fields for _, fields in _all(files, "zones")), vocabulary, kinds)
     sinks = {fields["name"]: sink_of(source, fields, vocabulary) for source, fields in _all(files, "sinks")}
     for crossing in CROSSINGS:
@@ -155,8 +155,8 @@ def parse(
     )
     _check_steps(policy, main)
     if not tried:
-        check_requirements(policy, {fields["name"]: source for source, fields in _all(files, "requirements")})
-        check_speech(policy, {fields["name"]: source for source, fields in _all(files, "withheld")}, domains)
+        check_requirements(policy, _sources_of(files, "requirements"))
+        check_speech(policy, _sources_of(files, "withheld"), domains)
     return policy
 
 
@@ -199,6 +199,11 @@ def _all(files: Iterable[Source], name: str) -> list[tuple[Source, Mapping[str, 
             if len(tables) > _MANY.get(name, len(tables)):
                 raise source.wrong(name, f"holds more than {_MANY[name]}, expected fewer; take some out")
     return tables
+
+
+def _sources_of(files: Iterable[Source], name: str) -> dict[str, Source]:
+    """The file of each table of a list, by the table's name."""
+    return {fields["name"]: source for source, fields in _all(files, name)}
 
 
 def _vocabulary(files: Sequence[Source]) -> Vocabulary:

@@ -1,4 +1,4 @@
-"""The parts of a policy: zones, sinks, requirements, declassifiers.
+"""The parts of a policy: zones, sinks, requirements, declassifiers, rules by which answers are withheld.
 
 Labels state what data is; requirements are rules of their own, beside labels.
 """
@@ -12,6 +12,7 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from streams.limits import TRAINING_EXAMPLES_DEFAULT
+from streams.policy.attributes import CONTEXT
 from streams.policy.condition import Condition
 
 #: Facts that a requirement's conditions may use, and what each means.
@@ -31,8 +32,7 @@ FLOW_FACTS: Mapping[str, str] = {
     "run_by": "who runs what is behind the sink",
     "trained_on": "whose data trained the model behind the sink",
 }
-#: Attributes of a query's context that a condition may use, and what else it may use.
-CONTEXT = ("place", "people_near", "minor_near", "capture_light", "worn")
+#: Facts that the condition of a rule about answers may use, and what each means.
 SPEECH_FACTS: Mapping[str, str] = {
     **dict.fromkeys(CONTEXT, "as for zones, where and when the query was asked"),
     "intent": "what the answer takes the query for",

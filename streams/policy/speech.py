@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from streams.policy.analysis import Tried, combinations_of
+from streams.policy.attributes import CONTEXT
 from streams.policy.condition import Condition
 from streams.policy.policy import Policy
-from streams.policy.rules import CONTEXT, SPEECH_FACTS, Speech, Withheld
+from streams.policy.rules import SPEECH_FACTS, Speech, Withheld
 from streams.policy.source import Source
 from streams.policy.tables import condition_of, numbers_of
 
@@ -61,15 +62,10 @@ def check_speech(policy: Policy, sources: Mapping[str, Source], domains: Mapping
             words += policy.vocabulary.categories
         if condition.by_membership:
             source.check(condition.literals, words, "is nothing that these facts can be")
-        try:
-            held = [
-                tried.holds(condition, facts, source)
-                for facts in combinations_of(
-                    [condition], condition.names, {**values, "confidence_percent": _percents(condition)}
-                )
-            ]
-        except TypeError as error:
-            raise source.wrong(condition.text, f"does not type-check: {error}") from None
+        told_apart = combinations_of(
+            [condition], condition.names, {**values, "confidence_percent": _percents(condition)}
+        )
+        held = tried.outcomes(condition, told_apart, source)
         if not any(held) and "categories" not in condition.names:
             raise source.wrong(
                 condition.text,

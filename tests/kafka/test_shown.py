@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 from urllib.request import urlopen
 
 import pytest
@@ -28,6 +29,7 @@ pytestmark = pytest.mark.kafka
 ROOT = Path(__file__).parents[2]
 TOPICS_PREFIX = "shown."
 Labels = tuple[tuple[str, str], ...]
+T = TypeVar("T")
 Samples = Mapping[str, Mapping[Labels, float]]
 
 
@@ -77,11 +79,13 @@ FILLED = TITLES - {
 }
 
 
-def until(holds: Callable[[], object]) -> None:
+def until(wanted: Callable[[], T]) -> T:
+    """What `wanted` gives as soon as that is true."""
     end_s = time.monotonic() + PATIENCE_S
-    while not holds():
+    while not (given := wanted()):
         assert time.monotonic() < end_s, "it never came"
         time.sleep(0.1)
+    return given
 
 
 def names(samples: Samples) -> set[str]:
@@ -165,14 +169,16 @@ def parts_of(spans: Sequence[Span]) -> Counter[str]:
 
 def all_traced(collector: Collector, worker: Running) -> tuple[list[Span], Samples]:
     """Spans and samples of a moment in which all that was counted had been traced, with its parts."""
-    end_s = time.monotonic() + PATIENCE_S
-    while True:
+
+    def moment() -> tuple[list[Span], Samples] | None:
         samples, spans = worker.samples(), list(collector.spans)
         counted, parts = total("fetch_total", samples), parts_of(spans)
-        if len(fetches(spans)) == counted == parts["compute"] == parts["transaction"]:
-            return spans, samples
-        assert time.monotonic() < end_s, (counted, len(fetches(spans)), parts)
-        time.sleep(0.1)
+        whole = len(fetches(spans)) == counted == parts["compute"] == parts["transaction"]
+        return (spans, samples) if whole else None
+
+    moments = until(moment)
+    assert moments is not None
+    return moments
 
 
 def check_traces(spans: Sequence[Span], worker: Samples) -> None:
