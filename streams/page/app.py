@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import logging
-import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import cast
 
 import anyio
-from msgspec import Struct
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -20,35 +18,16 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from streams import clock, limits, metrics
-from streams.errors import DamagedError, InputError, SightlineError, UnavailableError, called_off
+from streams.errors import SightlineError, called_off
 from streams.page import rendering
 from streams.page.access import HEADERS, Admitted, Entering, Keys, Refused, judge
-from streams.page.drawing.zones import Looks
-from streams.page.pages import (
-    event,
-    home,
-    inventory,
-    live,
-    loop,
-    policies,
-    refused,
-    requirements,
-    search,
-    wearer,
-    zones,
-)
-from streams.page.pictures.links import Links
-from streams.page.showing import Shown
-from streams.page.viewing import EPOCH, Alerts, Asked, Bar, Lag, RefusedError, looks_of, viewed
+from streams.page.preparing import SITES, TWIN, Prepared, Site, prepared
+from streams.page.renewing import LivePages
+from streams.page.viewing import Lag, RefusedError
 from streams.queries.role import Role
-from streams.watching.reading import Position, Reader
-from streams.watching.thresholds import Thresholds
-from streams.watching.watcher import Turn, Watcher
 
 log = logging.getLogger(__name__)
 
-TWIN = ".json"
-_EVENT = "/event/{source}/{stream}/{number}"
 #: Where the gate leaves the role of a request.
 _ROLE = "sightline.role"
 #: Where a page leaves its path, by which requests are counted.
@@ -63,129 +42,13 @@ STATIC: Mapping[str, str] = {
 }
 
 
-class Site(Struct, frozen=True):
-    """One page: its path, what makes it, and what its address may have in the query beside `epoch`."""
-
-    path: str
-    make: Callable[[Asked], Shown]
-    query: frozenset[str] = frozenset()
-    live: bool = False
-
-
-#: All pages. Each is there as JSON too, at its path with `.json` behind it.
-SITES: Sequence[Site] = (
-    Site("/", home.page, frozenset({"up", "down"})),
-    Site(f"{_EVENT}/records", event.records, frozenset({"way", "hop", "stream", "of"})),
-    Site(_EVENT, event.page, frozenset({"up", "down"})),
-    Site("/loop", loop.page),
-    Site("/zones", zones.page, frozenset({"zone", "sink"})),
-    Site("/refusals", refused.page, frozenset({"id"})),
-    Site("/requirements", requirements.page),
-    Site("/requirement/{name}", requirements.single),
-    Site("/wearer/{wearer}", wearer.page),
-    Site("/inventory", inventory.page),
-    Site("/policies", policies.page, frozenset({"version", "against", "over"})),
-    Site("/live", live.page, live=True),
-    Site("/search", search.page, frozenset({"q", *search.FILTERS})),
-)
-
-
-class Prepared(Struct, frozen=True, kw_only=True):
-    """A page that was read from the store, and all that its forms need; `path` and `query` lead to it."""
-
-    shown: Shown
-    bar: Bar
-    path: str
-    query: Mapping[str, str]
-    links: Links
-    looks: Looks
-
-    def html(self, *, exported: bool = False) -> bytes:
-        """Return the page as HTML; an exported one has nothing that a server must answer."""
-        twin = (self.path if self.path != "/" else "/index") + TWIN
-        return rendering.html(
-            self.shown,
-            self.bar,
-            path=self.path,
-            query=self.query,
-            links=self.links,
-            looks=self.looks,
-            twin="" if exported else Links(self.query).to(twin),
-        )
-
-    def json(self) -> bytes:
-        """Return the page's facts as JSON."""
-        return rendering.json(self.shown, self.bar)
-
-
-def prepared(
-    directory: Path,
-    site: Site,
-    role: Role,
-    path: str,
-    parts: Mapping[str, str],
-    query: Mapping[str, str],
-    lag: Lag | None = None,
-    alerts: Alerts | None = None,
-) -> Prepared:
-    """Read a page from the store, for a role; `path` is its path without `.json`, `parts` what varies in it.
-
-    RefusedError says what is wrong with the address, the store or the epoch. An id that is hidden and one
-    that does not exist are both 404, with the sentence that the question itself gives.
-    """
-    _check(site, query)
-    with viewed(directory, role, query.get(EPOCH, "")) as view:
-        links = Links({EPOCH: query[EPOCH]} if view.pinned else {})
-        looks = looks_of(view.store)
-        asked = Asked(
-            store=view.store,
-            role=role,
-            path=parts,
-            query=query,
-            links=links,
-            looks=looks,
-            lag=lag,
-            alerts=alerts,
-        )
-        try:
-            shown = site.make(asked)
-        except InputError as error:
-            raise RefusedError(404, "Not shown", str(error)) from None
-        except (UnavailableError, DamagedError) as error:
-            raise RefusedError(503, "Not readable", str(error)) from None
-        return Prepared(
-            shown=shown,
-            bar=view.bar(),
-            path=path,
-            query={name: value for name, value in query.items() if value},
-            links=links,
-            looks=looks,
-        )
-
-
-def _check(site: Site, query: Mapping[str, str]) -> None:
-    for name, value in query.items():
-        if name not in site.query and name != EPOCH:
-            known = ", ".join(sorted({*site.query, EPOCH}))
-            raise RefusedError(
-                400, "Wrong address", f"found a part that this page does not have, expected {known}"
-            )
-        if len(value) > limits.PAGE_WORD_CHARACTERS_MAX:
-            most = limits.PAGE_WORD_CHARACTERS_MAX
-            words = f"{name}: found {len(value):,} characters, expected {most:,} at most"
-            raise RefusedError(400, "Wrong address", words)
-
-
 class _Serving:
     """The pages of one store over HTTP."""
 
     def __init__(self, directory: Path, lag: Lag | None) -> None:
-        self._directory, self._lag = directory, lag
+        self._directory = directory
         self._threads = anyio.CapacityLimiter(limits.PAGE_THREADS)
-        #: The live page of each role, and until when it need not be read again.
-        self._live: dict[Role, tuple[float, Prepared]] = {}
-        self._reading = threading.Lock()
-        self._watchers: dict[Role, Watcher] = {}
+        self._live = LivePages(directory, lag)
 
     def routes(self) -> list[Route]:
         """A route for each page and its JSON, and one for the files that pages are drawn with."""
@@ -234,24 +97,10 @@ class _Serving:
     def _prepared(
         self, site: Site, role: Role, path: str, parts: Mapping[str, str], query: Mapping[str, str]
     ) -> Prepared:
-        """Read a page from the store; the live one only every PAGE_LIVE_REFRESH_S, however many look."""
-        if not site.live or query:
-            return prepared(self._directory, site, role, path, parts, query, self._lag)
-        with self._reading:
-            until_s, page = self._live.get(role, (0.0, None))
-            if page is None or clock.monotonic_s() >= until_s:
-                alerts = partial(self._alerts, role)
-                page = prepared(self._directory, site, role, path, parts, query, self._lag, alerts)
-                self._live[role] = (clock.monotonic_s() + limits.PAGE_LIVE_REFRESH_S, page)
-            return page
-
-    def _alerts(self, role: Role, positions: Mapping[Reader, Position] | None) -> tuple[Turn, Sequence[str]]:
-        """Return which alerts stand for a role now; one watcher serves all who look under the role."""
-        watcher = self._watchers.get(role)
-        if watcher is None:
-            watcher = self._watchers[role] = Watcher(self._directory, role, Thresholds())
-        lacking = "no --broker was named" if self._lag is None else ""
-        return watcher.look(positions), watcher.not_judged(lacking)
+        """Read a page from the store; those who look at the live one share what was read."""
+        if site.live and not query:
+            return self._live.page(role)
+        return prepared(self._directory, site, role, path, parts, query)
 
     async def _static(self, request: Request) -> Response:
         name = request.path_params["name"]

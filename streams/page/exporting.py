@@ -17,7 +17,8 @@ from starlette.routing import compile_path
 from streams import files, limits
 from streams.errors import InputError
 from streams.page import rendering
-from streams.page.app import SITES, Prepared, Site, prepared, static
+from streams.page.app import static
+from streams.page.preparing import SITES, Prepared, Site, prepared
 from streams.page.viewing import RefusedError
 from streams.queries.role import Role
 

@@ -19,16 +19,13 @@ from streams.policy.stored import read_stored
 from streams.queries.asking import OpenStore, open_store
 from streams.queries.moments import Moment
 from streams.queries.role import Role
-from streams.watching.reading import Position, Reader
-from streams.watching.watcher import Turn
 
 EPOCH = "epoch"
-#: What says how far agents and store are behind: rows as of `sightline status`, from the store's next offsets
-#: by partition of glasses.lineage. UnavailableError if the broker is away.
-Lag = Callable[[Mapping[int, int]], Sequence[Mapping[str, Any]]]
-#: What says which alerts stand for the viewer's role, given where readers are if a broker was asked, and
-#: which rules cannot be judged.
-Alerts = Callable[[Mapping[Reader, Position] | None], tuple[Turn, Sequence[str]]]
+#: How far agents and store are behind, by partition: rows as of `sightline status`.
+LagRows = Sequence[Mapping[str, Any]]
+#: What says so, from the store's next offsets by partition of glasses.lineage. UnavailableError if the broker
+#: is away.
+Lag = Callable[[Mapping[int, int]], LagRows]
 
 
 class RefusedError(SightlineError):
@@ -51,8 +48,6 @@ class Asked(Struct, frozen=True, kw_only=True):
     query: Mapping[str, str]
     links: Links
     looks: Looks
-    lag: Lag | None = None
-    alerts: Alerts | None = None
 
     def word(self, name: str) -> str:
         """Return a value of the address's query; empty if it is not there."""

@@ -28,6 +28,8 @@ from streams.queries.creep import Creep
 from streams.queries.creep import creep as creep_in
 from streams.queries.crossings import SPANS_NS, Crossings
 from streams.queries.crossings import crossings as crossed
+from streams.queries.current import Current
+from streams.queries.current import current as current_of
 from streams.queries.decided import Decided
 from streams.queries.decided import decided as decided_about
 from streams.queries.descendants import Descendants
@@ -106,6 +108,10 @@ class OpenStore(PolicyQuestions):
     def moments(self) -> list[Moment]:
         """Epochs of the first store that `as_of` may name, oldest first, with their times of publication."""
         return moments(self._store)[0]
+
+    def current(self) -> Current:
+        """How the epoch stands: what came lately, by topic, and the newest version of a model."""
+        return self._recorded("current", current_of, {})
 
     @property
     def hidden(self) -> dict[str, str]:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from streams.page.access import HEADERS, Keys, host_name
-from streams.page.app import SITES, STATIC
+from streams.page.app import STATIC
+from streams.page.preparing import SITES
 from streams.queries.role import Role
 from tests.page.asking import Visitor
 from tests.queries.pair import pair_of

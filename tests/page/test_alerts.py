@@ -18,6 +18,7 @@ def test_the_live_page_shows_the_alerts_that_stand_for_the_role(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "PAGE_LIVE_REFRESH_S", 0.0)
+    monkeypatch.setattr(limits, "PAGE_LIVE_REST", 0)
     with growing_store(tmp_path / "store", Time(monkeypatch)) as store:
         visitor = Visitor(store.path, OFFICER, "analyst")
         assert "No alert stands." in visitor.get("/live", OFFICER).text

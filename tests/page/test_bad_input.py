@@ -12,8 +12,8 @@ from urllib.error import HTTPError
 import pytest
 
 from streams import limits
-from streams.page.app import SITES
 from streams.page.pages import home
+from streams.page.preparing import SITES
 from tests.page.asking import Visitor
 from tests.page.serving import entered, served_pages
 from tests.patience import PATIENCE_S

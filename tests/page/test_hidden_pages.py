@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from streams import clock, limits
-from streams.page.app import SITES
+from streams.page.preparing import SITES
 from tests.page.asking import Reply, Visitor
 from tests.queries.pair import OFFER, pair_of
 

@@ -13,7 +13,7 @@ import pytest
 
 from streams import limits
 from streams.errors import InputError, UnavailableError
-from streams.page import app, viewing
+from streams.page import preparing, viewing
 from streams.page.drawing.zones import Looks
 from streams.page.exporting import ABSENT, export
 from streams.page.showing import number, table
@@ -160,6 +160,7 @@ def test_the_live_page_tells_the_lag_and_is_read_once_for_many(
     visitor.get("/live", "analyst")
     assert len(asked) == 2, "roles share nothing"
     monkeypatch.setattr(limits, "PAGE_LIVE_REFRESH_S", 0.0)
+    monkeypatch.setattr(limits, "PAGE_LIVE_REST", 0)
     fresh = Visitor(played, OFFICER, lag=lag)
     for _ in range(2):
         fresh.get("/live", OFFICER)
@@ -216,7 +217,7 @@ def test_an_export_of_a_store_that_is_written_to_is_refused(
             store(path, second)
         return before(opened)
 
-    monkeypatch.setattr(app, "looks_of", publishing)
+    monkeypatch.setattr(preparing, "looks_of", publishing)
     with pytest.raises(InputError, match="expected a store that is finished"):
         export(path, Role.of(OFFICER), tmp_path / "out", silent)
 
