@@ -89,6 +89,7 @@ def _measured(job: Job, rows: Rows, edge_copies: int) -> dict[str, Any]:
     _say(f"grown from {job.copies} copies")
     ids = readers.visible(job, rows)
     found |= readers.asking(job, ids)
+    found |= readers.reaching(job)
     _say("asked")
     found |= viewers.waiting(job, ids)
     found |= viewers.slowing(job)

@@ -17,7 +17,7 @@ import orjson
 from streams.queries.between import between
 from streams.queries.changes import changes
 from streams.queries.descendants import descendants
-from streams.queries.moments import moments
+from streams.queries.moments import Moment, moments
 from streams.queries.reach import reach
 from streams.queries.role import Role
 from streams.queries.store import Store
@@ -31,7 +31,8 @@ SELECT parent_source || '/' || parent_stream || '/' || parent_first,
     child_source || '/' || child_stream || '/' || child_first
 FROM edges WHERE operator = 'answer' AND parent_source <> 'training'
 ORDER BY hash(child_source || child_first) LIMIT 100"""
-_WEARERS = "SELECT DISTINCT wearer FROM events WHERE wearer <> '' ORDER BY hash(wearer) LIMIT 10"
+_WEARERS = "SELECT DISTINCT wearer FROM events WHERE wearer <> '' ORDER BY hash(wearer)"
+_DAY_NS = 86_400_000_000_000
 
 
 @click.command()
@@ -42,18 +43,27 @@ def main(*, store: Path, role: str) -> None:
     with Store.open(store) as whole:
         sensed, answered, wearers = (whole.sql(text).rows for text in (_SENSED, _ANSWERED, _WEARERS))
     with Store.open(store, Role.of(role)) as opened:
-        kept = moments(opened)
+        kept = moments(opened)[0]
         asked: dict[str, Sequence[Callable[[], object]]] = {
-            "descendants": [partial(descendants, opened, identity) for (identity,) in sensed],
-            "reached": [partial(between, opened, *pair) for pair in answered],
-            "not reached": [
+            "descendants of a run of a sensor": [
+                partial(descendants, opened, identity) for (identity,) in sensed
+            ],
+            "did X reach Y: yes": [partial(between, opened, *pair) for pair in answered],
+            "did X reach Y: no": [
                 partial(between, opened, identity, to)
                 for (identity,), (_, to) in zip(sensed, answered, strict=False)
             ],
-            "reach of a wearer": [partial(reach, opened, wearer) for (wearer,) in wearers],
-            "changes": [partial(changes, opened, kept[len(kept) // 2], kept[-1])],
+            "reach of a wearer": [partial(reach, opened, wearer) for (wearer,) in wearers[:10]],
+            "changes between two days": [partial(changes, opened, *_days(kept))],
         }
-        click.echo(orjson.dumps({name: _measured(questions) for name, questions in asked.items()}))
+        times_ms = {name: _measured(questions) for name, questions in asked.items()}
+        click.echo(orjson.dumps({**times_ms, "wearers": len(wearers)}))
+
+
+def _days(kept: Sequence[Moment]) -> tuple[Sequence[Moment], Sequence[Moment]]:
+    """The newest epoch, and the kept one that is nearest to a day before it."""
+    last = kept[-1]
+    return [min(kept, key=lambda each: abs(last.published_ns - _DAY_NS - each.published_ns))], [last]
 
 
 def _measured(questions: Sequence[Callable[[], object]]) -> dict[str, float]:

@@ -58,6 +58,21 @@ def asking(job: Job, asked: list[str]) -> dict[str, Lines]:
     return {f"Readers: ancestors of {len(asked)} answers, role analyst, store open": found}
 
 
+def reaching(job: Job) -> dict[str, Lines]:
+    """Ask how far data went."""
+    bars = {
+        "descendants of a run of a sensor": 12 if job.large else 8,
+        "did X reach Y: yes": 5,
+        "did X reach Y: no": 5,
+        "reach of a wearer": 500,
+        "changes between two days": 1000,
+    }
+    times_ms = said("reaching", job.store)
+    found = [row(f"{name}, p50 ms", times_ms[name]["p50_ms"], bar) for name, bar in bars.items()]
+    found += [row(f"{name}, longest ms", times_ms[name]["max_ms"]) for name in bars]
+    return {f"How far data went, role privacy-officer, store open, {times_ms['wearers']} wearers": found}
+
+
 def _command_ms(job: Job, identity: str) -> float:
     command = [
         "-m",

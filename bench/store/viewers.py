@@ -111,19 +111,33 @@ def waiting(job: Job, ids: Sequence[str]) -> dict[str, Lines]:
                 bar = 500 if path == "/" else 1000 if path == "/loop" else None
                 lines.append(row(f"{role}: {shown}, median ms", statistics.median(taken_ms), bar))
         with looking(links, live=1, reading=0):
-            before_s, began_s = _used_s(process), time.perf_counter()
-            time.sleep(30)
-            cores = (_used_s(process) - before_s) / (time.perf_counter() - began_s)
-        lines.append(row("live page with one viewer, cores", cores, 0.03))
+            with using(process) as cores:
+                time.sleep(30)
+            lines.append(row("live page with one viewer, no epoch comes, cores", cores[0], 0.03))
+            with using(process) as cores:
+                said("grow", job.source, job.store, "--first", job.copies + 6, *_grown(job, days=3))
+            lines.append(row("live page with one viewer, epoch after epoch comes, cores", cores[0], 0.03))
     return {"The page of this store": lines}
+
+
+def _grown(job: Job, days: int = 1) -> tuple[object, ...]:
+    return ("--copies", days, "--epochs", job.publishes, "--live")
+
+
+@contextmanager
+def using(process: psutil.Process) -> Iterator[list[float]]:
+    """How many cores a process used in the block; known after it."""
+    cores = list[float]()
+    before_s, began_s = _used_s(process), time.perf_counter()
+    yield cores
+    cores.append((_used_s(process) - before_s) / (time.perf_counter() - began_s))
 
 
 def slowing(job: Job) -> dict[str, Lines]:
     """Epochs published with and without viewers, in turns, each a day of devices that the store has not."""
     alone_ms, beside_ms, waited_ms = list[float](), list[float](), list[float]()
-    grown = ("--copies", 1, "--epochs", job.publishes, "--live")
     for turn in range(4):
-        arguments = (job.source, job.store, "--first", job.copies + 2 + turn, *grown)
+        arguments = (job.source, job.store, "--first", job.copies + 2 + turn, *_grown(job))
         if turn % 2 == 0:
             alone_ms += said("grow", *arguments)["publish_ms"][1:]
             continue

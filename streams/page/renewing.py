@@ -57,13 +57,22 @@ class _Read(Struct, frozen=True, kw_only=True):
     looks: Looks
 
 
+class _Look(Struct, frozen=True, kw_only=True):
+    """What a look at the store told, and until when no other is due."""
+
+    read: _Read
+    now: live.Now
+    until_s: float
+
+
 class LivePages:
     """The live page of one store, for every role.
 
-    Those who look under one role share a page for PAGE_LIVE_REFRESH_S; for longer if making it took long, so
-    that it costs the same share of a core whatever the store. After that, lag and alerts are asked for, and
-    the store is read again if it has a new epoch. What is missing is counted less often, by the same rule,
-    because that needs the whole store. Usable from several threads.
+    Those who look under one role share a page for PAGE_LIVE_REFRESH_S. After that, lag is asked for, and the
+    store is looked at: it is read again if it has a new epoch, and alerts are judged. After a look that took
+    long there is none for longer, so that looking costs the same share of a core whatever the store. What is
+    missing is counted less often, by the same rule, because that needs the whole store. Usable from several
+    threads.
 
     Parameters
     ----------
@@ -75,28 +84,49 @@ class LivePages:
         self._directory, self._lag = directory.resolve(), lag
         self._looking = threading.Lock()
         self._pages: dict[Role, tuple[float, Prepared]] = {}
-        self._reads: dict[Role, _Read] = {}
+        self._looks: dict[Role, _Look] = {}
         self._watchers: dict[Role, Watcher] = {}
 
     def page(self, role: Role) -> Prepared:
         """Return the page; RefusedError or a SightlineError says why there is none."""
         with self._looking:
             until_s, page = self._pages.get(role, (0.0, None))
-            began_s = clock.monotonic_s()
-            if page is None or began_s >= until_s:
-                page = self._looked(role)
-                ended_s = clock.monotonic_s()
-                rest_s = _rest_s(ended_s - began_s, limits.PAGE_LIVE_REFRESH_S)
-                self._pages[role] = (ended_s + rest_s, page)
+            if page is None or clock.monotonic_s() >= until_s:
+                page = self._made(role)
+                self._pages[role] = (clock.monotonic_s() + limits.PAGE_LIVE_REFRESH_S, page)
             return page
 
-    def _looked(self, role: Role) -> Prepared:
-        read, links = self._read(role), Links({})
+    def _made(self, role: Role) -> Prepared:
+        look, links = self._looks.get(role), Links({})
+        if look is None or clock.monotonic_s() >= look.until_s:
+            look = self._looks[role] = self._looked(role, look)
+            now = look.now
+        else:
+            # Whoever is no longer granted the role is not shown what was read under it before.
+            grants.require(self._directory, role)
+            lag, away = self._lag_now(look.read.current.offsets)
+            now = replace(look.now, lag=lag, away=away)
+        return Prepared(
+            shown=live.shown(now, links),
+            bar=look.read.bar,
+            path="/live",
+            query={},
+            links=links,
+            looks=look.read.looks,
+        )
+
+    def _looked(self, role: Role, last: _Look | None) -> _Look:
+        """Look at the store, and ask for lag before alerts are judged, some of which need it."""
+        began_s = clock.monotonic_s()
+        read = self._read(role, None if last is None else last.read)
+        asked_s = clock.monotonic_s()
         lag, away = self._lag_now(read.current.offsets)
+        answered_s = clock.monotonic_s()
         watcher = self._watchers.get(role)
         if watcher is None:
             watcher = self._watchers[role] = Watcher(self._directory, role, Thresholds())
         now = live.Now(
+            looked_ns=clock.now_ns(),
             current=read.current,
             missing=read.missing,
             lag=lag,
@@ -104,17 +134,20 @@ class LivePages:
             turn=watcher.look(_positions(lag)),
             not_judged=watcher.not_judged("no --broker was named" if self._lag is None else ""),
         )
-        return Prepared(
-            shown=live.shown(now, links), bar=read.bar, path="/live", query={}, links=links, looks=read.looks
+        ended_s = clock.monotonic_s()
+        # Waiting for a broker takes no time of a core.
+        took_s = ended_s - began_s - (answered_s - asked_s)
+        return _Look(
+            read=read,
+            now=now,
+            until_s=ended_s + _rest_s(took_s, limits.PAGE_LIVE_REST, limits.PAGE_LIVE_REFRESH_S),
         )
 
-    def _read(self, role: Role) -> _Read:
-        """Read the newest epoch, unless it was read already."""
-        known = self._reads.get(role)
+    def _read(self, role: Role, known: _Read | None) -> _Read:
+        """Read the newest epoch, unless it is the known one."""
         # Before the store is opened: what is published in between is then read at the next look.
         catalog = _Catalog.newest(self._directory)
         if known is not None and catalog is not None and catalog == known.catalog:
-            # Whoever is no longer granted the role is not shown what was read before.
             grants.require(self._directory, role)
             return known
         with viewed(self._directory, role, "") as view:
@@ -131,9 +164,11 @@ class LivePages:
                 missing = view.store.missing()
                 ended_s = clock.monotonic_s()
                 hidden = {name: word for name, word in view.store.hidden.items() if name not in before}
-                until_s = ended_s + _rest_s(ended_s - began_s, limits.PAGE_MISSING_REFRESH_S)
+                until_s = ended_s + _rest_s(
+                    ended_s - began_s, limits.PAGE_MISSING_REST, limits.PAGE_MISSING_REFRESH_S
+                )
             bar = view.bar()
-        self._reads[role] = _Read(
+        return _Read(
             catalog=catalog,
             current=current,
             missing=missing,
@@ -142,7 +177,6 @@ class LivePages:
             bar=replace(bar, hidden={**hidden, **bar.hidden}),
             looks=looks,
         )
-        return self._reads[role]
 
     def _lag_now(self, offsets: Mapping[int, int]) -> tuple[LagRows, str]:
         """Lag by agent and partition, and what is to say where the broker is away."""
@@ -154,8 +188,8 @@ class LivePages:
             return (), str(error)
 
 
-def _rest_s(took_s: float, least_s: float) -> float:
-    return max(min(took_s * limits.PAGE_LIVE_REST, limits.PAGE_LIVE_REST_S_MAX), least_s)
+def _rest_s(took_s: float, times: float, least_s: float) -> float:
+    return max(min(took_s * times, limits.PAGE_REST_S_MAX), least_s)
 
 
 def _positions(lag: LagRows) -> dict[Reader, Position] | None:

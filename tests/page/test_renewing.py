@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from streams import limits
 from streams.queries.store import Store
+from streams.watching.reading import Position, Reader
+from streams.watching.watcher import Turn, Watcher
 from tests.page.asking import Visitor, facts
 from tests.snapshots.build import batch, derived, stream
 from tests.watching.growing import Growing, Time, growing_store
@@ -116,6 +119,36 @@ def test_who_is_no_longer_granted_a_role_is_not_shown_what_was_read_under_it(
         grants.chmod(0o600)
         grants.write_text(f'[roles]\nprivacy-officer = ["{getpass.getuser()}"]\n', encoding="utf-8")
         assert now(visitor, time)["newest epoch"] == "1"
+
+
+def test_after_a_look_that_took_long_only_lag_and_grants_are_asked_for(
+    tmp_path: Path, time: Time, asked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look, lags = Watcher.look, list[Mapping[int, int]]()
+
+    def slow(watcher: Watcher, positions: Mapping[Reader, Position] | None = None) -> Turn:
+        time.pass_s(0.5)
+        return look(watcher, positions)
+
+    def lag(offsets: Mapping[int, int]) -> list[dict[str, object]]:
+        lags.append(offsets)
+        return []
+
+    monkeypatch.setattr(Watcher, "look", slow)
+    with growing_store(tmp_path / "s", time) as growing:
+        visitor = Visitor(growing.path, OFFICER, lag=lag)
+        first = now(visitor, time)
+        told(growing, "imu-right")
+        asked.clear()
+        assert now(visitor, time) == first
+        assert (len(lags), asked) == (2, [])
+        grants = growing.path / "roles.toml"
+        grants.write_text('[roles]\nprivacy-officer = ["nobody-here"]\n', encoding="utf-8")
+        grants.chmod(0o600)
+        time.pass_s(3.0)
+        assert visitor.get("/live", OFFICER).status == 503
+        grants.unlink()
+        assert now(visitor, time, 0.5 * limits.PAGE_LIVE_REST)["newest epoch"] == "2"
 
 
 def test_what_is_hidden_is_told_although_it_was_counted_earlier(tmp_path: Path, time: Time) -> None:

@@ -20,11 +20,12 @@ from streams.watching.watcher import Turn
 class Now(Struct, frozen=True, kw_only=True):
     """What a look at a store tells the live page.
 
-    `missing` is of its own epoch, which may be an earlier one than that of `current`. `lag` is empty if no
-    broker was asked; `away` says why one that was asked did not answer. `turn` has the alerts that stand,
-    None with an older epoch, because alerts are those of now.
+    `looked_ns` is when, by the wall clock. `missing` is of its own epoch, which may be an earlier one than
+    that of `current`. `lag` is empty if no broker was asked; `away` says why one that was asked did not
+    answer. `turn` has the alerts that stand, None with an older epoch, because alerts are those of now.
     """
 
+    looked_ns: int
     current: Current
     missing: Missing
     lag: LagRows = ()
@@ -35,7 +36,8 @@ class Now(Struct, frozen=True, kw_only=True):
 
 def page(asked: Asked) -> Shown:
     """Show how an epoch stood."""
-    return shown(Now(current=asked.store.current(), missing=asked.store.missing()), asked.links)
+    now = Now(looked_ns=clock.now_ns(), current=asked.store.current(), missing=asked.store.missing())
+    return shown(now, asked.links)
 
 
 def shown(now: Now, links: Links) -> Shown:
@@ -81,7 +83,7 @@ def _facts(now: Now, dropped: str, links: Links) -> Facts:
         (
             ("newest epoch", number(current.epoch)),
             ("published", moment(current.published)),
-            ("looked at", moment(rfc3339(clock.now_ns()))),
+            ("looked at", moment(rfc3339(now.looked_ns))),
             ("data captured until", moment(max((rate.watermark for rate in current.rates), default=None))),
             ("dropped", Cell(f"{dropped}, by epoch {now.missing.epoch:,}")),
             (
