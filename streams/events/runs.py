@@ -44,7 +44,7 @@ class Run(Struct, frozen=True, order=True, gc=False):
         )
 
 
-class EdgeRun(Struct, frozen=True):
+class EdgeRun(Struct, frozen=True, gc=False):
     """Lineage between the children in one stream and their parents in one other stream."""
 
     child: Run

@@ -9,7 +9,7 @@ from streams.queries.about import asked_about, by_kind, event_row, start_of, unk
 from streams.queries.answers import Bounded, Generation, Generations
 from streams.queries.models import Version, rows_of, told_versions
 from streams.queries.store import Store
-from streams.queries.walk import Reached, include, subtract, union, walk
+from streams.queries.walk import Reached, holds, include, subtract, union, walk
 
 
 def generations(store: Store, identity: str) -> Generations:
@@ -55,7 +55,7 @@ def _given(store: Store, reached: Reached) -> Counter[Version]:
         if store.kinds.get(edge.child[:2]) == "answer":
             carried = reached.get(edge.child, ())
             for number, version in edge.run.pairs():
-                given[edge.parent[:2], version] += not subtract([(number, number)], carried)
+                given[edge.parent[:2], version] += holds(carried, number)
     return given
 
 

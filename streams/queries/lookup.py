@@ -239,10 +239,11 @@ class Lookup:
             edges_in(index, [relation for (at, _), relation in asked.items() if at == index], known)
             for index in {index: None for index, _ in asked}
         )
+        readers = {key: (*rows, relation.reader()) for key, (relation, rows) in asked.items()}
         for index, number, first, *numbers in self.rows(statement):
-            relation, (lowest, highest) = asked.get((index, number), (None, (0, 0)))
-            if relation is not None and lowest <= first <= highest:
-                yield relation.edge(first, *numbers)
+            reader = readers.get((index, number))
+            if reader is not None and reader[0] <= first <= reader[1]:
+                yield reader[2](first, *numbers)
 
     def _edges_of(self, files: Set[str], side: Side, bounds: Mapping[Stream, Interval]) -> Iterator[Edge]:
         if not files or not bounds:

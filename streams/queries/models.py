@@ -14,7 +14,7 @@ from streams.queries.answers import MetModel, ModelVersion
 from streams.queries.relation import Interval, Stream
 from streams.queries.rows import ModelRow
 from streams.queries.store import Store
-from streams.queries.walk import Step, judged, parents_of, subtract, union
+from streams.queries.walk import Step, holds, judged, parents_of, subtract, union
 
 VersionT = TypeVar("VersionT", bound=ModelVersion)
 #: A model version: its stream and number.
@@ -105,7 +105,7 @@ def answers_given(store: Store, since: Mapping[Named, int]) -> Counter[Version]:
         (edge.parent[:2], version)
         for edge in edges
         for number, version in edge.run.pairs()
-        if subtract([(number, number)], hidden.get(edge.child, ()))
+        if not holds(hidden.get(edge.child, ()), number)
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from streams.events.runs import EdgeRun, Run
@@ -96,17 +96,23 @@ class Relation(NamedTuple):
         reach = max(self.child_high - self.child_low, 1)
         return self.edges * min(last - first + 1, reach) // reach
 
-    def edge(self, first: int, step: int, count: int, offset: int, step_offset: int, width: int) -> Edge:
-        """Edges of one row of the index."""
-        first, step = self.child_first_base + first, self.child_step_base + step
-        run = EdgeRun(
-            Run(first, step, count),
-            first + self.parent_offset_base + offset,
-            step + self.step_offset_base + step_offset,
-            width,
-        )
+    def reader(self) -> Callable[[int, int, int, int, int, int], Edge]:
+        """Return what makes the edges of one row of the index, from its columns."""
+        child, parent = self.child, self.parent
         how = How(self.operator, self.operator_version, self.directness, self.declassifier)
-        return Edge(self.child, self.parent, how, run)
+        first_base, step_base = self.child_first_base, self.child_step_base
+        offset_base, advance_base = first_base + self.parent_offset_base, step_base + self.step_offset_base
+
+        def edge(first: int, step: int, count: int, offset: int, step_offset: int, width: int) -> Edge:
+            run = EdgeRun(
+                Run(first_base + first, step_base + step, count),
+                offset_base + first + offset,
+                advance_base + step + step_offset,
+                width,
+            )
+            return Edge(child, parent, how, run)
+
+        return edge
 
 
 def edges_in(

@@ -5,8 +5,10 @@ The frontier of a walk has intervals of numbers by stream; one statement finds t
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
 from streams import limits
 from streams.errors import InputError
@@ -147,22 +149,24 @@ def judged(store: Store, runs: Sequence[ZoneRun]) -> tuple[list[ZoneRun], list[I
 
 
 def parents_of(run: EdgeRun, wanted: Sequence[Interval]) -> list[Interval]:
-    """Numbers of the parents, by an edge run, of the children in `wanted`."""
+    """Numbers of the parents, by an edge run, of the children in `wanted`, which is sorted and disjoint."""
     first, step, count = run.child.first, run.child.step, run.child.count
     start, advance, width = run.parent_first, run.parent_step, run.width
+    if count == 1:
+        return [(start, start + width - 1)] if holds(wanted, first) else []
     numbers: list[Interval] = []
-    for low, high in wanted:
+    for low, high in near(wanted, first, run.child.last):
         begin, end = max(-(-(low - first) // step), 0), min((high - first) // step, count - 1)
         numbers += _runs(begin, end, start, advance, width)
     return numbers
 
 
 def children_of(run: EdgeRun, wanted: Sequence[Interval]) -> list[Interval]:
-    """Numbers of the children, by an edge run, of the parents in `wanted`."""
+    """Numbers of the children, by an edge run, of the parents in `wanted`, which is sorted and disjoint."""
     first, step, count = run.child.first, run.child.step, run.child.count
     start, advance, width = run.parent_first, run.parent_step, run.width
     numbers: list[Interval] = []
-    for low, high in wanted:
+    for low, high in near(wanted, start, start + advance * (count - 1) + width - 1):
         if advance == 0:
             begin, end = (0, count - 1) if start <= high and start + width - 1 >= low else (0, -1)
         else:
@@ -231,6 +235,18 @@ def subtract(intervals: Sequence[Interval], taken: Sequence[Interval]) -> list[I
         if low <= high:
             left.append((low, high))
     return left
+
+
+def near(intervals: Sequence[Interval], low: int, high: int) -> Sequence[Interval]:
+    """Those of some sorted, disjoint intervals that have a number from `low` to `high`."""
+    begin = bisect_left(intervals, low, key=itemgetter(1))
+    return intervals[begin : bisect_right(intervals, high, lo=begin, key=itemgetter(0))]
+
+
+def holds(intervals: Sequence[Interval], number: int) -> bool:
+    """Whether one of some sorted, disjoint intervals has a number."""
+    at = bisect_left(intervals, number, key=itemgetter(1))
+    return at < len(intervals) and intervals[at][0] <= number
 
 
 def common(intervals: Sequence[Interval], others: Sequence[Interval]) -> list[Interval]:
