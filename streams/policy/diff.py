@@ -32,6 +32,17 @@ class Change(Struct, frozen=True):
     next_rule: str
 
 
+class SpeechChange(Struct, frozen=True):
+    """What one policy says otherwise of what the assistant may say; empty where a policy does not have it.
+
+    `rule` is the name of a rule by which answers are withheld, or `confidence_percent_min`.
+    """
+
+    rule: str
+    when: str
+    next_when: str
+
+
 class Group(Struct):
     """Everything that differs in one way: the count, the kinds and, in `over_runs`, the runs of events.
 
@@ -94,6 +105,21 @@ def on_paper(old: Policy, new: Policy) -> tuple[int, Groups, Groups]:
                 change = Change(sink, before.zone, after.zone, verdict, new_verdict, rule)
                 _on_paper(flows, change, attributes.kind)
     return count, zones, flows
+
+
+def of_speech(old: Policy, new: Policy) -> tuple[SpeechChange, ...]:
+    """Rules by which answers are withheld, and the floor of confidence, where two policies differ in them.
+
+    Which answers that concerns is not known on paper: it depends on what was asked and on how sure a model
+    was.
+    """
+    before, after = ({rule.name: rule.when.text for rule in of.speech.withheld} for of in (old, new))
+    floors = (str(of.speech.confidence_percent_min or "") for of in (old, new))
+    every = [
+        *(SpeechChange(name, before.get(name, ""), after.get(name, "")) for name in {**before, **after}),
+        SpeechChange("confidence_percent_min", *floors),
+    ]
+    return tuple(change for change in every if change.when != change.next_when)
 
 
 def _verdict(policy: Policy, attributes: Attributes, sink: str) -> tuple[str, str]:

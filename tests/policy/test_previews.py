@@ -167,3 +167,40 @@ def test_what_a_store_cannot_tell_is_counted(played: Path, tmp_path: Path) -> No
 def test_a_shadow_that_nobody_casts_is_no_agreement(played: Path) -> None:
     said = run(sightline, "policy", "shadow", "--store", played / "household", *OFFICER)
     assert "not judged  anything: no policy decides beside the one in force" in said
+
+
+def test_what_the_assistant_may_say_is_read_out_and_compared(tmp_path: Path) -> None:
+    shipped, mine = load("enterprise"), tmp_path / "mine.toml"
+    assert shipped.speech.withheld, "this test needs a policy with a rule"
+    (rule,) = shipped.speech.withheld
+    checked = orjson.loads(run(sightline, "policy", "check", "enterprise", "--json"))
+    assert checked["withheld"] == [{"withheld": rule.name, "when": rule.when.text, "about": rule.about}]
+    assert checked["confidence below which an answer says so"] == "20 %"
+    mine.write_text(
+        shipped.text.replace("people_near == 'strangers' &&", "people_near != 'nobody' &&").replace(
+            "confidence_percent_min = 20", "confidence_percent_min = 35"
+        ),
+        encoding="utf-8",
+    )
+
+    def differing(old: object, new: object, code: int) -> Any:
+        words = ["policy", "diff", str(old), str(new), "--json", "--exit-code"]
+        result = CliRunner().invoke(sightline, words)
+        assert result.exit_code == code, result.output
+        return orjson.loads(result.stdout)
+
+    answer = differing("enterprise", mine, 1)
+    assert (answer["zones"], answer["flows"]) == ([], [])
+    nearer = rule.when.text.replace("== 'strangers'", "!= 'nobody'")
+    assert answer["speech"] == [
+        {"rule": rule.name, "when": rule.when.text, "new when": nearer},
+        {"rule": "confidence_percent_min", "when": "20", "new when": "35"},
+    ]
+    assert differing("enterprise", "enterprise", 0)["speech"] == []
+    added = differing("household", "enterprise", 1)["speech"]
+    assert [(each["rule"], each["when"]) for each in added] == [
+        (rule.name, ""),
+        ("confidence_percent_min", ""),
+    ]
+    printed = CliRunner().invoke(sightline, ["policy", "diff", "enterprise", str(mine)]).stdout
+    assert "what the assistant may say differs" in printed

@@ -12,7 +12,15 @@ import click
 from msgspec import field, to_builtins
 
 from streams.cli.extending import operators_option
-from streams.cli.output import emit_facts, emit_hidden, emit_json, emit_table, json_option, role_option
+from streams.cli.output import (
+    emit_facts,
+    emit_hidden,
+    emit_json,
+    emit_rows,
+    emit_table,
+    json_option,
+    role_option,
+)
 from streams.events.record import Outgoing
 from streams.extras import require
 from streams.lineage.rows import rows_in
@@ -21,7 +29,7 @@ from streams.policy.load import load
 from streams.policy.policy import Policy
 from streams.printing import say
 from streams.processing.operators import Operators
-from streams.queries.differing import Differing, OverStore, Way, differing, told, ways
+from streams.queries.differing import Differing, OverStore, Way, differing, speech, told, ways
 from streams.queries.role import Role
 from streams.queries.store import Store
 from streams.topology import LINEAGE
@@ -81,13 +89,18 @@ def diff(
     else:
         _say(answer)
     zones = answer.zones if isinstance(answer, OnPaper) else ()
-    sys.exit(1 if exit_code and (zones or answer.flows) else 0)
+    sys.exit(1 if exit_code and (zones or answer.flows or answer.speech) else 0)
 
 
 def _on_paper(before: Policy, after: Policy) -> OnPaper:
     count, zones, flows = on_paper(before, after)
     return OnPaper(
-        old=told(before), new=told(after), combinations=count, zones=ways(zones), flows=ways(flows)
+        old=told(before),
+        new=told(after),
+        speech=speech(before, after),
+        combinations=count,
+        zones=ways(zones),
+        flows=ways(flows),
     )
 
 
@@ -97,7 +110,9 @@ def _over(
     if os.path.lexists(over / "catalog.duckdb"):
         return _over_store(over, role, before, after)
     count, flows = over_runs(*(_decisions(policy, over, operators) for policy in (before, after)))
-    return OverJournals(old=told(before), new=told(after), decided=count, flows=ways(flows))
+    return OverJournals(
+        old=told(before), new=told(after), speech=speech(before, after), decided=count, flows=ways(flows)
+    )
 
 
 def _over_store(over: Path, role: Role, before: Policy, after: Policy) -> OverStore:
@@ -137,13 +152,17 @@ def _say(answer: OnPaper | OverStore | OverJournals) -> None:
     if isinstance(answer, OverStore):
         emit_hidden(answer.role, answer.hidden)
     plain = answer.to_dict()
-    beside = {"zones", "flows", "role", "hidden", "not judged"}
+    beside = {"zones", "flows", "speech", "role", "hidden", "not judged"}
     emit_facts({name: value for name, value in plain.items() if name not in beside})
     for unjudged in answer.not_judged if isinstance(answer, OverStore) else ():
         say(f"not judged  {unjudged.count:,} {unjudged.reason}")
     if isinstance(answer, OnPaper):
         _say_ways("zones", answer.zones, {"sink", "verdict", "new verdict", "events"})
     _say_ways("flows", answer.flows, {"events"})
+    if answer.speech:
+        say()
+        say("what the assistant may say differs")
+        emit_rows(answer.speech)
 
 
 def _say_ways(name: str, ways: Sequence[Way], left_out: Set[str]) -> None:

@@ -40,7 +40,7 @@ def check(file: str, kinds: Kinds, as_json: bool) -> None:
     if as_json:
         emit_json(answer.to_dict())
         return
-    tables = ("zones", "sinks", "requirements", "declassifiers", "untaken")
+    tables = ("zones", "sinks", "requirements", "declassifiers", "withheld", "untaken")
     emit_facts({name: value for name, value in answer.to_dict().items() if name not in tables})
     for name in tables:
         if rows := getattr(answer, name):
@@ -101,6 +101,14 @@ class DeclassifierRow(Struct, frozen=True, kw_only=True):
     when_overdue: str = field(name="when overdue")
 
 
+class WithheldRow(Struct, frozen=True):
+    """A rule by which an answer is not said."""
+
+    withheld: str
+    when: str
+    about: str
+
+
 class Checked(Answer, frozen=True, kw_only=True):
     """What a policy declares; `untaken` are some combinations of attributes that no zone takes."""
 
@@ -111,10 +119,12 @@ class Checked(Answer, frozen=True, kw_only=True):
     crossings: str = field(name="crossings with a sink")
     examples: int
     unnamed: str = field(name="kinds that it does not name, so refused")
+    confidence: str = field(name="confidence below which an answer says so")
     zones: tuple[ZoneRow, ...]
     sinks: tuple[SinkRow, ...]
     requirements: tuple[RequirementRow, ...]
     declassifiers: tuple[DeclassifierRow, ...]
+    withheld: tuple[WithheldRow, ...]
     untaken: tuple[Mapping[str, str | bool], ...]
 
 
@@ -154,6 +164,9 @@ def _checked(policy: Policy, kinds: Kinds) -> Checked:
         crossings=f"{with_sink} of {len(CROSSINGS)}",
         examples=len(policy.examples),
         unnamed=", ".join(policy.unnamed(kinds)) or "none",
+        confidence=f"{policy.speech.confidence_percent_min} %"
+        if policy.speech.confidence_percent_min
+        else "none",
         zones=tuple(_zone(zone, taken[zone.name]) for zone in policy.zones),
         sinks=tuple(_sink(policy.vocabulary, sink) for sink in policy.sinks.values()),
         requirements=tuple(
@@ -168,6 +181,7 @@ def _checked(policy: Policy, kinds: Kinds) -> Checked:
             for rule in policy.requirements
         ),
         declassifiers=tuple(map(_declassifier, policy.declassifiers.values())),
+        withheld=tuple(WithheldRow(rule.name, rule.when.text, rule.about) for rule in policy.speech.withheld),
         untaken=tuple(untaken),
     )
 
