@@ -44,14 +44,16 @@ def main(*, store: Path, role: str) -> None:
         sensed, answered, wearers = (whole.sql(text).rows for text in (_SENSED, _ANSWERED, _WEARERS))
     with Store.open(store, Role.of(role)) as opened:
         kept = moments(opened)[0]
+        apart = [(identity, to) for (identity,), (_, to) in zip(sensed, answered, strict=False)]
         asked: dict[str, Sequence[Callable[[], object]]] = {
             "descendants of a run of a sensor": [
                 partial(descendants, opened, identity) for (identity,) in sensed
             ],
-            "did X reach Y: yes": [partial(between, opened, *pair) for pair in answered],
+            "did X reach Y: yes": [
+                partial(between, opened, *pair) for pair in answered if between(opened, *pair).reached
+            ],
             "did X reach Y: no": [
-                partial(between, opened, identity, to)
-                for (identity,), (_, to) in zip(sensed, answered, strict=False)
+                partial(between, opened, *pair) for pair in apart if not between(opened, *pair).reached
             ],
             "reach of a wearer": [partial(reach, opened, wearer) for (wearer,) in wearers[:10]],
             "changes between two days": [partial(changes, opened, *_days(kept))],

@@ -26,6 +26,8 @@ from bench.store.tables import Job, Lines, at, row
 
 ROLES = ("analyst", "privacy-officer")
 VIEWERS, LIVE_S, READING_S = 10, 2.0, 10.0
+#: Some rests between two looks at a store.
+ALONE_S = 60.0
 #: Pages that readers turn to, one after the other.
 TURNED = ("/", "/loop", "/zones", "/refusals", "/inventory")
 
@@ -54,6 +56,7 @@ class Viewer:
         self._address = f"{parts.scheme}://{parts.netloc}"
         self._opener: OpenerDirector = build_opener(HTTPCookieProcessor(CookieJar()))
         self.took_ms: list[float] = []
+        self.failed: BaseException | None = None
         self.get(link.removeprefix(self._address))
 
     def get(self, path: str) -> float:
@@ -67,9 +70,14 @@ class Viewer:
     def look(self, paths: Sequence[str], pause_s: float, ended: threading.Event) -> None:
         """Read pages in turn, with a pause after each, until told to end."""
         turn = 0
-        while not ended.wait(pause_s):
-            self.get(paths[turn % len(paths)])
-            turn += 1
+        try:
+            while not ended.wait(pause_s):
+                self.get(paths[turn % len(paths)])
+                turn += 1
+        except BaseException as error:
+            # A viewer who is gone would make the others look cheap.
+            self.failed = error
+            raise
 
 
 @contextmanager
@@ -96,6 +104,8 @@ def looking(links: dict[str, str], live: int, reading: int) -> Iterator[list[Vie
         ended.set()
         for thread in threads:
             thread.join()
+    if failed := [viewer.failed for viewer in viewers if viewer.failed is not None]:
+        raise RuntimeError(f"{len(failed)} of {len(viewers)} viewers got no answer") from failed[0]
 
 
 def waiting(job: Job, ids: Sequence[str]) -> dict[str, Lines]:
@@ -112,7 +122,7 @@ def waiting(job: Job, ids: Sequence[str]) -> dict[str, Lines]:
                 lines.append(row(f"{role}: {shown}, median ms", statistics.median(taken_ms), bar))
         with looking(links, live=1, reading=0):
             with using(process) as cores:
-                time.sleep(30)
+                time.sleep(ALONE_S)
             lines.append(row("live page with one viewer, no epoch comes, cores", cores[0], 0.03))
             with using(process) as cores:
                 said("grow", job.source, job.store, "--first", job.copies + 6, *_grown(job, days=3))

@@ -1,4 +1,4 @@
-"""The live page of a store: looked at every few seconds by many, read only where there is something new."""
+"""The live page of a store: asked for every few seconds by many, and made from as few looks as will do."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from streams.page.drawing.zones import Looks
 from streams.page.pages import live
 from streams.page.pictures.links import Links
 from streams.page.preparing import Prepared
-from streams.page.viewing import Bar, Lag, LagRows, looks_of, viewed
+from streams.page.viewing import Bar, Lag, LagRows, View, looks_of, viewed
 from streams.queries import grants
-from streams.queries.current import Current
 from streams.queries.missing import Missing
+from streams.queries.moments import Moment
 from streams.queries.newest import newest_catalog
 from streams.queries.role import Role
 from streams.watching.reading import Position, Reader
@@ -27,52 +27,13 @@ from streams.watching.thresholds import Thresholds
 from streams.watching.watcher import Watcher
 
 
-class _Catalog(NamedTuple):
-    """A catalog's file, which no other file is, not even one of another store at the same place."""
-
-    path: Path
-    inode: int
-    modified_ns: int
-
-    @classmethod
-    def newest(cls, directory: Path) -> _Catalog | None:
-        """Return that of the store's newest epoch; None if it cannot be told."""
-        try:
-            path = newest_catalog(directory)
-            status = path.stat()
-        except (SightlineError, OSError):
-            return None
-        return cls(path, status.st_ino, status.st_mtime_ns)
-
-
-class _Read(Struct, frozen=True, kw_only=True):
-    """What the live page of a role shows of an epoch, and until when what is missing need not be counted."""
-
-    catalog: _Catalog | None
-    current: Current
-    missing: Missing
-    missing_hidden: Mapping[str, str]
-    missing_until_s: float
-    bar: Bar
-    looks: Looks
-
-
-class _Look(Struct, frozen=True, kw_only=True):
-    """What a look at the store told, and until when no other is due."""
-
-    read: _Read
-    now: live.Now
-    until_s: float
-
-
 class LivePages:
-    """The live page of one store, for every role.
+    """The live page of one store, for every role. Usable from several threads.
 
     Those who look under one role share a page for PAGE_LIVE_REFRESH_S. After that, lag is asked for, and the
-    store is looked at: it is read again if it has a new epoch, and alerts are judged. After a look that took
-    long there is none for longer, so that looking costs the same share of a core whatever the store. What is
-    missing is counted less often, by the same rule, because that needs the whole store. Usable from several
-    threads.
+    store is looked at: what is current, and which alerts stand. After a look that took long, the next is
+    later, so that looking costs about the same share of a core whatever the store. What is missing is counted
+    less often still, because that needs the whole store.
 
     Parameters
     ----------
@@ -81,101 +42,151 @@ class LivePages:
     """
 
     def __init__(self, directory: Path, lag: Lag | None) -> None:
-        self._directory, self._lag = directory.resolve(), lag
-        self._looking = threading.Lock()
-        self._pages: dict[Role, tuple[float, Prepared]] = {}
-        self._looks: dict[Role, _Look] = {}
-        self._watchers: dict[Role, Watcher] = {}
+        self._directory, self._lag = directory, lag
+        self._adding = threading.Lock()
+        self._pages: dict[Role, _LivePage] = {}
 
     def page(self, role: Role) -> Prepared:
-        """Return the page; RefusedError or a SightlineError says why there is none."""
-        with self._looking:
-            until_s, page = self._pages.get(role, (0.0, None))
-            if page is None or clock.monotonic_s() >= until_s:
-                page = self._made(role)
-                self._pages[role] = (clock.monotonic_s() + limits.PAGE_LIVE_REFRESH_S, page)
-            return page
+        """Return the page; RefusedError or another SightlineError says why there is none."""
+        with self._adding:
+            page = self._pages.get(role)
+            if page is None:
+                page = self._pages[role] = _LivePage(self._directory, role, self._lag)
+        return page.made()
 
-    def _made(self, role: Role) -> Prepared:
-        look, links = self._looks.get(role), Links({})
+
+class _Place(NamedTuple):
+    """The directory of a store, by what no other directory has."""
+
+    device: int
+    inode: int
+
+    @classmethod
+    def of(cls, directory: Path) -> _Place | None:
+        """None if there is no epoch to read."""
+        path = directory.resolve()
+        try:
+            newest_catalog(path)
+            status = path.stat()
+        except (SightlineError, OSError):
+            return None
+        return cls(status.st_dev, status.st_ino)
+
+
+class _Counted(Struct, frozen=True, kw_only=True):
+    """What is missing, what was hidden and left out for that, and until when it need not be counted again."""
+
+    missing: Missing
+    hidden: Mapping[str, str]
+    left_out: tuple[str, ...]
+    took_s: float
+    until_s: float
+
+
+class _Look(Struct, frozen=True, kw_only=True):
+    """What a look at a store told, and until when no other is due."""
+
+    place: _Place | None
+    now: live.Now
+    bar: Bar
+    looks: Looks
+    counted: _Counted
+    watcher: Watcher
+    until_s: float
+
+
+class _LivePage:
+    """The live page for one role."""
+
+    def __init__(self, directory: Path, role: Role, lag: Lag | None) -> None:
+        self._directory, self._role, self._lag = directory, role, lag
+        self._making = threading.Lock()
+        self._page: Prepared | None = None
+        self._until_s = 0.0
+        self._look: _Look | None = None
+
+    def made(self) -> Prepared:
+        """Return the page; while one thread makes it anew, others get the one before."""
+        # Whoever is no longer granted the role is not shown what was read under it before.
+        grants.require(self._directory.resolve(), self._role)
+        page = self._page
+        if page is not None and clock.monotonic_s() < self._until_s:
+            return page
+        if page is None:
+            self._making.acquire()
+        elif not self._making.acquire(blocking=False):
+            return page
+        try:
+            page = self._page
+            if page is None or clock.monotonic_s() >= self._until_s:
+                page = self._anew()
+                self._until_s = clock.monotonic_s() + limits.PAGE_LIVE_REFRESH_S
+            self._page = page
+        except BaseException:
+            # What was shown before is not known to be true any more.
+            self._page = None
+            raise
+        else:
+            return page
+        finally:
+            self._making.release()
+
+    def _anew(self) -> Prepared:
+        look, place = self._look, _Place.of(self._directory)
+        if look is not None and place != look.place:
+            # Another store lies there now, or none, of which nothing is known.
+            look = self._look = None
         if look is None or clock.monotonic_s() >= look.until_s:
-            look = self._looks[role] = self._looked(role, look)
+            look = self._look = self._looked(place, look)
             now = look.now
         else:
-            # Whoever is no longer granted the role is not shown what was read under it before.
-            grants.require(self._directory, role)
-            lag, away = self._lag_now(look.read.current.offsets)
+            lag, away = self._lag_now(look.now.current.offsets)
             now = replace(look.now, lag=lag, away=away)
+        links = Links({})
         return Prepared(
-            shown=live.shown(now, links),
-            bar=look.read.bar,
-            path="/live",
-            query={},
-            links=links,
-            looks=look.read.looks,
+            shown=live.shown(now, links), bar=look.bar, path="/live", query={}, links=links, looks=look.looks
         )
 
-    def _looked(self, role: Role, last: _Look | None) -> _Look:
+    def _looked(self, place: _Place | None, last: _Look | None) -> _Look:
         """Look at the store, and ask for lag before alerts are judged, some of which need it."""
-        began_s = clock.monotonic_s()
-        read = self._read(role, None if last is None else last.read)
+        began_s, apart_s = clock.monotonic_s(), 0.0
+        with viewed(self._directory, self._role, "") as view:
+            if last is not None and Moment(last.bar.epoch, last.bar.published_ns) not in view.moments:
+                # A copy of another store was put into this directory.
+                last = None
+            looks, current = looks_of(view.store), view.store.current()
+            if last is not None and clock.monotonic_s() < last.counted.until_s:
+                counted = last.counted
+            else:
+                counted = _counted(view)
+                apart_s += counted.took_s
+            bar = view.bar()
         asked_s = clock.monotonic_s()
-        lag, away = self._lag_now(read.current.offsets)
-        answered_s = clock.monotonic_s()
-        watcher = self._watchers.get(role)
-        if watcher is None:
-            watcher = self._watchers[role] = Watcher(self._directory, role, Thresholds())
+        lag, away = self._lag_now(current.offsets)
+        apart_s += clock.monotonic_s() - asked_s
+        watcher = (
+            Watcher(self._directory.resolve(), self._role, Thresholds()) if last is None else last.watcher
+        )
         now = live.Now(
             looked_ns=clock.now_ns(),
-            current=read.current,
-            missing=read.missing,
+            current=current,
+            missing=counted.missing,
             lag=lag,
             away=away,
             turn=watcher.look(_positions(lag)),
             not_judged=watcher.not_judged("no --broker was named" if self._lag is None else ""),
         )
         ended_s = clock.monotonic_s()
-        # Waiting for a broker takes no time of a core.
-        took_s = ended_s - began_s - (answered_s - asked_s)
+        # Counting has a rest of its own, and waiting for a broker takes no time of a core.
+        rest_s = (ended_s - began_s - apart_s) * limits.PAGE_LIVE_REST
         return _Look(
-            read=read,
+            place=place,
             now=now,
-            until_s=ended_s + _rest_s(took_s, limits.PAGE_LIVE_REST, limits.PAGE_LIVE_REFRESH_S),
-        )
-
-    def _read(self, role: Role, known: _Read | None) -> _Read:
-        """Read the newest epoch, unless it is the known one."""
-        # Before the store is opened: what is published in between is then read at the next look.
-        catalog = _Catalog.newest(self._directory)
-        if known is not None and catalog is not None and catalog == known.catalog:
-            grants.require(self._directory, role)
-            return known
-        with viewed(self._directory, role, "") as view:
-            looks, current = looks_of(view.store), view.store.current()
-            if (
-                known is not None
-                and known.current.epoch < current.epoch
-                and clock.monotonic_s() < known.missing_until_s
-            ):
-                missing, hidden, until_s = known.missing, known.missing_hidden, known.missing_until_s
-            else:
-                before = dict(view.store.hidden)
-                began_s = clock.monotonic_s()
-                missing = view.store.missing()
-                ended_s = clock.monotonic_s()
-                hidden = {name: word for name, word in view.store.hidden.items() if name not in before}
-                until_s = ended_s + _rest_s(
-                    ended_s - began_s, limits.PAGE_MISSING_REST, limits.PAGE_MISSING_REFRESH_S
-                )
-            bar = view.bar()
-        return _Read(
-            catalog=catalog,
-            current=current,
-            missing=missing,
-            missing_hidden=hidden,
-            missing_until_s=until_s,
-            bar=replace(bar, hidden={**hidden, **bar.hidden}),
+            bar=_with(bar, counted),
             looks=looks,
+            counted=counted,
+            watcher=watcher,
+            until_s=ended_s + min(max(rest_s, limits.PAGE_LIVE_REFRESH_S), limits.PAGE_LIVE_REST_S_MAX),
         )
 
     def _lag_now(self, offsets: Mapping[int, int]) -> tuple[LagRows, str]:
@@ -188,8 +199,26 @@ class LivePages:
             return (), str(error)
 
 
-def _rest_s(took_s: float, times: float, least_s: float) -> float:
-    return max(min(took_s * times, limits.PAGE_REST_S_MAX), least_s)
+def _counted(view: View) -> _Counted:
+    """Count what is missing."""
+    before, began_s = dict(view.store.hidden), clock.monotonic_s()
+    missing = view.store.missing()
+    ended_s = clock.monotonic_s()
+    took_s = ended_s - began_s
+    rest_s = max(took_s * limits.PAGE_MISSING_REST, limits.PAGE_MISSING_REFRESH_S)
+    return _Counted(
+        missing=missing,
+        hidden={name: word for name, word in view.store.hidden.items() if name not in before},
+        left_out=tuple(view.store.left_out),
+        took_s=took_s,
+        until_s=ended_s + min(rest_s, limits.PAGE_MISSING_REST_S_MAX),
+    )
+
+
+def _with(bar: Bar, counted: _Counted) -> Bar:
+    """Say what was hidden and left out for an earlier count too, as long as that count is shown."""
+    left_out = max((bar.left_out, counted.left_out), key=len)
+    return replace(bar, hidden={**counted.hidden, **bar.hidden}, left_out=left_out)
 
 
 def _positions(lag: LagRows) -> dict[Reader, Position] | None:

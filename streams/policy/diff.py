@@ -32,10 +32,14 @@ class Change(Struct, frozen=True):
     next_rule: str
 
 
+#: The floor of confidence beside the rules; none of them can have this name.
+CONFIDENCE = "[assistant] confidence_percent_min"
+
+
 class SpeechChange(Struct, frozen=True):
     """What one policy says otherwise of what the assistant may say; empty where a policy does not have it.
 
-    `rule` is the name of a rule by which answers are withheld, or `confidence_percent_min`.
+    `rule` is the name of a rule by which answers are withheld, or CONFIDENCE.
     """
 
     rule: str
@@ -113,11 +117,13 @@ def of_speech(old: Policy, new: Policy) -> tuple[SpeechChange, ...]:
     Which answers that concerns is not known on paper: it depends on what was asked and on how sure a model
     was.
     """
-    before, after = ({rule.name: rule.when.text for rule in of.speech.withheld} for of in (old, new))
+    before, after = (
+        {rule.name: " ".join(rule.when.text.split()) for rule in of.speech.withheld} for of in (old, new)
+    )
     floors = (str(of.speech.confidence_percent_min or "") for of in (old, new))
     every = [
         *(SpeechChange(name, before.get(name, ""), after.get(name, "")) for name in {**before, **after}),
-        SpeechChange("confidence_percent_min", *floors),
+        SpeechChange(CONFIDENCE, *floors),
     ]
     return tuple(change for change in every if change.when != change.next_when)
 

@@ -13,6 +13,7 @@ from msgspec import UNSET, Struct, UnsetType
 from streams import limits
 from streams.events.headers import rfc3339
 from streams.queries.answers import Answer
+from streams.queries.role import ClassedT
 from streams.queries.rows import ClassedRow
 from streams.queries.store import Store
 
@@ -27,9 +28,10 @@ class RecentRow(ClassedRow, frozen=True, kw_only=True):
 
 
 class VersionRow(ClassedRow, frozen=True, kw_only=True):
-    """The newest version of a model."""
+    """The newest of the `versions` of a model in one class."""
 
     id: str
+    versions: int
     accuracy: float
     examples: int
     wearers: int
@@ -73,8 +75,8 @@ def current(store: Store) -> Current:
     """Return how the store stands, as far as the role may see it."""
     newest = store.newest
     since = {"since_ns": newest.published_ns - limits.CURRENT_S * 1_000_000_000}
-    recent = store.sift(store.query("current_recent", since).of(RecentRow), "events")
-    versions = store.sift(store.query("current_versions").of(VersionRow), "models")
+    recent = _shown(store, store.query("current_recent", since).of(RecentRow), "events", "batches")
+    versions = _shown(store, store.query("current_versions").of(VersionRow), "models", "versions")
     return Current(
         epoch=store.epoch,
         published=rfc3339(newest.published_ns),
@@ -82,6 +84,15 @@ def current(store: Store) -> Current:
         rates=tuple(_rates(recent)),
         generation=_generation(versions[-1]) if versions else UNSET,
     )
+
+
+def _shown(store: Store, rows: Sequence[ClassedT], table: str, counted: str) -> list[ClassedT]:
+    """Rows that the role may see; each of the others stands for as many hidden ones as `counted` says."""
+    shown = store.sift(rows, table, counted=False)
+    if store.role_filter is not None:
+        many = attrgetter(counted)
+        store.role_filter.hide(table, sum(map(many, rows)) - sum(map(many, shown)))
+    return shown
 
 
 def _rates(rows: Sequence[RecentRow]) -> Iterable[Rate]:

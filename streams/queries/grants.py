@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from streams import files, settings
-from streams.errors import InputError
+from streams.errors import InputError, UnavailableError
 from streams.limits import ROLES_BYTES_MAX
 from streams.queries.audit import who_asks
 from streams.queries.role import Role
@@ -35,6 +35,8 @@ def require(directory: Path, role: Role) -> None:
     InputError
         The role is not granted, a file of roles is malformed, or a user other than the store's owner and root
         could have written it.
+    UnavailableError
+        There is no directory of the store any more.
     """
     for path in _paths(directory):
         if who_asks() not in _granted(path, directory).get(str(role), ()):
@@ -61,8 +63,15 @@ def _paths(directory: Path) -> list[Path]:
     return [*([beside] if beside.exists() or beside.is_symlink() else []), *named]
 
 
+def _owner(directory: Path) -> int:
+    try:
+        return directory.stat().st_uid
+    except OSError as error:
+        raise UnavailableError(f"{directory}: there is no store ({error.strerror})") from None
+
+
 def _granted(path: Path, directory: Path) -> Mapping[str, tuple[str, ...]]:
-    text = files.read_guarded(path, owner=directory.stat().st_uid, bytes_max=ROLES_BYTES_MAX)
+    text = files.read_guarded(path, owner=_owner(directory), bytes_max=ROLES_BYTES_MAX)
     try:
         tables = tomllib.loads(text.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError):

@@ -17,6 +17,7 @@ from click.testing import CliRunner
 from device_sim.__main__ import main as device_sim
 from streams.cli.main import main as sightline
 from streams.events.record import Outgoing, StoredRecord
+from streams.policy.diff import CONFIDENCE
 from streams.policy.load import load, parse
 from streams.policy.policy import Policy
 from streams.replay import Replay
@@ -194,13 +195,13 @@ def test_what_the_assistant_may_say_is_read_out_and_compared(tmp_path: Path) -> 
     nearer = rule.when.text.replace("== 'strangers'", "!= 'nobody'")
     assert answer["speech"] == [
         {"rule": rule.name, "when": rule.when.text, "new when": nearer},
-        {"rule": "confidence_percent_min", "when": "20", "new when": "35"},
+        {"rule": CONFIDENCE, "when": "20", "new when": "35"},
     ]
     assert differing("enterprise", "enterprise", 0)["speech"] == []
     added = differing("household", "enterprise", 1)["speech"]
     assert [(each["rule"], each["when"]) for each in added] == [
         (rule.name, ""),
-        ("confidence_percent_min", ""),
+        (CONFIDENCE, ""),
     ]
     printed = CliRunner().invoke(sightline, ["policy", "diff", "enterprise", str(mine)]).stdout
     assert "what the assistant may say differs" in printed

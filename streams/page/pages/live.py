@@ -58,7 +58,7 @@ def shown(now: Now, links: Links) -> Shown:
             *alerts,
             _facts(now, dropped, links),
             _rates(now.current),
-            _lag(now.lag),
+            _lag(now),
         ),
         plain={
             "rates": to_builtins(now.current.rates),
@@ -111,12 +111,18 @@ def _rates(current: Current) -> Block:
     )
 
 
-def _lag(lag: LagRows) -> Block:
+def _lag(now: Now) -> Block:
+    if now.turn is None:
+        none = "Lag is that of now, so it is not shown with an older epoch."
+    elif now.away:
+        none = "It is not known, because no broker answered."
+    else:
+        none = "No broker was named: `sightline page --broker HOST:PORT` asks one."
     return table(
         "lag",
         "Lag of agents and store",
         ("agent", "topic", "partition", "records", "seconds"),
-        lag,
+        now.lag,
         lambda row: (
             Cell(str(row["agent"])),
             Cell(str(row["topic"])),
@@ -124,7 +130,7 @@ def _lag(lag: LagRows) -> Block:
             number(row["records"]),
             number(row["seconds"]),
         ),
-        none="No broker was named: `sightline page --broker HOST:PORT` asks one.",
+        none=none,
     )
 
 
