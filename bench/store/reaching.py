@@ -14,6 +14,7 @@ from pathlib import Path
 import click
 import orjson
 
+from bench.store.rows import DAY_NS
 from streams.queries.between import between
 from streams.queries.changes import changes
 from streams.queries.descendants import descendants
@@ -32,7 +33,6 @@ SELECT parent_source || '/' || parent_stream || '/' || parent_first,
 FROM edges WHERE operator = 'answer' AND parent_source <> 'training'
 ORDER BY hash(child_source || child_first) LIMIT 100"""
 _WEARERS = "SELECT DISTINCT wearer FROM events WHERE wearer <> '' ORDER BY hash(wearer)"
-_DAY_NS = 86_400_000_000_000
 
 
 @click.command()
@@ -65,7 +65,7 @@ def main(*, store: Path, role: str) -> None:
 def _days(kept: Sequence[Moment]) -> tuple[Sequence[Moment], Sequence[Moment]]:
     """The newest epoch, and the kept one that is nearest to a day before it."""
     last = kept[-1]
-    return [min(kept, key=lambda each: abs(last.published_ns - _DAY_NS - each.published_ns))], [last]
+    return [min(kept, key=lambda each: abs(last.published_ns - DAY_NS - each.published_ns))], [last]
 
 
 def _measured(questions: Sequence[Callable[[], object]]) -> dict[str, float]:

@@ -178,7 +178,12 @@ class _LivePage:
         )
         ended_s = clock.monotonic_s()
         # Counting has a rest of its own, and waiting for a broker takes no time of a core.
-        rest_s = (ended_s - began_s - apart_s) * limits.PAGE_LIVE_REST
+        rest_s = _rest_s(
+            ended_s - began_s - apart_s,
+            limits.PAGE_LIVE_REST,
+            limits.PAGE_LIVE_REFRESH_S,
+            limits.PAGE_LIVE_REST_S_MAX,
+        )
         return _Look(
             place=place,
             now=now,
@@ -186,7 +191,7 @@ class _LivePage:
             looks=looks,
             counted=counted,
             watcher=watcher,
-            until_s=ended_s + min(max(rest_s, limits.PAGE_LIVE_REFRESH_S), limits.PAGE_LIVE_REST_S_MAX),
+            until_s=ended_s + rest_s,
         )
 
     def _lag_now(self, offsets: Mapping[int, int]) -> tuple[LagRows, str]:
@@ -205,14 +210,20 @@ def _counted(view: View) -> _Counted:
     missing = view.store.missing()
     ended_s = clock.monotonic_s()
     took_s = ended_s - began_s
-    rest_s = max(took_s * limits.PAGE_MISSING_REST, limits.PAGE_MISSING_REFRESH_S)
+    rest_s = _rest_s(
+        took_s, limits.PAGE_MISSING_REST, limits.PAGE_MISSING_REFRESH_S, limits.PAGE_MISSING_REST_S_MAX
+    )
     return _Counted(
         missing=missing,
         hidden={name: word for name, word in view.store.hidden.items() if name not in before},
         left_out=tuple(view.store.left_out),
         took_s=took_s,
-        until_s=ended_s + min(rest_s, limits.PAGE_MISSING_REST_S_MAX),
+        until_s=ended_s + rest_s,
     )
+
+
+def _rest_s(took_s: float, times: float, least_s: float, most_s: float) -> float:
+    return min(max(took_s * times, least_s), most_s)
 
 
 def _with(bar: Bar, counted: _Counted) -> Bar:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from itertools import product
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from streams.consent.words import CLAIMED_CONSENT, NO_CONSENT
 from streams.events.runs import Run, consecutive
@@ -37,14 +37,14 @@ CONFIDENCE = "[assistant] confidence_percent_min"
 
 
 class SpeechChange(Struct, frozen=True):
-    """What one policy says otherwise of what the assistant may say; empty where a policy does not have it.
+    """What the assistant may say otherwise: a rule, and its condition under each policy, empty without it.
 
     `rule` is the name of a rule by which answers are withheld, or CONFIDENCE.
     """
 
     rule: str
     when: str
-    next_when: str
+    new_when: str = field(name="new when")
 
 
 class Group(Struct):
@@ -125,7 +125,7 @@ def of_speech(old: Policy, new: Policy) -> tuple[SpeechChange, ...]:
         *(SpeechChange(name, before.get(name, ""), after.get(name, "")) for name in {**before, **after}),
         SpeechChange(CONFIDENCE, *floors),
     ]
-    return tuple(change for change in every if change.when != change.next_when)
+    return tuple(change for change in every if change.when != change.new_when)
 
 
 def _verdict(policy: Policy, attributes: Attributes, sink: str) -> tuple[str, str]:

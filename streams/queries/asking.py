@@ -28,7 +28,7 @@ from streams.queries.creep import Creep
 from streams.queries.creep import creep as creep_in
 from streams.queries.crossings import SPANS_NS, Crossings
 from streams.queries.crossings import crossings as crossed
-from streams.queries.current import Current
+from streams.queries.current import CurrentEpoch
 from streams.queries.current import current as current_of
 from streams.queries.decided import Decided
 from streams.queries.decided import decided as decided_about
@@ -109,7 +109,7 @@ class OpenStore(PolicyQuestions):
         """Epochs of the first store that `as_of` may name, oldest first, with their times of publication."""
         return moments(self._store)[0]
 
-    def current(self) -> Current:
+    def current(self) -> CurrentEpoch:
         """How the epoch stands: what came lately, by topic, and the newest version of a model."""
         return self._recorded("current", current_of, {})
 

@@ -6,15 +6,14 @@ For a view that asks again and again: it reads the newest rows only, and costs t
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from operator import attrgetter
 
 from msgspec import UNSET, Struct, UnsetType
 
 from streams import limits
 from streams.events.headers import rfc3339
-from streams.queries.answers import Answer
-from streams.queries.role import ClassedT
-from streams.queries.rows import ClassedRow
+from streams.queries.answers import Answer, ModelVersion
+from streams.queries.models import told_version
+from streams.queries.rows import ClassedRow, ModelRow
 from streams.queries.store import Store
 
 
@@ -27,17 +26,6 @@ class RecentRow(ClassedRow, frozen=True, kw_only=True):
     t_last_ns: int
 
 
-class VersionRow(ClassedRow, frozen=True, kw_only=True):
-    """The newest of the `versions` of a model in one class."""
-
-    id: str
-    versions: int
-    accuracy: float
-    examples: int
-    wearers: int
-    trained_ns: int
-
-
 class Rate(Struct, frozen=True):
     """What the epochs of the last CURRENT_S seconds added of a topic; `watermark` in RFC 3339."""
 
@@ -47,18 +35,7 @@ class Rate(Struct, frozen=True):
     watermark: str
 
 
-class Generation(Struct, frozen=True):
-    """A version of a model: what it was made of, how it was judged, and when."""
-
-    id: str
-    zone: str
-    accuracy: float
-    examples: int
-    wearers: int
-    trained: str
-
-
-class Current(Answer, frozen=True, kw_only=True):
+class CurrentEpoch(Answer, frozen=True, kw_only=True):
     """The epoch, its rates by topic, and the newest version of a model that the role is shown.
 
     `offsets` of `glasses.lineage` are those below which nothing is left out, by partition.
@@ -68,31 +45,30 @@ class Current(Answer, frozen=True, kw_only=True):
     published: str
     offsets: dict[int, int]
     rates: tuple[Rate, ...]
-    generation: Generation | UnsetType = UNSET
+    generation: ModelVersion | UnsetType = UNSET
 
 
-def current(store: Store) -> Current:
+def current(store: Store) -> CurrentEpoch:
     """Return how the store stands, as far as the role may see it."""
     newest = store.newest
     since = {"since_ns": newest.published_ns - limits.CURRENT_S * 1_000_000_000}
-    recent = _shown(store, store.query("current_recent", since).of(RecentRow), "events", "batches")
-    versions = _shown(store, store.query("current_versions").of(VersionRow), "models", "versions")
-    return Current(
+    rows = store.query("current_recent", since).of(RecentRow)
+    recent = store.sift(rows, "events", counted=False)
+    if store.role_filter is not None:
+        # A row stands for many, and as many are hidden.
+        store.role_filter.hide("events", _batches(rows) - _batches(recent))
+    versions = store.sift(store.query("models").of(ModelRow), "models")
+    return CurrentEpoch(
         epoch=store.epoch,
         published=rfc3339(newest.published_ns),
         offsets=dict(newest.offsets),
         rates=tuple(_rates(recent)),
-        generation=_generation(versions[-1]) if versions else UNSET,
+        generation=told_version(ModelVersion, versions[-1]) if versions else UNSET,
     )
 
 
-def _shown(store: Store, rows: Sequence[ClassedT], table: str, counted: str) -> list[ClassedT]:
-    """Rows that the role may see; each of the others stands for as many hidden ones as `counted` says."""
-    shown = store.sift(rows, table, counted=False)
-    if store.role_filter is not None:
-        many = attrgetter(counted)
-        store.role_filter.hide(table, sum(map(many, rows)) - sum(map(many, shown)))
-    return shown
+def _batches(rows: Iterable[RecentRow]) -> int:
+    return sum(row.batches for row in rows)
 
 
 def _rates(rows: Sequence[RecentRow]) -> Iterable[Rate]:
@@ -100,11 +76,7 @@ def _rates(rows: Sequence[RecentRow]) -> Iterable[Rate]:
         alike = [row for row in rows if row.topic == topic]
         yield Rate(
             topic,
-            sum(row.batches for row in alike),
+            _batches(alike),
             sum(row.events for row in alike),
-            rfc3339(max(map(attrgetter("t_last_ns"), alike))),
+            rfc3339(max(row.t_last_ns for row in alike)),
         )
-
-
-def _generation(row: VersionRow) -> Generation:
-    return Generation(row.id, row.zone, row.accuracy, row.examples, row.wearers, rfc3339(row.trained_ns))

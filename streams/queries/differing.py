@@ -8,7 +8,7 @@ from msgspec import Struct, field
 
 from streams import limits
 from streams.errors import InputError
-from streams.policy.diff import Groups, of_speech
+from streams.policy.diff import Groups, SpeechChange, of_speech
 from streams.policy.policy import Policy
 from streams.queries.answers import Answer
 from streams.queries.store import Store
@@ -48,14 +48,6 @@ class Unjudged(Struct, frozen=True):
     reason: str
 
 
-class SpeechWay(Struct, frozen=True):
-    """What the assistant may say otherwise: a rule, and its condition under each policy, empty without it."""
-
-    rule: str
-    when: str
-    new_when: str = field(name="new when")
-
-
 class Differing(Answer, frozen=True, kw_only=True):
     """What two policies, each by name and version, decide otherwise.
 
@@ -64,7 +56,7 @@ class Differing(Answer, frozen=True, kw_only=True):
 
     old: str
     new: str
-    speech: tuple[SpeechWay, ...]
+    speech: tuple[SpeechChange, ...]
 
 
 class OverStore(Differing, frozen=True, kw_only=True):
@@ -108,7 +100,7 @@ def differing(store: Store, before: Policy, after: Policy, *, rows_max: int = li
     return OverStore(
         old=told(before),
         new=told(after),
-        speech=speech(before, after),
+        speech=of_speech(before, after),
         epoch=store.epoch,
         decided_by=tuple(f"{name} {version}" for name, version in decided),
         decided=judged.events,
@@ -117,11 +109,6 @@ def differing(store: Store, before: Policy, after: Policy, *, rows_max: int = li
         role="" if store.role_filter is None else str(store.role_filter.role),
         hidden=store.hidden,
     )
-
-
-def speech(before: Policy, after: Policy) -> tuple[SpeechWay, ...]:
-    """What the assistant may say otherwise, as rows."""
-    return tuple(SpeechWay(change.rule, change.when, change.next_when) for change in of_speech(before, after))
 
 
 def ways(groups: Groups) -> tuple[Way, ...]:

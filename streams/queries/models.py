@@ -14,7 +14,7 @@ from streams.queries.answers import MetModel, ModelVersion
 from streams.queries.relation import Interval, Stream
 from streams.queries.rows import ModelRow
 from streams.queries.store import Store
-from streams.queries.walk import Step, holds, judged, parents_of, subtract, union
+from streams.queries.walk import Step, holds, judged, near, parents_of, subtract, union
 
 VersionT = TypeVar("VersionT", bound=ModelVersion)
 #: A model version: its stream and number.
@@ -136,7 +136,7 @@ def whose(store: Store, versions: Iterable[Version]) -> dict[Version, tuple[str,
             runs, hidden = zones[parent]
             shown = subtract(union(numbers), hidden)
             for run in runs:
-                if run.row_class.wearer and any(low <= run.high and high >= run.low for low, high in shown):
+                if run.row_class.wearer and near(shown, run.low, run.high):
                     names.add(run.row_class.wearer)
                     if store.role_filter is not None:
                         store.role_filter.note(run.row_class.policy_version, run.row_class.zone)

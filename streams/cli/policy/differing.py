@@ -24,12 +24,12 @@ from streams.cli.output import (
 from streams.events.record import Outgoing
 from streams.extras import require
 from streams.lineage.rows import rows_in
-from streams.policy.diff import DecidedRun, on_paper, over_runs
+from streams.policy.diff import DecidedRun, of_speech, on_paper, over_runs
 from streams.policy.load import load
 from streams.policy.policy import Policy
 from streams.printing import say
 from streams.processing.operators import Operators
-from streams.queries.differing import Differing, OverStore, Way, differing, speech, told, ways
+from streams.queries.differing import Differing, OverStore, Way, differing, told, ways
 from streams.queries.role import Role
 from streams.queries.store import Store
 from streams.topology import LINEAGE
@@ -97,7 +97,7 @@ def _on_paper(before: Policy, after: Policy) -> OnPaper:
     return OnPaper(
         old=told(before),
         new=told(after),
-        speech=speech(before, after),
+        speech=of_speech(before, after),
         combinations=count,
         zones=ways(zones),
         flows=ways(flows),
@@ -111,7 +111,7 @@ def _over(
         return _over_store(over, role, before, after)
     count, flows = over_runs(*(_decisions(policy, over, operators) for policy in (before, after)))
     return OverJournals(
-        old=told(before), new=told(after), speech=speech(before, after), decided=count, flows=ways(flows)
+        old=told(before), new=told(after), speech=of_speech(before, after), decided=count, flows=ways(flows)
     )
 
 

@@ -12,7 +12,7 @@ from streams.events.headers import rfc3339
 from streams.page.pictures.links import Links
 from streams.page.showing import Block, Cell, Facts, Notice, Shown, event, moment, number, table
 from streams.page.viewing import Asked, LagRows
-from streams.queries.current import Current
+from streams.queries.current import CurrentEpoch
 from streams.queries.missing import Missing
 from streams.watching.watcher import Turn
 
@@ -26,7 +26,7 @@ class Now(Struct, frozen=True, kw_only=True):
     """
 
     looked_ns: int
-    current: Current
+    current: CurrentEpoch
     missing: Missing
     lag: LagRows = ()
     away: str = ""
@@ -94,7 +94,7 @@ def _facts(now: Now, dropped: str, links: Links) -> Facts:
     )
 
 
-def _rates(current: Current) -> Block:
+def _rates(current: CurrentEpoch) -> Block:
     return table(
         "rates",
         f"What epochs added in the {limits.CURRENT_S} s up to the newest",
