@@ -11,10 +11,11 @@ from click.testing import CliRunner
 from streams.cli.main import main
 from streams.queries import questions
 from streams.queries.generations import generations
+from streams.queries.models import whose
 from streams.queries.store import Store
 from tests.queries.golden import asked
 from tests.queries.test_questions import loop_edges, loop_rows
-from tests.snapshots.build import store
+from tests.snapshots.build import batch, edge, store
 
 ASKED = "g1/answer/1"
 
@@ -71,3 +72,16 @@ def test_an_event_that_nothing_was_made_of_is_said_to_be_that(looped: Path) -> N
     )
     lonely = asked(looped, "ask", "loop", "g1/feedback/0")
     assert "says" not in lonely
+
+
+def test_whose_a_version_is_are_those_of_its_examples_not_of_those_between(tmp_path: Path) -> None:
+    model = ("training", "intent-model", 1)
+    examples = [
+        batch("g1", "example", 3 * place, 3, wearer=wearer) for place, wearer in enumerate(("w1", "w2", "w3"))
+    ]
+    edges = [edge(model, ("g1", "example", number), operator="training") for number in (1, 7)]
+    path = store(tmp_path / "s", {"events": examples, "edges": edges})
+    with Store.open(path) as opened:
+        assert whose(opened, [(("training", "intent-model"), 1)]) == {
+            (("training", "intent-model"), 1): ("w1", "w3")
+        }
