@@ -35,9 +35,10 @@ from streams.training.seed import licensed
 def command(*, dry_run: bool, broker: Broker, kinds: Kinds, as_json: bool) -> None:
     """Show what the next training run would do if it began now, without training.
 
-    All examples are judged under the policy and the consents of now, and checked against the bounds of the
-    policy (docs/loop.md). A worker begins a run by itself, after enough examples. Which devices contradict
-    all others is not known before models are fitted.
+    All examples are judged under the policy and the consents of now, what the run is made from as a whole
+    under the policy's [training_assets], and the examples against its [training] (docs/loop.md). A worker
+    begins a run by itself, after enough examples. Which devices contradict all others is not known before
+    models are fitted.
     """
     require("worker")
     if not dry_run:
@@ -46,20 +47,22 @@ def command(*, dry_run: bool, broker: Broker, kinds: Kinds, as_json: bool) -> No
             f"every {limits.RETRAIN_EVERY_EXAMPLES} examples that its gate admits"
         )
     answer = asyncio.run(_next(broker, kinds))
-    plain = {**to_builtins(answer), "held": answer.held}
+    plain = {**to_builtins(answer), "forbidden": answer.forbidden, "held": answer.held}
+    parts = plain.pop("assets")
     checks = [
         {**check, "percent": each.percent}
         for check, each in zip(plain.pop("checks"), answer.checks, strict=True)
     ]
     if as_json:
-        emit_json({**plain, "checks": checks})
+        emit_json({**plain, "assets": parts, "checks": checks})
         return
     refused = plain.pop("refused")
     emit_facts({name.replace("_", " "): value for name, value in plain.items() if value != ""})
     for rule, count in refused.items():
         say(f"refused  {count:,}  {rule}")
-    say("")
-    emit_rows(checks)
+    for rows in (parts, checks):
+        say("")
+        emit_rows(rows)
 
 
 async def _next(broker: Broker, kinds: Kinds) -> NextRun:

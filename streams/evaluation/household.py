@@ -30,7 +30,7 @@ from streams.policy.policy import Policy
 from streams.replay import Replay
 from streams.topology import ANSWERS, CAPTURED, LINEAGE, MODELS
 from streams.training.lesson import Lesson
-from streams.training.seed import Examples, Licensed
+from streams.training.seed import LICENCE, Examples, Licensed
 
 WEARERS = 4
 ATTACKER = f"g{WEARERS + 1}"  #: the device of an attack
@@ -46,7 +46,7 @@ def licensed_of(draw: Draw) -> Licensed:
 
     def examples(pairs: Sequence[tuple[str, str]]) -> Examples:
         return Examples(
-            tuple(pairs), digest("\n".join(f"{text},{intent}" for text, intent in pairs).encode())
+            tuple(pairs), digest("\n".join(f"{text},{intent}" for text, intent in pairs).encode()), LICENCE
         )
 
     return Licensed(examples(draw.seed), examples(draw.validation))

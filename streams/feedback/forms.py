@@ -12,6 +12,7 @@ from typing import Any
 
 from streams.errors import MalformedError
 from streams.events.intents import INTENT
+from streams.policy.step import FeedbackMeaning
 
 #: `thumb` and `choice` name the intent that was meant; the model interprets `spoken`; `rating` has the
 #: ratings of two people.
@@ -27,6 +28,8 @@ DENIALS: Mapping[str, tuple[str, str]] = {
     ),
     "general_commandstop": ("stopped", "the wearer told the assistant to stop; no example was made"),
 }
+#: Rules by which feedback says that an answer was wrong.
+DENIED = frozenset({RATED_LOW, *(rule for rule, _ in DENIALS.values())})
 #: Minimum confidence of praise that confirms an answer. One of 16 intents is always the likeliest: version 1
 #: takes 1,626 of the source's 7,413 utterances of other intents for praise, but only 23 of them with this
 #: confidence, which 56 of 64 unseen praises have.
@@ -46,6 +49,12 @@ class Meaning:
     rule: str = ""
     reason: str = ""
     by_model: bool = False
+
+    def about(self, answered: str) -> FeedbackMeaning:
+        """What it says of an answer with the intent `answered`."""
+        if self.intent is not None:
+            return "confirmed" if self.intent == answered else "corrected"
+        return "denied" if self.rule in DENIED else "unclear"
 
 
 def utterance(columns: Mapping[str, Sequence[Any]]) -> str | None:

@@ -18,7 +18,7 @@ from streams.limits import OPEN_ANSWERS_MAX
 from streams.models.version import ModelVersion
 from streams.policy.crossing import Cited, Crossing, Maker
 from streams.policy.policy import Policy
-from streams.policy.step import Cause, Reject, Stretch, Tagged, in_order
+from streams.policy.step import Cause, Opinion, Reject, Stretch, Tagged, in_order
 from streams.topology import EXAMPLES, FEEDBACK
 
 MAKER = Maker("example", 1)
@@ -26,6 +26,7 @@ _UNLISTED = (
     "intent: it is none that the policy lists, so no model learns it; "
     "choose one that it lists, or add it to the policy's intents"
 )
+_ANOTHER_RULE = "another-wearer"
 _ANOTHER = (
     "another-wearer: the answer was given to somebody else, whose words nobody else makes an example of"
 )
@@ -40,7 +41,8 @@ def run(
     one prediction per fetch. Feedback makes no example if it refers to no answer that is kept, cannot be
     read, confirms nothing, or is from another wearer than the query. This is never silent: a reject of the
     example is recorded with its rule, which is `feedback` if the event is at fault, `intent` if the policy
-    does not list the intent, else `another-wearer` or a rule of `streams.feedback.forms`.
+    does not list the intent, else `another-wearer` or a rule of `streams.feedback.forms`. What feedback of
+    the same wearer says of an answer that is kept is recorded beside that.
     """
     states = dict(devices)
     given = [
@@ -62,6 +64,8 @@ def run(
             rule, reason = "feedback", str(error)
         else:
             rule, reason = _objection(batch, answer, meant, crossing.policy)
+            if rule != _ANOTHER_RULE:
+                crossing.step.opinions.append(_opinion(feedback, answer, meant))
             if not rule:
                 _example(feedback, answer, meant, serving, crossing)
         if rule:
@@ -75,10 +79,21 @@ def run(
 def _objection(batch: Batch, answer: OpenAnswer, meant: Meaning, policy: Policy) -> tuple[str, str]:
     """(rule, reason) why feedback about an answer makes no example; both are empty if it makes one."""
     if answer.wearer_id != batch.wearer_id:
-        return "another-wearer", _ANOTHER
+        return _ANOTHER_RULE, _ANOTHER
     if meant.intent is None:
         return meant.rule, meant.reason
     return ("", "") if meant.intent in policy.intents else ("intent", _UNLISTED)
+
+
+def _opinion(feedback: Tagged, answer: OpenAnswer, meant: Meaning) -> Opinion:
+    return Opinion(
+        feedback,
+        answer.stream,
+        answer.number,
+        answer.model_version,
+        feedback.batch.columns["form"][0],
+        meant.about(answer.intent),
+    )
 
 
 def _position(answer: OpenAnswer) -> int:

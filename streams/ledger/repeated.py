@@ -123,6 +123,27 @@ ROWS: Mapping[str, Rows] = {
     "training_checks": Rows(
         ("version", "name", "subject", "t_ns"), ("outcome", "examples", "judged", "percent_max")
     ),
+    # The build is that of the program that ran, not of what is replayed.
+    "training_assets": Rows(
+        ("version", "kind", "name", "t_ns"),
+        ("licence", "digest", "examples", "rule"),
+        where="kind <> 'build'",
+    ),
+    "feedback": Rows(
+        ("source", "stream", "first"),
+        (
+            "answer_stream",
+            "answer",
+            "version",
+            "form",
+            "meaning",
+            "zone",
+            "label",
+            "policy_version",
+            "wearer",
+            "t_ns",
+        ),
+    ),
     "streams": Rows(("source", "stream"), ("kind", "captured")),
     "policies": Rows(("version",), ("name", "text", "published_ns"), where="published_ns > 0"),
     "inputs": Rows(("kind", "agent", "topic", "partition", "offset"), ("value", "t_ns"), where=TAKEN),

@@ -19,9 +19,10 @@ from streams.events.digest import digest
 from streams.events.record import Outgoing
 from streams.events.runs import EdgeRun, Parent, Run, extends, longer_run
 from streams.limits import LINEAGE_ROWS_MAX, LINEAGE_TEXT_BYTES_MAX
-from streams.lineage.rows import DecisionRow, EdgeRow, RejectedRow, Row
+from streams.lineage.as_rows import decision_row, opinion_row, rejected_row
+from streams.lineage.rows import DecisionRow, EdgeRow, OpinionRow, RejectedRow, Row
 from streams.lineage.tables import RECORD_VERSION, TABLES
-from streams.policy.step import Decision, Output, Reject, Step, Tagged
+from streams.policy.step import Decision, Output, Step, Tagged
 from streams.topology import CAPTURED, LINEAGE
 
 RECORD_BYTES_MAX = 768 * 1024
@@ -50,11 +51,12 @@ def blocks_of(step: Step, policy_version: str, topic: str, partition: int, value
         "events": _events(step, policy_version, partition, values),
         "edges": _blocks_of_rows(_edges(step.outputs)),
         "decisions": _blocks_of_rows(
-            [_decision(decision, policy_version) for decision in _merged(step.decisions)]
+            [decision_row(decision, policy_version) for decision in _merged(step.decisions)]
         ),
         "rejected": _blocks_of_rows(
-            [_rejected(reject, policy_version, topic, partition) for reject in step.rejects]
+            [rejected_row(reject, policy_version, topic, partition) for reject in step.rejects]
         ),
+        "feedback": _blocks_of_rows([opinion_row(opinion, policy_version) for opinion in step.opinions]),
     }
 
 
@@ -63,7 +65,9 @@ def blocks(table: str, rows: Sequence[Row]) -> list[Block]:
     return _blocks({name: [row[name] for row in rows] for name in TABLES[table]}) if rows else []
 
 
-def _blocks_of_rows(rows: Sequence[EdgeRow] | Sequence[DecisionRow] | Sequence[RejectedRow]) -> list[Block]:
+def _blocks_of_rows(
+    rows: Sequence[EdgeRow] | Sequence[DecisionRow] | Sequence[RejectedRow] | Sequence[OpinionRow],
+) -> list[Block]:
     """Rows of one type as blocks."""
     if not rows:
         return []
@@ -322,55 +326,6 @@ def _merged(decisions: Iterable[Decision]) -> list[Decision]:
         else:
             runs[alike[-1]] = (runs[alike[-1]][0], longer)
     return [decision if run is decision.run else replace(decision, run=run) for decision, run in runs]
-
-
-def _decision(decision: Decision, policy_version: str) -> DecisionRow:
-    return DecisionRow(
-        source=decision.source,
-        stream=decision.stream,
-        first=decision.run.first,
-        step=decision.run.step,
-        count=decision.run.count,
-        t_ns=decision.t_ns,
-        sink=decision.sink,
-        purpose=decision.purpose,
-        verdict=decision.verdict,
-        passed=decision.passed,
-        mode=decision.mode,
-        zone=decision.zone,
-        label=decision.label.hex(),
-        rule=decision.rule,
-        policy_version=policy_version,
-        attributes=decision.attributes,
-        consent=decision.consent,
-        consent_state=decision.consent_state,
-        wearer=decision.wearer,
-        appended_ns=decision.appended_ns,
-        at_ns=decision.at_ns,
-    )
-
-
-def _rejected(reject: Reject, policy_version: str, topic: str, partition: int) -> RejectedRow:
-    return RejectedRow(
-        source=reject.source,
-        stream=reject.stream,
-        first=reject.run.first if reject.run else 0,
-        count=reject.run.count if reject.run else 0,
-        stage=reject.cause.stage,
-        reason=reject.cause.reason,
-        rule=reject.cause.rule,
-        outcome=reject.cause.outcome,
-        zone=reject.zone,
-        policy_version=policy_version,
-        topic=reject.topic or topic,
-        partition=partition,
-        offset=reject.position,
-        bytes=reject.value_bytes,
-        digest=reject.digest,
-        t_ns=reject.t_ns,
-        wearer=reject.wearer,
-        appended_ns=reject.appended_ns,
-    )
 
 
 def model_parents(

@@ -86,6 +86,24 @@ class RejectedRow(Struct, frozen=True, kw_only=True):
     appended_ns: int
 
 
+class OpinionRow(Struct, frozen=True, kw_only=True):
+    """What one feedback says of an answer that the model `version` gave; the label is hexadecimal."""
+
+    source: str
+    stream: str
+    first: int
+    answer_stream: str
+    answer: int
+    version: int
+    form: str
+    meaning: str
+    zone: str
+    label: str
+    policy_version: str
+    wearer: str
+    t_ns: int
+
+
 def rows_in(value: bytes | None, table: str) -> list[Row]:
     """Rows of a table in a record that the pipeline made; nothing is checked."""
     return [

@@ -18,6 +18,8 @@ processing continued at `offset`.
 `shadow`: only decisions that the policy which may come next would make differently.
 `zone_runs`: every stored event with a number from low to high has this class, wearer and consent; not every
 number has to be an event. If runs of several classes cover a number, the event is of one of these classes.
+`feedback`: what feedback says of an answer that the device's state still has, one row for each; `version` is
+the model version that gave the answer. `training_assets`: what a training run is made from as a whole.
 `events.partition` and `offset`: the position in `glasses.captured` for captured events; for derived events
 the position of the record that completed them.
 """
@@ -29,7 +31,7 @@ from typing import Literal, get_type_hints
 
 from msgspec import Struct
 
-from streams.lineage.rows import DecisionRow, EdgeRow, RejectedRow
+from streams.lineage.rows import DecisionRow, EdgeRow, OpinionRow, RejectedRow
 
 ColumnType = Literal["text", "int", "float", "flag"]
 
@@ -109,6 +111,7 @@ TABLES: Mapping[str, Mapping[str, ColumnType]] = {
         "next_verdict": "text",
         "next_rule": "text",
     },
+    "feedback": _columns(OpinionRow),
     "models": {
         "source": "text",
         "stream": "text",
@@ -161,6 +164,16 @@ TABLES: Mapping[str, Mapping[str, ColumnType]] = {
         "percent_max": "float",
         "t_ns": "int",
     },
+    "training_assets": {
+        "version": "int",
+        "kind": "text",
+        "name": "text",
+        "licence": "text",
+        "digest": "text",
+        "examples": "int",
+        "rule": "text",
+        "t_ns": "int",
+    },
     "inputs": {
         "kind": "text",
         "agent": "text",
@@ -172,6 +185,8 @@ TABLES: Mapping[str, Mapping[str, ColumnType]] = {
     },
     "policies": {"version": "text", "name": "text", "text": "text", "published_ns": "int"},
 }
+#: Tables that a store of version 4 may lack, because they came later.
+ADDED = ("promotions", "training_checks", "training_assets", "feedback")
 #: Tables that the store makes itself: runs of a stream's numbers of one class, and the history of its epochs.
 STORED: Mapping[str, Mapping[str, ColumnType | Literal["offsets"]]] = {
     "zone_runs": {
@@ -199,8 +214,10 @@ _BOTH = frozenset({"glasses", "training"})
 WRITTEN_BY: Mapping[str, frozenset[str]] = {
     **dict.fromkeys(TABLES, _BOTH),
     "shadow": frozenset({"glasses"}),
+    "feedback": frozenset({"glasses"}),
     "models": frozenset({"training"}),
     "training_runs": frozenset({"training"}),
     "promotions": frozenset({"training"}),
     "training_checks": frozenset({"training"}),
+    "training_assets": frozenset({"training"}),
 }

@@ -140,6 +140,10 @@ _WORKER: Mapping[str, Declared] = {
         "Training runs that made no version because a check of their examples failed; glasses.rejected says "
         "which. A fetch that is tried again counts again."
     ),
+    "training_refused_total": _counter(
+        "Training runs that made no version because the policy does not permit what they are made from; "
+        "glasses.rejected says which. A fetch that is tried again counts again."
+    ),
     "training_left_out_examples": _gauge(
         "Examples that the last version did not look at: its record had no room for them, or a run before it "
         "failed on them.",

@@ -11,13 +11,13 @@ from streams.lineage.rows import Rows
 from streams.lineage.tables import FIRST_POLICY
 from streams.models.version import SOURCE, STREAM
 from streams.pipeline.emit import lineage_of, records_of
-from streams.pipeline.made_version import add_version
+from streams.pipeline.made_version import add_version, asset_rows
 from streams.policy.crossing import Crossing
 from streams.policy.policy import Policy
 from streams.policy.step import Output, Step, Tagged
 from streams.policy.versions import CURRENT_KEY, pointer_to, record_of
 from streams.topology import EXAMPLES, POLICIES, STORE, TRAINING_RUN
-from streams.training import run, seed
+from streams.training import assets, run, seed
 from streams.training.lesson import Lesson
 from streams.training.promotion import Measured, apart
 
@@ -26,7 +26,8 @@ def first_records(policy: Policy, now_ns: int, licensed: seed.Licensed | None = 
     """Return the records for empty topics: the policy, the seed model (version 1), and their lineage.
 
     `licensed` are utterances to use instead of those that are shipped. InputError if the policy does not
-    allow training a model on the licensed seed and storing it, or if the validation set is empty or leaks.
+    allow training a model on the licensed seed and storing it, or forbids an asset of it, or if the
+    validation set is empty or leaks.
     """
     licensed = licensed or seed.licensed()
     examples = licensed.seed
@@ -82,6 +83,13 @@ def first_records(policy: Policy, now_ns: int, licensed: seed.Licensed | None = 
             }
         ],
     }
+    parts = assets.assets_of(licensed, (), policy.training_assets)
+    if forbidden := assets.refused(parts):
+        raise InputError(
+            f"policy {policy.name}: {forbidden}; no model can be made under it: permit that in its "
+            "[training_assets], or leave the list out"
+        )
+    extra["training_assets"] = asset_rows(1, parts, now_ns)
     pointer = [] if refused else add_version(made, crossing, extra, None, 0, Measured(validation))
     if not pointer:
         raise InputError(

@@ -18,13 +18,13 @@ from streams.models.pointer import Pointer
 from streams.models.version import SOURCE, STREAM, ModelVersion, version_key
 from streams.pipeline.going_back import turned_back
 from streams.pipeline.judging import judged, newest, used_of
-from streams.pipeline.made_version import add_version, check_rows, pointer_to, rollback_row
+from streams.pipeline.made_version import add_version, asset_rows, check_rows, pointer_to, rollback_row
 from streams.pipeline.side_inputs import SideInputs, TrainingInputs
 from streams.pipeline.training_state import TrainingState
 from streams.policy.crossing import Crossing
-from streams.policy.step import Cause, Reject
+from streams.policy.step import Cause, Reject, Step
 from streams.topology import EXAMPLES
-from streams.training import promotion, quality, run
+from streams.training import assets, promotion, quality, run
 from streams.training.lesson import Lesson
 from streams.training.seed import Licensed
 
@@ -58,9 +58,10 @@ async def train(
     """Train a version on all examples that the gate admits at the time of the trigger.
 
     It serves from then on unless it is worse than the version that serves; then it is kept as declined.
-    Before it is fitted, the examples are checked; a run that fails a check is held, which is recorded, and
-    the next run uses the version number and looks again. If live feedback turned against the version that
-    serves, an earlier one serves again instead, and nothing is trained.
+    Before that, a run is refused if the policy does not permit one of its assets, and held if its examples
+    fail a check; both are recorded, and the next run uses the version number and looks again. If live
+    feedback turned against the version that serves, an earlier one serves again instead, and nothing is
+    trained.
     `made` has the versions that this fetch made before, and gets the new one.
 
     Examples that the gate now judges differently than before get a new decision. If training fails for its
@@ -86,6 +87,8 @@ async def train(
         metrics.count("training_turned_back_total")
         state = replace(state.back_to(_known(back.version, made, inputs.side)), rolled_back_ns=back.at_ns)
         return replace(state, version=state.version - 1)
+    parts = assets.assets_of(means.licensed, material.learned, crossing.policy.training_assets)
+    extra["training_assets"] += asset_rows(state.version, parts, now_ns)
     checks = list[quality.Check]()
     try:
         version, measured = await _fitted(
@@ -96,6 +99,7 @@ async def train(
             inputs.side,
             crossing,
             made,
+            parts,
             checks,
         )
         pointer = add_version(
@@ -104,13 +108,12 @@ async def train(
     except (UnavailableError, OSError):
         raise
     except _HeldError as held:
-        step.rejects.append(
-            _not_made(state.version, "run-held", f"{held}; the next run looks again", trigger.offset, now_ns)
-        )
-        log.warning("%s", step.rejects[-1].cause.reason)
         metrics.count("training_held_total")
         extra["training_checks"] += check_rows(state.version, checks, now_ns)
-        return replace(state, version=state.version - 1)
+        return _again(state, "run-held", held, trigger, step)
+    except _RefusedError as forbidden:
+        metrics.count("training_refused_total")
+        return _again(state, "run-refused", forbidden, trigger, step)
     except Exception as error:  # noqa: BLE001  a failing run must not stop the processing of examples
         fresh = [candidate.id for candidate in used if candidate.admitted][-means.every :]
         reason = f"{without_values(error)}; {_left_out(fresh)}"
@@ -131,8 +134,20 @@ async def train(
     return replace(state, serving=version.version) if pointer else state
 
 
+def _again(state: TrainingState, rule: str, why: Exception, trigger: Received, step: Step) -> TrainingState:
+    """Record that a run made no version; return the state with which the next run looks again."""
+    text = f"{why}; the next run looks again"
+    step.rejects.append(_not_made(state.version, rule, text, trigger.offset, state.now_ns))
+    log.warning("%s", step.rejects[-1].cause.reason)
+    return replace(state, version=state.version - 1)
+
+
 class _HeldError(Exception):
     """A run is held; the text says why."""
+
+
+class _RefusedError(Exception):
+    """The policy does not permit an asset of a run; the text says which, and by which rule."""
 
 
 async def _fitted(
@@ -143,12 +158,15 @@ async def _fitted(
     side: SideInputs,
     crossing: Crossing,
     made: dict[int, ModelVersion],
+    parts: Sequence[assets.Asset],
     checks: list[quality.Check],
 ) -> tuple[ModelVersion, promotion.Measured]:
-    """Check the examples, fit a version, and compare it with the one that serves.
+    """Check assets and examples, fit a version, and compare it with the one that serves.
 
     `checks` gets what was checked, also if the run is held.
     """
+    if refused := assets.refused(parts):
+        raise _RefusedError(refused)
     seed, bounds = means.licensed.seed, crossing.policy.training
     lesson = run.lesson_of(seed, material.learned)
     checks += quality.examined(material.learned, lesson, bounds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 
 import orjson
 
@@ -23,6 +24,7 @@ from streams.policy.policy import JOIN_RULE
 from streams.policy.step import Cause, Output, Reject, Tagged
 from streams.topology import MODELS, STORE
 from streams.training import seed
+from streams.training.assets import Asset
 from streams.training.promotion import Measured
 from streams.training.quality import Check
 
@@ -185,6 +187,11 @@ def check_rows(version: int, checks: Sequence[Check], t_ns: int) -> list[Row]:
         }
         for check in checks
     ]
+
+
+def asset_rows(version: int, assets: Sequence[Asset], t_ns: int) -> list[Row]:
+    """Rows of `training_assets` for a run that made `version`, or would have made it."""
+    return [{"version": version, **asdict(asset), "t_ns": t_ns} for asset in assets]
 
 
 def rollback_row(rollback: Rollback) -> Row:

@@ -14,7 +14,8 @@ from streams.limits import INTENT_BYTES_MAX
 from streams.pipeline.judging import judged_now, newest, used_of
 from streams.pipeline.side_inputs import SideInputs
 from streams.pipeline.training_state import TrainingState
-from streams.training import quality, run
+from streams.training import assets, quality, run
+from streams.training.assets import Asset
 from streams.training.outliers import folds_of
 from streams.training.seed import Licensed
 
@@ -42,6 +43,12 @@ class NextRun:
     fits: int
     bytes_max: int
     checks: Sequence[quality.Check]
+    assets: Sequence[Asset]
+
+    @property
+    def forbidden(self) -> str:
+        """Which assets the policy does not permit, and by which rule; empty if it permits all."""
+        return assets.refused(self.assets)
 
     @property
     def held(self) -> str:
@@ -80,4 +87,5 @@ def next_run(
         1 + len(folds_of(lesson)),
         len(intents) * INTENT_BYTES_MAX + len(orjson.dumps(manifest.dump())),
         quality.examined(material.learned, lesson, policy.training),
+        assets.assets_of(licensed, material.learned, policy.training_assets),
     )

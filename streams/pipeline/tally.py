@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from streams.events.batch import Batch
-from streams.feedback.forms import DENIALS, RATED_LOW
+from streams.feedback.forms import DENIED
 from streams.lineage.rows import Row
 from streams.metrics import Tally
 from streams.policy.step import Decision, Reject, Step
 from streams.topology import FEEDBACK
 
 _SESSIONS, _ENDED = "device_state", "ended"
-#: Rules by which feedback says that an answer was wrong.
-_DENIED = frozenset({rule for rule, _ in DENIALS.values()} | {RATED_LOW})
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,4 +113,4 @@ def _rejects(tally: Tally, rejects: Sequence[Reject]) -> None:
         tally.count("rejected_batches_total", stage=stage, outcome=outcome, rule=rule)
         tally.count("rejected_events_total", events, stage=stage, outcome=outcome, rule=rule)
         if cause.stage == FEEDBACK:
-            tally.count("feedback_total", meaning="denied" if cause.rule in _DENIED else "unclear")
+            tally.count("feedback_total", meaning="denied" if cause.rule in DENIED else "unclear")

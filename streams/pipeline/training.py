@@ -128,6 +128,7 @@ class TrainingCore(WholeState[TrainingState]):
             "training_runs": [],
             "promotions": [],
             "training_checks": [],
+            "training_assets": [],
             "streams": [],
             "inputs": [],
             "policies": [],

@@ -21,17 +21,16 @@ from streams.policy.analysis import check_requirements, check_zones
 from streams.policy.attributes import domains_of
 from streams.policy.examples import examples_of
 from streams.policy.policy import Policy
+from streams.policy.single import assets_of, clock_of, training_of
 from streams.policy.source import Source, bundle, find, sources
 from streams.policy.speech import check_speech, speech_of
 from streams.policy.tables import (
-    clock_of,
     declassifier_of,
     intents_of,
     labels_of,
     own_kinds_of,
     requirement_of,
     sink_of,
-    training_of,
     zone_of,
 )
 from streams.policy.texts import check_texts
@@ -48,6 +47,7 @@ _TOP = {
     "imports": list,
     "clock": dict,
     "training": dict,
+    "training_assets": dict,
     "assistant": dict,
     **dict.fromkeys(_MERGED, dict),
     **dict.fromkeys(_LISTED, list),
@@ -151,6 +151,7 @@ def parse(
         intents_of(main),
         main.fields.get("owner", ""),
         training_of(files),
+        assets_of(files),
         speech_of(files, _all(files, "withheld")),
     )
     _check_steps(policy, main)

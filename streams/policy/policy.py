@@ -26,6 +26,7 @@ from streams.policy.rules import (
     Requirement,
     Sink,
     Speech,
+    TrainingAssets,
     TrainingBounds,
     Zone,
 )
@@ -70,9 +71,9 @@ class Policy:
     `version` is the digest of `text`; labels are packed bytes (see `streams.policy.label`). `own` has what is
     said of each kind itself, without what a zone adds. `clock_ahead_ns`
     and `clock_old_ns` are how far a capture time may be after and before the append time. `intents` is the
-    closed list of intents of examples and models. `training` bounds what a training run learns from, `speech`
-    what the assistant says. `owner` answers for the policy, and for its zones that name nobody; empty if it
-    names nobody.
+    closed list of intents of examples and models. `training` bounds what a training run learns from,
+    `training_assets` what it may be made from, `speech` what the assistant says. `owner` answers for the
+    policy, and for its zones that name nobody; empty if it names nobody.
     """
 
     name: str
@@ -94,6 +95,7 @@ class Policy:
     intents: tuple[str, ...]
     owner: str
     training: TrainingBounds
+    training_assets: TrainingAssets
     speech: Speech
     zones_by_name: Mapping[str, Zone] = field(init=False)
 

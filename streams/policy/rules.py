@@ -60,6 +60,8 @@ CheckName = Literal[
     "outlier",
 ]
 CheckOutcome = Literal["passed", "held", "weighted", "left-out"]
+#: What a training run is made from as a whole (`streams.training.assets`).
+AssetKind = Literal["seed", "validation", "stream", "build"]
 
 
 class Zone(Struct, frozen=True):
@@ -187,6 +189,18 @@ class TrainingBounds(Struct, frozen=True):
     repeated_percent_max: int = 80
     contradicting_percent_max: int = 30
     left_out_percent_max: int = 50
+
+
+class TrainingAssets(Struct, frozen=True):
+    """What a training run may be made from as a whole; None: the policy does not limit it.
+
+    `licences` are SPDX names, `streams` those of examples without the incarnation of their device, `builds`
+    digests of the code that makes a version (`sightline training --dry-run` shows that of this program).
+    """
+
+    licences: tuple[str, ...] | None = None
+    streams: tuple[str, ...] | None = None
+    builds: tuple[str, ...] | None = None
 
 
 class Withheld(Struct, frozen=True):

@@ -15,8 +15,9 @@ from streams.policy.attributes import CONTEXT
 from streams.policy.condition import Condition
 from streams.policy.policy import Policy
 from streams.policy.rules import SPEECH_FACTS, Speech, Withheld
+from streams.policy.single import numbers_of
 from streams.policy.source import Source
-from streams.policy.tables import condition_of, numbers_of
+from streams.policy.tables import condition_of
 
 _WITHHELD = {"name": str, "about": str, "when": str}
 #: Both go into the lineage with each answer that is withheld.

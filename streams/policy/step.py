@@ -29,6 +29,9 @@ NOT_ASKED = "not-asked"
 #: stored already; other data under numbers that are in use; captured outside the policy's time window;
 #: arrived after its place was given up, a hole in its stream or a window that it would change.
 RejectOutcome = Literal["refused", "malformed", "repeated", "collision", "clock", "late"]
+#: How feedback is given, and what it says of an answer.
+FeedbackForm = Literal["thumb", "choice", "spoken", "rating", "review"]
+FeedbackMeaning = Literal["confirmed", "corrected", "denied", "unclear"]
 #: Rule, outcome and zone of a record that cannot be read.
 MALFORMED: Literal["malformed"] = "malformed"
 
@@ -261,6 +264,17 @@ class Reject(Struct, frozen=True, kw_only=True):
         )
 
 
+class Opinion(Struct, frozen=True):
+    """What one event of `feedback` says of an answer: the answer's stream and number, and its version."""
+
+    feedback: Tagged
+    answer_stream: str
+    answer: int
+    version: int
+    form: FeedbackForm
+    meaning: FeedbackMeaning
+
+
 @dataclass(slots=True)
 class Counts:
     """Counts of one fetch besides outputs, in events except `batches`.
@@ -290,6 +304,7 @@ class Step:
     outputs: list[Output] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
+    opinions: list[Opinion] = field(default_factory=list)
     #: Words of wearers about the use of their data: a batch of one event, and the word that it states.
     consents: list[tuple[Batch, Word]] = field(default_factory=list)
     counts: Counts = field(default_factory=Counts)

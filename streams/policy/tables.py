@@ -1,4 +1,4 @@
-"""Read the tables of a policy: zones, sinks, requirements, declassifiers, the clock, intents and kinds."""
+"""Read the tables of a policy: zones, sinks, requirements, declassifiers, intents and kinds."""
 
 from __future__ import annotations
 
@@ -11,17 +11,11 @@ from streams.events.intents import INTENT, SEED_INTENTS
 from streams.events.kinds import Kinds
 from streams.events.shipped import SHIPPED
 from streams.limits import (
-    CLOCK_AHEAD_S_DEFAULT,
-    CLOCK_AHEAD_S_MAX,
-    CLOCK_OLD_DAYS_DEFAULT,
-    CLOCK_OLD_DAYS_MAX,
     INTENTS_MAX,
-    TRAINING_EXAMPLES_MAX,
 )
 from streams.policy import label as lattice
 from streams.policy.attributes import known_words
 from streams.policy.condition import Condition
-from streams.policy.policy import DAY_NS
 from streams.policy.rules import (
     FLOW_FACTS,
     RISKS,
@@ -32,7 +26,6 @@ from streams.policy.rules import (
     OwnLabel,
     Requirement,
     Sink,
-    TrainingBounds,
     Zone,
 )
 from streams.policy.source import Source
@@ -40,7 +33,6 @@ from streams.policy.vocabulary import LISTS, Vocabulary
 
 MODES = ("enforcing", "logging")
 EVERY = "*"
-SECOND_NS = 1_000_000_000
 _ZONE = {
     "name": str,
     "rank": int,
@@ -85,12 +77,6 @@ _DECLASSIFIER = {
     "wearers_min": int,
     "review_by": date,
     "when_overdue": str,
-}
-#: Least and greatest value of the numbers of a table.
-_CLOCK = {"ahead_s": (0, CLOCK_AHEAD_S_MAX), "old_days": (1, CLOCK_OLD_DAYS_MAX)}
-_TRAINING = {
-    **dict.fromkeys(TrainingBounds.__struct_fields__, (0, 100)),
-    **dict.fromkeys(("examples_min", "examples_max"), (1, TRAINING_EXAMPLES_MAX)),
 }
 _SINK_MAY_LACK = ("about", "but_not", "honours", "risk", "run_by", "trained_on", "always_enforced")
 #: Lists of a sink, and the list of the vocabulary from which the words of each are.
@@ -255,44 +241,6 @@ def declassifier_of(
             " it and sets the next date",
         )
     return declassifier
-
-
-def clock_of(files: Sequence[Source]) -> tuple[int, int]:
-    """How far a capture time may be after and before the append time, in ns.
-
-    InputError if `[clock]` is wrong, or if two files have one.
-    """
-    values = numbers_of(files, "clock", _CLOCK)
-    ahead_s = values.get("ahead_s", CLOCK_AHEAD_S_DEFAULT)
-    return ahead_s * SECOND_NS, values.get("old_days", CLOCK_OLD_DAYS_DEFAULT) * DAY_NS
-
-
-def training_of(files: Sequence[Source]) -> TrainingBounds:
-    """What a training run is held for; InputError if `[training]` is wrong, or if two files have one."""
-    return TrainingBounds(**numbers_of(files, "training", _TRAINING))
-
-
-def numbers_of(
-    files: Sequence[Source], table: str, known: Mapping[str, tuple[int, int]]
-) -> Mapping[str, int]:
-    """Numbers of a table that only one file may have; `known` has the least and the greatest of each.
-
-    InputError if one is wrong, or if two files have the table.
-    """
-    declaring = [source for source in files if table in source.fields]
-    if len(declaring) > 1:
-        raise declaring[-1].wrong(
-            f"[{table}]", f"stands in {declaring[0].origin} too, expected it in one of the files of a policy"
-        )
-    values: Mapping[str, int] = {}
-    for source in declaring:
-        values = source.fields[table]
-        source.table(values, dict.fromkeys(known, int), f"the table {table}", optional=known)
-        for name, value in values.items():
-            least, most = known[name]
-            if not least <= value <= most:
-                raise source.wrong(name, f"is {value}, expected {least} to {most}")
-    return values
 
 
 def intents_of(source: Source) -> tuple[str, ...]:

@@ -36,6 +36,7 @@ _ZONED: Mapping[str, str] = {
     "zone_runs": "label",
     "rejected": "''",
     "shadow": "''",
+    "feedback": "label",
 }
 #: Tables without personal data.
 _FOR_ALL = frozenset({"policies", "vocabularies", "store", "epochs", "epoch_rows", "io_coverage"})

@@ -35,6 +35,16 @@ class ToldCheck(Struct, frozen=True):
     outcome: str
 
 
+class ToldAsset(Struct, frozen=True):
+    """What a version was made from as a whole: a licensed file, a stream of examples, or the code."""
+
+    kind: str
+    name: str
+    licence: str
+    examples: int
+    digest: str
+
+
 class Card(Answer, frozen=True, kw_only=True):
     """A model card. `may` has what the label permits and owes, in the words of the policy.
 
@@ -56,6 +66,7 @@ class Card(Answer, frozen=True, kw_only=True):
     may: Mapping[str, object] | UnsetType = UNSET
     data: Mapping[str, object] | UnsetType = UNSET
     judged: Mapping[str, object] | UnsetType = UNSET
+    assets: Bounded[ToldAsset]
     checks: Bounded[ToldCheck]
 
 
@@ -91,6 +102,7 @@ def card(store: Store, identity: str) -> Card:
         may=UNSET if policy is None or not row.label else _may(policy, bytes.fromhex(row.label)),
         data=_data(row) if sees_runs else UNSET,
         judged=_judged(store, event.number) if sees_runs else UNSET,
+        assets=Bounded.of(_assets(store, event.number) if sees_runs else []),
         checks=Bounded.of(_checks(store, event.number) if sees_runs else []),
     )
 
@@ -131,6 +143,13 @@ def _judged(store: Store, version: int) -> dict[str, object] | UnsetType:
     """How the version was compared; unset if it was not, or by a store of before."""
     rows = store.query("card_judged", {"version": version}).dicts() if has_view(store, "promotions") else []
     return rows[0] if rows else UNSET
+
+
+def _assets(store: Store, version: int) -> list[ToldAsset]:
+    """What its run was made from; nothing for a store of before."""
+    if not has_view(store, "training_assets"):
+        return []
+    return [ToldAsset(**row) for row in store.query("card_assets", {"version": version}).dicts()]
 
 
 def _checks(store: Store, version: int) -> list[ToldCheck]:

@@ -22,6 +22,8 @@ _WITH_EPOCH = (
         "training_runs",
         "promotions",
         "training_checks",
+        "training_assets",
+        "feedback",
         "inputs",
         "policies",
         "shadow",

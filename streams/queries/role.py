@@ -26,6 +26,7 @@ SHOWN_TO: Mapping[str, frozenset[RoleName]] = {
     "training_runs": frozenset({"privacy-officer", "analyst"}),
     "promotions": frozenset({"privacy-officer", "analyst"}),
     "training_checks": frozenset({"privacy-officer", "analyst"}),
+    "training_assets": frozenset({"privacy-officer", "analyst"}),
 }
 
 

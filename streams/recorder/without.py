@@ -123,6 +123,7 @@ WITHOUT_EVENTS: Mapping[str, tuple[str, ...]] = {
     ),
     "licensed examples, which are of no wearer: the manifest of a training run has their digest": (
         "streams/training/seed.py:_read:read_bytes",
+        "streams/training/assets.py:build:read_bytes",
         "streams/models/intent.py:IntentModel.right:predict",
         "streams/evaluation/measure.py:macro_f1:predict",
         "streams/evaluation/gate.py:_outcomes:fit",

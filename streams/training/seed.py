@@ -14,15 +14,18 @@ from streams.events.digest import digest
 from streams.topology import SEED_STREAM, TRAINING_SOURCE
 
 SOURCE, STREAM = TRAINING_SOURCE, SEED_STREAM
+#: Licence of the shipped utterances (device_sim/recordings/NOTICE).
+LICENCE = "CC-BY-4.0"
 _HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """(utterance, intent) pairs in file order, and the XXH3-128 digest of the file."""
+    """(utterance, intent) pairs in file order, the XXH3-128 digest of the file, and its licence (SPDX)."""
 
     pairs: tuple[tuple[str, str], ...]
     digest: str
+    licence: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,4 +45,4 @@ def licensed() -> Licensed:
 def _read(path: Path) -> Examples:
     content = path.read_bytes()
     rows = csv.DictReader(content.decode("utf-8").splitlines())
-    return Examples(tuple((row["utterance"], row["intent"]) for row in rows), digest(content))
+    return Examples(tuple((row["utterance"], row["intent"]) for row in rows), digest(content), LICENCE)

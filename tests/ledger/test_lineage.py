@@ -26,6 +26,8 @@ NAMED_BY = {
     "training_runs": "version",
     "promotions": "version",
     "training_checks": "subject",
+    "training_assets": "name",
+    "feedback": "stream",
     "inputs": "agent",
     "policies": "version",
 }

@@ -67,6 +67,10 @@ def path(tmp_path: Path) -> Path:
                 row("promotions", version=1, outcome="rolled-back", reason="the first one never was judged"),
                 row("promotions", version=2, outcome="rolled-back", reason="rude", t_ns=10**18 * 2),
             ],
+            "training_assets": [
+                row("training_assets", version=2, kind="stream", name="example", rule="no", t_ns=5),
+                row("training_assets", version=2, kind="seed", name="seed.csv", licence="MIT", examples=88),
+            ],
             "training_checks": [
                 row(
                     "training_checks",
@@ -103,6 +107,9 @@ def test_it_says_what_was_learned_from_how_it_was_judged_and_what_it_may_be_used
     assert (made.data["examples"], made.data["refused"], made.data["trigger"]) == (2, 7, "g1/example/9")
     assert isinstance(made.judged, dict)
     assert (made.judged["outcome"], made.judged["against"], made.judged["reason"]) == ("declined", 1, "worse")
+    assert [(asset.kind, asset.name, asset.licence, asset.examples) for asset in made.assets] == [
+        ("seed", "seed.csv", "MIT", 88)
+    ], "those of the run that made it, not of one that was refused before"
     assert [(check.name, check.outcome, check.percent) for check in made.checks] == [
         ("device", "passed", 25.0)
     ]
@@ -116,7 +123,7 @@ def test_a_return_to_a_version_is_no_judgement_about_it(path: Path) -> None:
 def test_a_wearer_is_not_told_what_others_taught_it(path: Path) -> None:
     with Store.open(path, Role.of("wearer:w1")) as opened:
         made = card(opened, ID)
-    assert (made.data, made.judged, list(made.checks)) == (UNSET, UNSET, [])
+    assert (made.data, made.judged, list(made.checks), list(made.assets)) == (UNSET, UNSET, [], [])
     assert made.answers == 2
 
 
@@ -130,10 +137,12 @@ def test_a_store_of_before_says_what_it_has(path: Path) -> None:
     catalog = (path / "catalog.duckdb").resolve()
     catalog.chmod(0o600)
     with duckdb.connect(str(catalog)) as connection:
-        for view in ("promotions", "training_checks"):
+        connection.execute(f"SET file_search_path = '{path}'")
+        connection.execute("CREATE OR REPLACE VIEW training_runs AS SELECT * FROM files.training_runs")
+        for view in ("promotions", "training_checks", "training_assets"):
             connection.execute(f"DROP VIEW {view}")
             connection.execute(f"DROP VIEW files.{view}")
     with Store.open(path) as opened:
         made = card(opened, ID)
-    assert (made.judged, list(made.checks)) == (UNSET, [])
+    assert (made.judged, list(made.checks), list(made.assets)) == (UNSET, [], [])
     assert isinstance(made.data, dict)

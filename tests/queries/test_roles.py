@@ -112,6 +112,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "training_runs": [row("training_runs", trigger="g2/example/0")],
             "promotions": [row("promotions", outcome="declined", reason="worse")],
             "training_checks": [row("training_checks", name="device", subject="g2", outcome="held")],
+            "training_assets": [row("training_assets", kind="seed", name="seed.csv")],
         },
     )
 
@@ -234,7 +235,7 @@ def test_tables_of_anybodys_events_are_the_officers(path: Path) -> None:
     # How many rows an epoch added, whoever's.
     assert sql(path, "analyst", "SELECT rows FROM epochs") == [(None,)]
     assert sql(path, "privacy-officer", "SELECT rows > 0 FROM epochs") == [(True,)]
-    for table in ("training_runs", "promotions", "training_checks"):
+    for table in ("training_runs", "promotions", "training_checks", "training_assets"):
         assert not sql(path, "wearer:w1", f"FROM {table}")
         assert sql(path, "analyst", f"FROM {table}")
 

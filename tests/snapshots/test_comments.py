@@ -9,7 +9,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from streams.snapshots.epochs import comments
+from streams.snapshots.epochs import column_comments, comments
 from streams.snapshots.writer import Writer
 from tests.patience import PATIENCE_S
 from tests.snapshots.build import T0_NS, edge, event, tables
@@ -70,5 +70,5 @@ def test_no_comment_is_about_something_that_is_gone(tmp_path: Path) -> None:
     writer.close()
     found = orjson.loads(said.stdout)
     assert comments.VIEWS.keys() == found["views"].keys()
-    assert comments.SPECIAL.keys() <= found["columns"].keys()
-    assert comments.COLUMNS.keys() <= {name.partition(".")[2] for name in found["columns"]}
+    assert column_comments.SPECIAL.keys() <= found["columns"].keys()
+    assert column_comments.COLUMNS.keys() <= {name.partition(".")[2] for name in found["columns"]}

@@ -19,7 +19,7 @@ from streams.lineage.tables import RECORD_VERSION, TABLES, WRITTEN_BY
 from streams.policy.stored import read_stored
 from streams.snapshots.intake import decode, genuine, overlap
 from streams.snapshots.intake.lookup import Lookup
-from streams.snapshots.rows import columns
+from streams.snapshots.rows import allowed, columns
 from streams.snapshots.rows.poll import Poll
 from tests.snapshots.build import HOUSEHOLD, POLICY, Row, batch, derived, edge, row, stream, tagged
 
@@ -105,20 +105,20 @@ def fits(table: str, name: str, value: Any) -> bool:
         return False
     rule = columns.RULES[table][name]
     match rule:
-        case columns.Between(low, high):
+        case allowed.Between(low, high):
             return bool(low <= value <= high)
-        case columns.Form(pattern):
+        case allowed.Form(pattern):
             return re.fullmatch(pattern, value) is not None
-        case columns.OneOf(words):
+        case allowed.OneOf(words):
             return value in words
-        case columns.KindName(making):
+        case allowed.KindName(making):
             made = {kind.name for kind in SHIPPED.derived} | {"training"}
             return value in (made if making else SHIPPED)
-        case columns.Text(bytes_max):
+        case allowed.Text(bytes_max):
             return len(value.encode()) <= bytes_max
-        case columns.Checked(said):
+        case allowed.Checked(said):
             return said(value)
-        case columns.Flag():
+        case allowed.Flag():
             return True
 
 
@@ -239,6 +239,17 @@ WRITTEN: Rows = {
     "training_runs": [_row("training_runs", manifest_digest="f" * 32, trigger="seed")],
     "promotions": [_row("promotions", outcome="promoted", validation_digest="f" * 32)],
     "training_checks": [_row("training_checks", name="repeated", outcome="passed")],
+    "training_assets": [_row("training_assets", kind="seed", digest="f" * 32)],
+    "feedback": [
+        _row(
+            "feedback",
+            source="good",
+            stream="feedback",
+            answer_stream="answer",
+            form="thumb",
+            meaning="denied",
+        )
+    ],
     "policies": [POLICY],
 }
 

@@ -152,9 +152,9 @@ SHOUTED = tuple((text.upper(), intent) for text, intent in LICENSED.seed.pairs[:
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
-        (licensed(validation=seed.Examples((), "")), "found no licensed example"),
+        (licensed(validation=seed.Examples((), "", "")), "found no licensed example"),
         (
-            licensed(validation=seed.Examples((*LICENSED.validation.pairs, *SHOUTED), "")),
+            licensed(validation=seed.Examples((*LICENSED.validation.pairs, *SHOUTED), "", "")),
             r"found 3 of its 367 licensed utterances, by digest, among those that are learned",
         ),
     ],

@@ -18,7 +18,7 @@ import pyarrow as pa
 from streams import limits
 from streams.errors import InputError
 from streams.events.record import LogId
-from streams.lineage.tables import TABLES
+from streams.lineage.tables import ADDED, TABLES
 from streams.quoting import quoted
 from streams.snapshots.epochs.books import (
     BLOCK_BYTES,
@@ -86,7 +86,7 @@ class Hot(Database):
         # Catalogs name their segments relative to the directory, and the footers of segments never change.
         self.connection.execute(f"SET file_search_path = {quoted(str(self._directory))}")
         self.connection.execute("SET parquet_metadata_cache = true")
-        for table in ("promotions", "training_checks"):  # a store of before versions were compared lacks them
+        for table in ADDED:
             self.connection.execute(made(table))
         # Left by an older writer that died within an epoch; the rows of that epoch wait again.
         self.connection.execute("DELETE FROM epochs WHERE state = 'fixed'")

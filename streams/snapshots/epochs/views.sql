@@ -17,10 +17,19 @@ CREATE VIEW rejected AS SELECT *, make_timestamptz(t_ns // 1000) AS t FROM files
 CREATE VIEW models AS
 SELECT *, make_timestamptz(trained_ns // 1000) AS trained, make_timestamptz(retrain_by_ns // 1000) AS retrain_by FROM files.models;
 
-CREATE VIEW training_runs AS SELECT *, make_timestamptz(t_ns // 1000) AS t FROM files.training_runs;
+CREATE VIEW training_runs AS SELECT r.*, make_timestamptz(r.t_ns // 1000) AS t, split_seed, licences, build
+FROM files.training_runs r
+    LEFT JOIN (SELECT version, max(split_seed) AS split_seed FROM files.promotions WHERE outcome <> 'rolled-back' GROUP BY version) USING (version)
+    LEFT JOIN (
+        SELECT version, list_sort(list_distinct(list(licence) FILTER (kind IN ('seed', 'validation')))) AS licences, max(digest) FILTER (kind = 'build') AS build
+        FROM files.training_assets WHERE rule = '' GROUP BY version) USING (version);
 
 CREATE VIEW promotions AS SELECT *, make_timestamptz(t_ns // 1000) AS t FROM files.promotions;
 CREATE VIEW training_checks AS SELECT * EXCLUDE (percent_max), round(100 * examples / greatest(judged, 1), 2) AS percent, percent_max, make_timestamptz(t_ns // 1000) AS t FROM files.training_checks;
+
+CREATE VIEW training_assets AS SELECT *, make_timestamptz(t_ns // 1000) AS t FROM files.training_assets;
+
+CREATE VIEW feedback AS SELECT source || '/' || stream || '/' || "first" AS id, source || '/' || answer_stream || '/' || answer AS answer_id, *, make_timestamptz(t_ns // 1000) AS t FROM files.feedback;
 
 CREATE VIEW inputs AS SELECT *, make_timestamptz(t_ns // 1000) AS t FROM files.inputs;
 

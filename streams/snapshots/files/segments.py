@@ -57,7 +57,9 @@ NUMBERS: Mapping[str, Mapping[str, tuple[str, str, str, str]]] = {
 }
 #: Sort order by stream and number, so that the rows that a walk needs are close together.
 ORDER: Mapping[str, tuple[str, ...]] = {
-    **dict.fromkeys(("events", "decisions", "shadow", "rejected"), ("source", "stream", "first", "epoch")),
+    **dict.fromkeys(
+        ("events", "decisions", "shadow", "rejected", "feedback"), ("source", "stream", "first", "epoch")
+    ),
     "zone_runs": ("source", "stream", "revision", "low", "epoch"),
     "streams": ("source", "stream", "epoch"),
     "models": ("source", "stream", "version", "epoch"),
@@ -65,6 +67,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     "training_runs": ("version", "epoch"),
     "promotions": ("version", "epoch"),
     "training_checks": ("version", "epoch"),
+    "training_assets": ("version", "epoch"),
     "inputs": ("t_ns", "partition", "offset"),
     "policies": ("version", "epoch"),
     "epochs": ("epoch",),

@@ -246,6 +246,10 @@ def _models(poll: Poll) -> None:
     _sources(poll, "models", "source")
 
 
+def _feedback(poll: Poll) -> None:
+    _sources(poll, "feedback", "source")
+
+
 def _inputs(poll: Poll) -> None:
     content = poll.tables["inputs"]
     begun = (
@@ -277,6 +281,7 @@ _CHECKS: Mapping[str, Callable[[Poll], None]] = {
     "rejected": _rejected,
     "shadow": _shadow,
     "models": _models,
+    "feedback": _feedback,
     "inputs": _inputs,
 }
 
@@ -301,6 +306,7 @@ _TAGGED: Mapping[str, tuple[str, ...]] = {
     "events": ("policy_version", "zone", "label"),
     "decisions": ("policy_version", "zone", "label", "purpose", "verdict"),
     "models": ("policy_version", "zone", "label"),
+    "feedback": ("policy_version", "zone", "label"),
     "rejected": ("policy_version",),
     "shadow": ("policy_version",),
     "training_runs": ("policy_version",),

@@ -5,21 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
-from typing import TypeAlias, get_args
+from typing import get_args
 
 import orjson
 import pyarrow.compute as pc
-from msgspec import Struct
 
 from streams.consent.words import Consent
 from streams.events.identity import NAME_CHARACTERS_MAX
-from streams.events.kinds import Kinds
 from streams.limits import (
     ATTRIBUTE_COMBINATIONS_MAX,
     EVENTS_PER_BATCH_MAX,
     EVENTS_PER_FETCH_MAX,
     LABEL_BYTES,
-    LINEAGE_TEXT_BYTES_MAX,
     NAMES_KNOWN_MAX,
     NUMBER_MAX,
     PARENTS_PER_CHILD_MAX,
@@ -39,8 +36,9 @@ from streams.lineage.tables import (
     TABLES,
 )
 from streams.policy.attributes import DOMAINS, Attributes
-from streams.policy.rules import CheckName, CheckOutcome
-from streams.policy.step import NOT_ASKED, RejectOutcome
+from streams.policy.rules import AssetKind, CheckName, CheckOutcome
+from streams.policy.step import NOT_ASKED, FeedbackForm, FeedbackMeaning, RejectOutcome
+from streams.snapshots.rows.allowed import Between, Checked, Flag, Form, KindName, OneOf, Rule, Text
 from streams.snapshots.rows.poll import Mask, Poll
 from streams.topology import (
     AGENTS,
@@ -49,58 +47,7 @@ from streams.topology import (
     POLICIES_READ,
     STAGES,
     TOPICS,
-    TRAINING_SOURCE,
 )
-
-
-class Between(Struct, frozen=True):
-    """A number from `low` to `high`."""
-
-    low: float
-    high: float
-
-
-class Form(Struct, frozen=True):
-    """A text that matches a regular expression completely."""
-
-    pattern: str
-
-
-class OneOf(Struct, frozen=True):
-    """One text of a list."""
-
-    words: tuple[str, ...]
-
-
-class KindName(Struct, frozen=True):
-    """A kind of the poll; with `making`, the maker of an event: a derived kind, or training."""
-
-    making: bool = False
-
-    def words(self, kinds: Kinds) -> OneOf:
-        """The names that are allowed."""
-        return OneOf(
-            (*(kind.name for kind in kinds.derived), TRAINING_SOURCE) if self.making else tuple(kinds)
-        )
-
-
-class Text(Struct, frozen=True):
-    """Any text of at most this many bytes in UTF-8."""
-
-    bytes_max: int = LINEAGE_TEXT_BYTES_MAX
-
-
-class Checked(Struct, frozen=True):
-    """A text that a function accepts; few distinct texts are expected."""
-
-    fits: Callable[[str], bool]
-
-
-class Flag(Struct, frozen=True):
-    """True or false."""
-
-
-Rule: TypeAlias = Between | Form | OneOf | KindName | Text | Checked | Flag
 
 
 @lru_cache(maxsize=ATTRIBUTE_COMBINATIONS_MAX)
@@ -239,6 +186,21 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
         "next_verdict": OneOf((*_VERDICT, NOT_ASKED)),
         "next_rule": _TEXT,
     },
+    "feedback": {
+        "source": _SOURCE,
+        "stream": _OF,
+        "first": _NUMBER,
+        "answer_stream": _OF,
+        "answer": _NUMBER,
+        "version": _NUMBER,
+        "form": OneOf(get_args(FeedbackForm)),
+        "meaning": OneOf(get_args(FeedbackMeaning)),
+        "zone": _TEXT,
+        "label": _LABEL,
+        "policy_version": _VERSION,
+        "wearer": _WEARER,
+        "t_ns": _TIME,
+    },
     "models": {
         "source": _SOURCE,
         "stream": _OF,
@@ -289,6 +251,16 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
         "examples": _NUMBER,
         "judged": _NUMBER,
         "percent_max": Between(0, 100),
+        "t_ns": _TIME,
+    },
+    "training_assets": {
+        "version": _NUMBER,
+        "kind": OneOf(get_args(AssetKind)),
+        "name": _TEXT,
+        "licence": _TEXT,
+        "digest": _ANY_DIGEST,
+        "examples": _NUMBER,
+        "rule": _TEXT,
         "t_ns": _TIME,
     },
     "inputs": {

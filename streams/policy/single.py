@@ -1,0 +1,90 @@
+"""Read the tables that only one file of a policy may have: the clock, and what training runs are held to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from streams.limits import (
+    CLOCK_AHEAD_S_DEFAULT,
+    CLOCK_AHEAD_S_MAX,
+    CLOCK_OLD_DAYS_DEFAULT,
+    CLOCK_OLD_DAYS_MAX,
+    TRAINING_EXAMPLES_MAX,
+)
+from streams.policy.policy import DAY_NS
+from streams.policy.rules import TrainingAssets, TrainingBounds
+from streams.policy.source import Source
+
+_SECOND_NS = 1_000_000_000
+#: Least and greatest value of the numbers of a table.
+_CLOCK = {"ahead_s": (0, CLOCK_AHEAD_S_MAX), "old_days": (1, CLOCK_OLD_DAYS_MAX)}
+_TRAINING = {
+    **dict.fromkeys(TrainingBounds.__struct_fields__, (0, 100)),
+    **dict.fromkeys(("examples_min", "examples_max"), (1, TRAINING_EXAMPLES_MAX)),
+}
+_ASSET_CHARACTERS_MAX = 64
+_ASSET = re.compile(rf"[A-Za-z0-9][A-Za-z0-9.+-]{{0,{_ASSET_CHARACTERS_MAX - 1}}}")
+
+
+def clock_of(files: Sequence[Source]) -> tuple[int, int]:
+    """How far a capture time may be after and before the append time, in ns.
+
+    InputError if `[clock]` is wrong, or if two files have one.
+    """
+    values = numbers_of(files, "clock", _CLOCK)
+    ahead_s = values.get("ahead_s", CLOCK_AHEAD_S_DEFAULT)
+    return ahead_s * _SECOND_NS, values.get("old_days", CLOCK_OLD_DAYS_DEFAULT) * DAY_NS
+
+
+def training_of(files: Sequence[Source]) -> TrainingBounds:
+    """What a training run is held for; InputError if `[training]` is wrong, or if two files have one."""
+    return TrainingBounds(**numbers_of(files, "training", _TRAINING))
+
+
+def assets_of(files: Sequence[Source]) -> TrainingAssets:
+    """What a training run may be made from; InputError if `[training_assets]` is wrong, or stands twice."""
+    lists: dict[str, tuple[str, ...]] = {}
+    for source, values in _once(files, "training_assets"):
+        known = TrainingAssets.__struct_fields__
+        source.table(values, dict.fromkeys(known, list), "the table training_assets", optional=known)
+        for name, listed in values.items():
+            for asset in listed:
+                if not isinstance(asset, str) or _ASSET.fullmatch(asset) is None or listed.count(asset) > 1:
+                    raise source.wrong(
+                        str(asset),
+                        f"is no name, or stands twice in {name}, expected at most "
+                        f"{_ASSET_CHARACTERS_MAX} letters, digits and - . +, each once",
+                        (),
+                        name,
+                    )
+            lists[name] = tuple(listed)
+    return TrainingAssets(**lists)
+
+
+def numbers_of(
+    files: Sequence[Source], table: str, known: Mapping[str, tuple[int, int]]
+) -> Mapping[str, int]:
+    """Numbers of a table that only one file may have; `known` has the least and the greatest of each.
+
+    InputError if one is wrong, or if two files have the table.
+    """
+    values: Mapping[str, int] = {}
+    for source, values in _once(files, table):
+        source.table(values, dict.fromkeys(known, int), f"the table {table}", optional=known)
+        for name, value in values.items():
+            least, most = known[name]
+            if not least <= value <= most:
+                raise source.wrong(name, f"is {value}, expected {least} to {most}")
+    return values
+
+
+def _once(files: Sequence[Source], table: str) -> list[tuple[Source, Mapping[str, Any]]]:
+    """The table of that name with its file, none if no file has it; InputError if two files have it."""
+    declaring = [source for source in files if table in source.fields]
+    if len(declaring) > 1:
+        raise declaring[-1].wrong(
+            f"[{table}]", f"stands in {declaring[0].origin} too, expected it in one of the files of a policy"
+        )
+    return [(source, source.fields[table]) for source in declaring]
