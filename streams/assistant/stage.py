@@ -137,4 +137,5 @@ def _open(answer: Tagged, query: Tagged) -> OpenAnswer:
         consent=answer.consent_number,
         wearer_id=given.wearer_id,
         since_ns=given.oldest_ns,
+        language=asked.columns["language"][0],
     )

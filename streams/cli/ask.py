@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import click
 
 from streams.cli import graph
@@ -16,6 +18,8 @@ from streams.queries.loop import loop as carried_by_loop
 from streams.queries.missing import missing as missing_in
 from streams.queries.role import Role
 from streams.queries.superseded import superseded as superseded_in
+from streams.queries.usage import UsageBy
+from streams.queries.usage import usage as usage_of
 from streams.queries.wearer import wearer as held_of
 
 
@@ -170,6 +174,40 @@ def creep(stores: Stores, role: Role, form: Form) -> None:
         asked(stores, role, creep_in),
         form,
         {"creep": ("generation", "hop", "events", "distinct_labels", "mean_purposes", "fewest_purposes")},
+    )
+
+
+@command.command()
+@click.option(
+    "--by",
+    type=click.Choice(get_args(UsageBy)),
+    default="version",
+    show_default=True,
+    help="Count by this: model version, zone, wearer, or day (UTC).",
+)
+@asking()
+def usage(by: UsageBy, stores: Stores, role: Role, form: Form) -> None:
+    """Say how many answers were given, and what people said of them.
+
+    Feedback confirms an answer, corrects it (another intent was meant), denies it (it was wrong), or is
+    unclear.
+    """
+    say_answer(
+        asked(stores, role, lambda opened: usage_of(opened, by)),
+        form,
+        {
+            "usage": (
+                "of",
+                "answers",
+                "feedback",
+                "choices",
+                "confirmed",
+                "corrected",
+                "denied",
+                "unclear",
+                "right_percent",
+            )
+        },
     )
 
 

@@ -64,6 +64,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
         "missing": "which numbers of captured streams never came",
         "superseded": "what late samples replaced, and which answers relied on it",
         "creep": "how labels change round the loop",
+        "usage": "how many answers were given, and what people said of them",
         "reads": "who read what of which restricted zone",
     },
 }

@@ -202,16 +202,19 @@ class Household:
     def learned(self, version: ModelVersion) -> tuple[list[str], Lesson]:
         """(ids, lesson) of what a version was fitted on, by its manifest; the seed's examples have no id."""
         known = set(ids_of(version.manifest.admitted))
-        pairs, devices = list(self._seed), [""] * len(self._seed)
+        seed = Lesson.of_nobody(self._seed)
+        pairs, devices, agreements = list(seed.pairs), list(seed.devices), list(seed.agreements)
         ids = list(devices)
         for record in self._replay.examples:
             fields = orjson.loads(record.value or b"")
+            columns = fields["columns"]
             example = format_id(fields["device_id"], fields["stream"], fields["first"])
             if example in known:
                 ids.append(example)
-                pairs.append((fields["columns"]["utterance"][0], fields["columns"]["intent"][0]))
+                pairs.append((columns["utterance"][0], columns["intent"][0]))
                 devices.append(fields["device_id"])
-        return ids, Lesson(pairs, [device.replace("g", "w") for device in devices], devices)
+                agreements.append(1.0 if columns["agreement"][0] is None else columns["agreement"][0])
+        return ids, Lesson(pairs, [device.replace("g", "w") for device in devices], devices, agreements)
 
     def _answers(self) -> list[Told]:
         """The answers that were written since the last versions."""

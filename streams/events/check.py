@@ -190,14 +190,18 @@ def _stream(fields: Mapping[str, Any]) -> str:
 
 
 def _columns(columns: Any, kind: Kind, count: int) -> dict[str, list[Any]]:
-    expected = kind.columns
-    if type(columns) is not dict or columns.keys() != expected.keys():
+    if type(columns) is not dict:
         raise other_names(kind)
-    for name, values in columns.items():
+    # Records of before a derived kind had a column stay on the topics; it is null there.
+    absent: dict[str, list[Any]] = {} if kind.captured else {name: [None] * count for name in kind.nullable}
+    read = absent | columns
+    if read.keys() != kind.columns.keys():
+        raise other_names(kind)
+    for name, values in read.items():
         if type(values) is not list or len(values) != count:
             actual = f"{len(values)} values" if type(values) is list else type(values).__name__
             raise MalformedError(f"columns.{name}: found {actual}, expected a list of n = {count}")
-    return columns
+    return read
 
 
 def other_names(kind: Kind) -> MalformedError:

@@ -176,6 +176,11 @@ class Kind:
         return event_type(self.name).decode()
 
     @property
+    def nullable(self) -> tuple[str, ...]:
+        """Columns in which a value may be missing."""
+        return tuple(column for column, wanted in self.columns.items() if wanted.endswith("?"))
+
+    @property
     def schema_digest(self) -> str:
         """Digest of the schema: 64 bits of a SHA-256 over name, columns, types and packed types."""
         schema = [self.event_type, self.captured, list(self.columns.items()), sorted(self.wire.items())]

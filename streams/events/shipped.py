@@ -202,8 +202,15 @@ SHIPPED = Kinds.of(
     Kind(
         "example",
         False,
-        {"utterance": "text", "intent": "token", "answered_intent": "token", "model_version": "number"},
-        unitless=("model_version",),
+        {
+            "utterance": "text",
+            "intent": "token",
+            "answered_intent": "token",
+            "model_version": "number",
+            "language": "token?",
+            "agreement": "number?",
+        },
+        unitless=("model_version", "agreement"),
     ),
     Kind("model", False, {}),
 )

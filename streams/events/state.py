@@ -126,7 +126,8 @@ class Recent(Struct, frozen=True, omit_defaults=True):
 class OpenAnswer(Struct, frozen=True, kw_only=True):
     """An answer that may still get feedback, with what an example needs of its query.
 
-    Only feedback of the wearer who asked counts. `since_ns` is the capture time of the oldest data that the
+    Only feedback of the wearer who asked counts. `language` is that of the query, empty in states of before
+    it was kept. `since_ns` is the capture time of the oldest data that the
     answer was made from.
     """
 
@@ -144,6 +145,7 @@ class OpenAnswer(Struct, frozen=True, kw_only=True):
     consent: int
     wearer_id: str
     since_ns: int
+    language: str = ""
 
 
 #: Open windows by operator and stream; operators without open windows are left out.

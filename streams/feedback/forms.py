@@ -42,13 +42,15 @@ ACCEPTABLE = 3  #: an answer with at least this rating counts as right
 class Meaning:
     """The `intent` that feedback names or confirms; None: there is none, by `rule` and for `reason`.
 
-    `by_model`: a model interpreted the feedback.
+    `by_model`: a model interpreted the feedback. `agreement` is how much several people agree about it, from
+    0 to 1; None: it is of one person.
     """
 
     intent: str | None
     rule: str = ""
     reason: str = ""
     by_model: bool = False
+    agreement: float | None = None
 
     def about(self, answered: str) -> FeedbackMeaning:
         """What it says of an answer with the intent `answered`."""
@@ -119,9 +121,12 @@ def _rated(answered: str, ratings: tuple[float | None, float | None]) -> Meaning
             "rating, second_rating: found something else, "
             "expected two whole numbers from 1 (bad) to 4 (excellent)"
         )
-    good = [rating is not None and rating >= ACCEPTABLE for rating in ratings]
+    given = [float(rating or 0) for rating in ratings]
+    good = [rating >= ACCEPTABLE for rating in given]
     if all(good):
-        return Meaning(answered)
+        # Weighted agreement of two raters with linear weights (J. Cohen, Psychological Bulletin 70, 1968).
+        apart = abs(given[0] - given[1]) / (RATINGS[-1] - RATINGS[0])
+        return Meaning(answered, agreement=round(1 - apart, 3))
     if any(good):
         return Meaning(
             None,

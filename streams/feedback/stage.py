@@ -136,6 +136,8 @@ def _example(
             "intent": [meant.intent],
             "answered_intent": [answer.intent],
             "model_version": [answer.model_version],
+            "language": [answer.language or None],
+            "agreement": [meant.agreement],
         },
     )
     parents = [Cited.of(feedback), *_remembered(batch.source, answer)]

@@ -53,6 +53,7 @@ CheckName = Literal[
     "zone",
     "wearer",
     "device",
+    "language",
     "repeated",
     "contradicting",
     "left-out",
@@ -174,10 +175,10 @@ class TrainingBounds(Struct, frozen=True):
     """What a training run is held for: bounds on the wearers' examples that it would learn from.
 
     Percentages are of these examples: those that mean the most frequent intent, are of the most frequent
-    zone, wearer or device, repeat what the wearer said before, have an utterance that means something else in
-    more of the others, or are from devices that contradict all others. With fewer than `examples_min`
-    examples nothing is held. A bound of 100 holds nothing. A run looks at `examples_max`, the newest of each
-    device, so that it takes the same time however long the loop has run.
+    zone, wearer, device or language, repeat what the wearer said before, have an utterance that means
+    something else in more of the others, or are from devices that contradict all others. With fewer than
+    `examples_min` examples nothing is held. A bound of 100 holds nothing. A run looks at `examples_max`, the
+    newest of each device, so that it takes the same time however long the loop has run.
     """
 
     examples_max: int = TRAINING_EXAMPLES_DEFAULT
@@ -186,6 +187,7 @@ class TrainingBounds(Struct, frozen=True):
     zone_percent_max: int = 100
     wearer_percent_max: int = 100
     device_percent_max: int = 100
+    language_percent_max: int = 100
     repeated_percent_max: int = 80
     contradicting_percent_max: int = 30
     left_out_percent_max: int = 50

@@ -54,6 +54,8 @@ from streams.queries.spread import Bounds, Window, time_ns
 from streams.queries.store import Store
 from streams.queries.superseded import Superseded
 from streams.queries.superseded import superseded as superseded_in
+from streams.queries.usage import Usage, UsageBy
+from streams.queries.usage import usage as usage_of
 from streams.queries.wearer import Wearer
 from streams.queries.wearer import wearer as held_of
 from streams.queries.withdraw import Withdrawal
@@ -169,6 +171,10 @@ class OpenStore(PolicyQuestions):
     def creep(self) -> Creep:
         """How labels change round the loop, by generation and hop."""
         return self._asked("creep", creep_in)
+
+    def usage(self, by: UsageBy = "version") -> Usage:
+        """How many answers were given, and what people said of them, by version, zone, wearer or day."""
+        return self._asked(f"usage {by}", lambda store: usage_of(store, by))
 
     def wearer(self, name: str) -> Wearer:
         """What the store holds about a wearer: streams, zones, sinks, answers, models, refusals."""

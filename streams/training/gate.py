@@ -46,6 +46,12 @@ class Candidate:
         return self.tagged.batch.first_id
 
     @property
+    def agreement(self) -> float:
+        """How much those agree who said what it means, 0 to 1; 1 if it was one person."""
+        agreement = self.tagged.batch.columns["agreement"][0]
+        return 1.0 if agreement is None else float(agreement)
+
+    @property
     def admitted(self) -> bool:
         """Whether a run may learn from it."""
         return self.decision.passed and self.listed
@@ -75,6 +81,9 @@ def read(record: Received, codec: Codec) -> tuple[Batch, str, str]:
         raise MalformedError(
             "stream: found none of an example, expected a device and what feedback makes of it"
         )
+    agreement = batch.columns["agreement"][0]
+    if agreement is not None and not 0 <= agreement <= 1:
+        raise MalformedError("agreement: found none from 0 to 1, expected the share in which raters agree")
     if INTENT.fullmatch(batch.columns["intent"][0]) is None:
         raise MalformedError("intent: found no name, expected lower-case letters, digits and underscores")
     check_headers(record.headers, batch, captured=False)

@@ -2,7 +2,8 @@
 
 An example counts once, except that
 
-- what one wearer said again with the same meaning counts once in total, however often it was said, and
+- what one wearer said again with the same meaning counts once in total, however often it was said,
+- what several people rated counts as much as they agree, and
 - all examples of one wearer count at most WEARER_WEIGHT_RATIO_MAX times as much as those of the median
   wearer, so a model of a household is not that of the one who talks most.
 
@@ -24,23 +25,31 @@ Pair = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """(utterance, intent) pairs in the order of learning; wearer and device of each, empty for the seed's."""
+    """(utterance, intent) pairs in the order of learning; wearer and device of each, empty for the seed's.
+
+    `agreements` is how much those agree who said what an example means, 0 to 1; 1 if it was one person.
+    """
 
     pairs: Sequence[Pair]
     wearers: Sequence[str]
     devices: Sequence[str]
+    agreements: Sequence[float]
 
     @classmethod
     def of_nobody(cls, pairs: Sequence[Pair]) -> Lesson:
         """Make one of licensed pairs alone."""
         nobody = [""] * len(pairs)
-        return cls(pairs, nobody, nobody)
+        return cls(pairs, nobody, nobody, [1.0] * len(pairs))
 
     def only(self, places: Iterable[int]) -> Lesson:
         """Return a copy with the pairs at some places alone."""
         at = list(places)
-        pairs, wearers, devices = self.pairs, self.wearers, self.devices
-        return Lesson([pairs[i] for i in at], [wearers[i] for i in at], [devices[i] for i in at])
+        return Lesson(
+            [self.pairs[i] for i in at],
+            [self.wearers[i] for i in at],
+            [self.devices[i] for i in at],
+            [self.agreements[i] for i in at],
+        )
 
     def without(self, devices: Collection[str]) -> Lesson:
         """Return a copy without what some devices said."""
@@ -67,10 +76,13 @@ class Lesson:
         return {wearer: most / total for wearer, total in sorted(totals.items()) if total > most}
 
     def _once(self) -> Sequence[float]:
-        """Weights by which what a wearer repeats counts once."""
+        """Weights by which what a wearer repeats counts once, and each time as much as people agree."""
         uttered = [
             (wearer, key_of(text), intent) if wearer else None
             for (text, intent), wearer in zip(self.pairs, self.wearers, strict=True)
         ]
         times = Counter(uttered)
-        return [1.0 if of is None else 1.0 / times[of] for of in uttered]
+        return [
+            1.0 if of is None else agreement / times[of]
+            for of, agreement in zip(uttered, self.agreements, strict=True)
+        ]

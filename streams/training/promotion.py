@@ -23,7 +23,7 @@ from streams.errors import InputError, MalformedError
 from streams.events.digest import digest
 from streams.limits import GROUP_EXAMPLES_MIN, GROUP_LEVEL, GROUP_LOSS_MAX, PROMOTION_LEVEL
 from streams.training.gate import Candidate
-from streams.training.lesson import Lesson, Pair
+from streams.training.lesson import Pair
 from streams.training.seed import Examples, Licensed
 from streams.training.splits import key_of
 
@@ -44,8 +44,13 @@ class Validation:
 
     def without(self, devices: Collection[str]) -> Validation:
         """Return a copy without the examples of some devices."""
-        rest = Lesson(self.pairs, self.wearers, self.devices).without(devices)
-        return Validation(tuple(rest.pairs), tuple(rest.wearers), tuple(rest.devices), self.licensed)
+        kept = [at for at, device in enumerate(self.devices) if not device or device not in devices]
+        return Validation(
+            tuple(self.pairs[at] for at in kept),
+            tuple(self.wearers[at] for at in kept),
+            tuple(self.devices[at] for at in kept),
+            self.licensed,
+        )
 
     @property
     def digest(self) -> str:

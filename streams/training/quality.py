@@ -24,12 +24,16 @@ CHECKS: Mapping[CheckName, str] = {
     "zone": "are of one zone",
     "wearer": "are of one wearer",
     "device": "are from one device",
+    "language": "are of one language",
     "repeated": "repeat what the same wearer said before, with the same meaning",
     "contradicting": "have an utterance that means something else in more of the others",
     "left-out": "are from devices that contradict all others",
     "wearer-weight": "are of a wearer who has many more than the median one, and count less",
     "outlier": "are from a device and contradict what all other devices say",
 }
+
+
+_UNKNOWN = "unknown"  #: language of an example that names none
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,7 @@ def examined(learned: Sequence[Candidate], lesson: Lesson, bounds: TrainingBound
         "zone": ([each.zone for each in tagged], bounds.zone_percent_max),
         "wearer": ([each.batch.wearer_id for each in tagged], bounds.wearer_percent_max),
         "device": ([each.batch.source for each in tagged], bounds.device_percent_max),
+        "language": ([_language(each.batch) for each in tagged], bounds.language_percent_max),
     }
     checks = [_largest(name, values, most) for name, (values, most) in largest.items()]
     repeated = len(learned) - len(distinct)
@@ -89,6 +94,10 @@ def examined(learned: Sequence[Candidate], lesson: Lesson, bounds: TrainingBound
     if len(learned) >= bounds.examples_min:
         checks = [_bounded(check) for check in checks]
     return [*checks, *_weighted(lesson)]
+
+
+def _language(example: Batch) -> str:
+    return example.columns["language"][0] or _UNKNOWN
 
 
 def _weighted(lesson: Lesson) -> list[Check]:

@@ -140,14 +140,13 @@ def within(
 
 def lesson_of(seed: Examples, learned: Sequence[Candidate]) -> Lesson:
     """What a run learns from: the seed, then wearers' examples in the order of their topic."""
-    batches, nobody = [candidate.tagged.batch for candidate in learned], [""] * len(seed.pairs)
+    nobody = Lesson.of_nobody(seed.pairs)
+    batches = [candidate.tagged.batch for candidate in learned]
     return Lesson(
-        [
-            *seed.pairs,
-            *((batch.columns["utterance"][0], batch.columns["intent"][0]) for batch in batches),
-        ],
-        [*nobody, *(batch.wearer_id for batch in batches)],
-        [*nobody, *(batch.source for batch in batches)],
+        [*nobody.pairs, *((batch.columns["utterance"][0], batch.columns["intent"][0]) for batch in batches)],
+        [*nobody.wearers, *(batch.wearer_id for batch in batches)],
+        [*nobody.devices, *(batch.source for batch in batches)],
+        [*nobody.agreements, *(candidate.agreement for candidate in learned)],
     )
 
 

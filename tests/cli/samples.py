@@ -61,6 +61,8 @@ ALONE: tuple[Sample, ...] = (
     Sample(f"sightline ask card training/intent-model/1 --format table {_AS} --json"),
     Sample(f"sightline ask card g1/answer/1 {_AS}", code=2),
     Sample(f"sightline ask superseded --format table {_AS} --json"),
+    Sample(f"sightline ask usage --by wearer {_THEN}"),
+    Sample(f"sightline ask usage --format table {_AS} --json"),
     Sample(f"sightline ask creep {_THEN}"),
     Sample(f"sightline ask creep --format json {_AS} --json"),
     Sample(f"sightline ask wearer w1 {_THEN}"),

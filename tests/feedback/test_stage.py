@@ -18,7 +18,7 @@ from device_sim.recordings import rows
 from streams.events.batch import Batch
 from streams.events.headers import LABEL, PARENTS, ZONE, unpack_parents
 from streams.events.record import Outgoing
-from streams.feedback.forms import FORMS
+from streams.feedback.forms import ACCEPTABLE, FORMS, meaning
 from streams.models.intent import IntentModel
 from streams.policy import label as lattice
 from streams.topology import ANSWERS, EXAMPLES, LINEAGE, REJECTED
@@ -232,3 +232,37 @@ def test_nothing_depends_on_how_fetches_were_cut_and_every_feedback_has_an_end(
         f"{one.source}/example/{one.run.first}" for one in batches if one.kind == "feedback"
     )
     assert len(of_topic(whole, ANSWERS)) == sum(one.kind != "feedback" for one in batches)
+
+
+def test_an_example_has_the_language_of_its_query_and_how_much_raters_agree() -> None:
+    batches = [
+        replace(
+            build.query(i, f"wake me at {i}", T_NS + i * SECOND_NS),
+            columns={"text": [f"wake me at {i}"], "trigger": ["button"], "language": [language]},
+        )
+        for i, language in enumerate(["en", "de", "en"])
+    ]
+    batches += [
+        reaction(0, "g1/answer/0", T_NS + 10 * SECOND_NS, "rating", rating=4, second_rating=4),
+        reaction(1, "g1/answer/1", T_NS + 11 * SECOND_NS, "rating", rating=3, second_rating=4),
+        reaction(2, "g1/answer/2", T_NS + 12 * SECOND_NS, "thumb", thumb=1, chosen_intent="alarm_set"),
+    ]
+    records, _ = build.process(CORE, [build.fetch(batches, 0)])
+    made = [orjson.loads(record.value or b"")["columns"] for record in of_topic(records, EXAMPLES)]
+    assert [(columns["language"], columns["agreement"]) for columns in made] == [
+        (["en"], [1.0]),
+        (["de"], [0.667]),
+        (["en"], [None]),
+    ]
+
+
+def test_ratings_that_people_gave_agree_as_cohens_linear_weights_say() -> None:
+    """Every pair of ratings of the recording that makes an example, against the published weights."""
+    pairs = {(int(row["rating"]), int(row["second_rating"])) for row in rows("feedbackqa-ratings")}
+    for first, second in sorted(pairs):
+        columns: dict[str, list[Any]] = {"form": ["rating"], "rating": [first], "second_rating": [second]}
+        meant = meaning(columns, "alarm_set", None)
+        if min(first, second) >= ACCEPTABLE:
+            assert meant.agreement == round({0: 1, 1: 2 / 3, 2: 1 / 3, 3: 0}[abs(first - second)], 3)
+        else:
+            assert (meant.intent, meant.agreement) == (None, None)

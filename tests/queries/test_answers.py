@@ -32,6 +32,7 @@ from streams.queries.role import Role
 from streams.queries.spread import Window
 from streams.queries.store import Store
 from streams.queries.superseded import superseded
+from streams.queries.usage import usage
 from streams.queries.wearer import wearer
 from streams.queries.withdraw import withdrawal
 from tests.queries.golden import asked
@@ -52,6 +53,8 @@ QUESTIONS: dict[tuple[str, ...], Callable[[Store], Answer]] = {
     ("missing",): missing,
     ("creep",): creep,
     ("superseded",): superseded,
+    ("usage",): usage,
+    ("usage", "--by", "wearer"): lambda opened: usage(opened, "wearer"),
     ("card", "training/intent-model/1"): lambda opened: card(opened, "training/intent-model/1"),
     ("wearer", "w1"): lambda opened: wearer(opened, "w1"),
     ("descendants", "g1/imu/3"): lambda opened: descendants(opened, "g1/imu/3"),

@@ -31,6 +31,7 @@ QUESTIONS: Mapping[tuple[str, ...], Callable[[OpenStore], Answer]] = {
     ("missing",): OpenStore.missing,
     ("creep",): OpenStore.creep,
     ("superseded",): OpenStore.superseded,
+    ("usage", "--by", "zone"): lambda opened: opened.usage("zone"),
     ("card", "training/intent-model/1"): lambda opened: opened.card("training/intent-model/1"),
     ("wearer", "w1"): lambda opened: opened.wearer("w1"),
     ("decisions", ID): lambda opened: opened.decisions(ID),

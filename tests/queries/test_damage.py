@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "ask missing": ("ask", "missing"),
     "ask creep": ("ask", "creep"),
     "ask superseded": ("ask", "superseded"),
+    "ask usage": ("ask", "usage"),
     "sql": ("sql", "SELECT count(*) FROM event_records"),
     "policy explain": ("policy", "explain", ID),
     "policy recheck": ("policy", "recheck"),

@@ -52,7 +52,7 @@ def lesson(rows: Sequence[tuple[str, str, str]]) -> Lesson:
     """Rows of (utterance, intent, wearer); the device of wearer `w1` is `g1`."""
     wearers = [wearer for *_, wearer in rows]
     devices = [wearer.replace("w", "g") for wearer in wearers]
-    return Lesson([(text, intent) for text, intent, _ in rows], wearers, devices)
+    return Lesson([(text, intent) for text, intent, _ in rows], wearers, devices, [1.0] * len(rows))
 
 
 @given(st.lists(TOLD, max_size=40))
@@ -70,6 +70,19 @@ def test_what_is_repeated_counts_once_and_no_wearer_counts_much_more_than_the_me
     if once:
         most = WEARER_WEIGHT_RATIO_MAX * median(once.values())
         assert totals == pytest.approx({wearer: min(count, most) for wearer, count in once.items()})
+
+
+def test_what_raters_disagree_about_counts_less_also_where_it_is_repeated() -> None:
+    told = Lesson(
+        [("wake me", "alarm_set"), ("wake me", "alarm_set"), ("play", "play_music"), ("stop", "alarm_set")],
+        ["", "w1", "w1", "w1"],
+        ["", "g1", "g1", "g1"],
+        [1.0, 0.5, 0.25, 1.0],
+    )
+    assert told.weights == [1.0, 0.5, 0.25, 1.0]
+    again = told.only([1, 1, 2])
+    assert again.weights == [0.25, 0.25, 0.25], "said twice, it counts once, half"
+    assert told.without({"g1"}).weights == [1.0]
 
 
 def test_one_wearer_with_nearly_all_examples_counts_four_times_the_median() -> None:
@@ -125,7 +138,7 @@ def test_honest_devices_are_no_outliers(seed: int) -> None:
 def test_two_devices_or_few_examples_say_nothing() -> None:
     few_lies = talk(2, 40, [1], 0)
     kept = [at for at, device in enumerate(few_lies.devices) if device != "g1" or at % 3 == 0]
-    told = Lesson(*([of[at] for at in kept] for of in (few_lies.pairs, few_lies.wearers, few_lies.devices)))  # type: ignore[arg-type]
+    told = few_lies.only(kept)
     assert told.devices.count("g1") >= OUTLIER_EXAMPLES_MIN
     assert not outliers(told)
     assert not outliers(talk(5, 9, [1], 0))
@@ -224,6 +237,7 @@ def trained(policy: Policy, every: int = 12, fits: list[int] | None = None) -> t
         ({"wearer_percent_max": 50}, "wearer", "are of one wearer (w1): 100 %, expected at most 50 %"),
         ({"repeated_percent_max": 5}, "repeated", "repeat what the same wearer said before, with the same"),
         ({"intent_percent_max": 5}, "intent", "mean one intent ("),
+        ({"language_percent_max": 90}, "language", "are of one language (en): 100 %, expected at most 90 %"),
         ({"zone_percent_max": 10}, "zone", "are of one zone (voice-assistant): 100 %, expected at most 10 %"),
     ],
 )
@@ -259,7 +273,8 @@ def test_within_the_bounds_all_checks_are_recorded_and_nothing_is_held() -> None
     rows = build.lineage(written)["training_checks"]
     assert {row["outcome"] for row in rows} == {"passed"}
     second = {row["name"]: row for row in rows if row["version"] == 3}
-    assert set(second) == {"intent", "zone", "wearer", "device", "repeated", "contradicting"}
+    assert set(second) == {"intent", "zone", "wearer", "device", "language", "repeated", "contradicting"}
+    assert (second["language"]["subject"], second["language"]["examples"]) == ("en", second["zone"]["judged"])
     given = second["repeated"]["judged"]
     texts = [key_of(text) for text, _ in PAIRS]
     assert given <= len(PAIRS), "some are kept for measuring"

@@ -319,3 +319,37 @@ def test_no_word_of_an_utterance_is_in_a_model_version() -> None:
     written, _ = train(examples([("zanzibar expedition", "alarm_set"), *utterances(5, 6)]))
     for record in written:
         assert b"zanzibar" not in (record.value or b"")
+
+
+def test_examples_of_before_they_had_a_language_are_learned_from_as_before() -> None:
+    """They stay on the topic for as long as its retention; a new run reads all of it."""
+    records = examples(utterances(12, 1))
+
+    def former(record: Received) -> Received:
+        fields = orjson.loads(record.value or b"")
+        del fields["columns"]["language"], fields["columns"]["agreement"]
+        return StoredRecord(
+            record.offset, record.timestamp, record.key, orjson.dumps(fields), tuple(record.headers)
+        )
+
+    (now, then) = (train(some, every=12)[0] for some in (records, list(map(former, records))))
+    (made,), (before,) = versions(now), versions(then)
+    assert before.model.digest == made.model.digest
+    assert before.manifest == made.manifest
+    languages = [
+        [row["subject"] for row in table(written, "training_checks") if row["name"] == "language"]
+        for written in (now, then)
+    ]
+    assert languages == [["en"], ["unknown"]]
+
+
+@pytest.mark.parametrize("agreement", [-0.1, 1.1])
+def test_an_agreement_beyond_its_range_is_no_example(agreement: float) -> None:
+    (record,) = examples(utterances(1, 1))
+    fields = orjson.loads(record.value or b"")
+    fields["columns"]["agreement"] = [agreement]
+    forged = StoredRecord(0, record.timestamp, record.key, orjson.dumps(fields), tuple(record.headers))
+    written, _ = train([forged])
+    (rejected,) = table(written, "rejected")
+    assert rejected["outcome"] == "malformed"
+    assert "agreement: found none from 0 to 1" in rejected["reason"]

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from streams.page.drawing.loop import Turns, drawn_loop
 from streams.page.drawing.series import drawn_series
 from streams.page.pictures.turns import accuracy_series, loop_turns, run_checks
 from streams.page.showing import Block, Cell, Drawing, Notice, Shown, Table, event, number, table, zone
 from streams.page.viewing import Asked
 from streams.queries.creep import Creep
+from streams.queries.usage import Usage, UsageBy
+
+#: What answers are counted by, and what the page calls it.
+_USED_BY: Mapping[UsageBy, str] = {"version": "generation", "zone": "zone", "wearer": "wearer"}
 
 
 def page(asked: Asked) -> Shown:
     """Show what each model learned from, what it answered, its accuracy, and how labels change meanwhile."""
     creep = asked.store.creep()
     turns = loop_turns(asked.store, creep, asked.links)
+    used = [asked.store.usage(by) for by in _USED_BY]
     blocks: list[Block] = [
         *([Notice(turns.cut)] if turns.cut else []),
         Drawing("loop", "By generation", drawn_loop(turns, asked.looks)),
@@ -21,6 +28,7 @@ def page(asked: Asked) -> Shown:
         fed_table(asked, turns),
         checks_table(asked),
         Drawing("accuracy", "Accuracy", drawn_series(accuracy_series(turns, asked.links))),
+        *(usage_table(each) for each in used),
         creep_table(creep),
     ]
     return Shown(
@@ -42,6 +50,7 @@ def page(asked: Asked) -> Shown:
             ],
             "cut": turns.cut,
             "checks": run_checks(asked.store),
+            "usage": {each.by: each.to_dict()["usage"] for each in used},
             "labels": creep.to_dict(),
         },
     )
@@ -101,6 +110,29 @@ def checks_table(asked: Asked) -> Table:
             Cell(row["outcome"]),
         ),
         none="All checks of training runs passed, as far as this role is shown.",
+    )
+
+
+def usage_table(usage: Usage) -> Table:
+    """Return how many answers were given, and what people said of them, as a table."""
+    of = _USED_BY[usage.by]
+    return table(
+        f"usage-{usage.by}",
+        f"Answers and what people said of them, by {of}",
+        (of, "answers", "feedback", "confirmed", "corrected", "denied", "unclear", "right, %"),
+        usage.usage.rows,
+        lambda row: (
+            Cell(row.of),
+            number(row.answers),
+            number(row.feedback),
+            number(row.confirmed),
+            number(row.corrected),
+            number(row.denied),
+            number(row.unclear),
+            number(row.right_percent),
+        ),
+        more=usage.usage.more,
+        none="No answer was given that this role is shown.",
     )
 
 
