@@ -53,6 +53,7 @@ POLICY_REFUSALS_PER_FETCH_MAX = 100  #: recorded with one fetch
 # A device's state
 SEEN_RANGES_MAX = 64  #: per stream; with more holes, the oldest are declared missing
 RECENT_PER_KIND_MAX = 8  #: events of each kind that are kept for the situation of a query
+REVIEW_WAIT_S, REVIEW_LOOK_S = 20.0, 0.3  #: for what becomes of a review, and how often to look
 OPEN_ANSWERS_MAX = 64  #: answers that still wait for feedback
 STREAMS_PER_DEVICE_MAX = 32
 OPEN_WINDOWS_BYTES_MAX = (

@@ -170,10 +170,12 @@ PAIRING_KEY, OPERATOR_KEY = "pairing", "operator"
 #: Names that no device and no wearer may have.
 RESERVED_SOURCES: tuple[str, ...] = (TRAINING_SOURCE, PAIRING_KEY, OPERATOR_KEY)
 #: Kinds with a single stream per device, of this name; derived streams do not carry that name.
-SINGLE_STREAMS: Mapping[str, str] = {"voice_query": "voice-query", "feedback": "feedback"}
+SINGLE_STREAMS: Mapping[str, str] = {"voice_query": "voice-query", "feedback": "feedback", "review": "review"}
 
 #: Sink for data that leaves the store in another way than as the answer to a question.
 EXPORT = "export"
+#: Sink for what a person looks at to judge answers. A policy need not have it: then nobody looks.
+REVIEW = "review"
 #: Every place that tagged data crosses into. Each is a sink of the policy with a decision of its own
 #: (docs/architecture.md, Policy).
 CROSSINGS: tuple[str, ...] = tuple(
@@ -188,7 +190,7 @@ TAKEN: Mapping[str, tuple[str, ...]] = {
     PROCESSING: ("voice_query", "device_state"),
     ASSISTANT: ("voice_query", "erasure_request", "situation"),
     ANSWERS: ("answer",),
-    FEEDBACK: ("feedback",),
+    FEEDBACK: ("feedback", "review"),
     EXAMPLES: ("example",),
     TRAINING_RUN: ("example",),
     MODELS: ("model",),
@@ -198,7 +200,7 @@ TAKEN: Mapping[str, tuple[str, ...]] = {
 MADE_OF: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "situation": ("situation", ("voice_query", "activity", "place")),
     "answer": ("answer", ("voice_query", "erasure_request", "situation", "model")),
-    "example": ("example", ("feedback", "answer", "voice_query", "model")),
+    "example": ("example", ("feedback", "review", "answer", "voice_query", "model")),
     "training": ("model", ("example",)),
 }
 #: The kind that each operator that is shipped reads.

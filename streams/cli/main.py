@@ -36,6 +36,7 @@ COMMANDS = {
         "export",
         "policy",
         "models",
+        "review",
         "training",
         "pair",
         "consent",

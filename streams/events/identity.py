@@ -66,6 +66,12 @@ def derived_stream(name: str, read: str) -> str:
     return "".join((name, *read.partition("~")[1:]))
 
 
+def example_stream(read: str) -> str:
+    """Name of the stream of examples that are made of the stream `read`: of feedback, or of reviews."""
+    base = read.partition("~")[0]
+    return derived_stream("example" if base == "feedback" else f"example-{base}", read)
+
+
 def format_id(source: str, stream: str, number: int, revision: int = 0) -> str:
     """Text of an identity."""
     return f"{source}/{stream}/{number}.{revision}" if revision else f"{source}/{stream}/{number}"

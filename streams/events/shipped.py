@@ -140,6 +140,16 @@ SHIPPED = Kinds.of(
         unitless=("thumb", "rating", "second_rating"),
     ),
     Kind(
+        "review",
+        True,
+        {
+            "target": "token",
+            "verdict": "right|meant|wrong|unclear",
+            "chosen_intent": "token?",
+            "reviewer": "token",
+        },
+    ),
+    Kind(
         "consent_change",
         True,
         {

@@ -1,15 +1,16 @@
-"""Stage 4: match feedback to its answer; the utterance and the intent that was meant become an example."""
+"""Stage 4: match feedback and reviews to their answer; the utterance and what was meant become an example."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from msgspec.structs import replace
 
 from streams.errors import MalformedError, operating
 from streams.events.batch import Batch
-from streams.events.identity import EventId, derived_stream, incarnation_of
+from streams.events.identity import EventId, example_stream, incarnation_of
 from streams.events.runs import Parent
 from streams.events.state import DeviceState, OpenAnswer
 from streams.feedback import forms
@@ -19,9 +20,10 @@ from streams.models.version import ModelVersion
 from streams.policy.crossing import Cited, Crossing, Maker
 from streams.policy.policy import Policy
 from streams.policy.step import Cause, Opinion, Reject, Stretch, Tagged, in_order
-from streams.topology import EXAMPLES, FEEDBACK
+from streams.topology import EXAMPLES, FEEDBACK, TAKEN
 
 MAKER = Maker("example", 1)
+_REVIEW: Literal["review"] = "review"  #: kind, and form of an opinion
 _UNLISTED = (
     "intent: it is none that the policy lists, so no model learns it; "
     "choose one that it lists, or add it to the policy's intents"
@@ -47,10 +49,10 @@ def run(
     states = dict(devices)
     given = [
         replace(item, batch=item.batch.part(index, index + 1, item.batch.context))
-        for item in in_order(crossing.admit(passed, ("feedback",), FEEDBACK))
+        for item in in_order(crossing.admit(passed, TAKEN[FEEDBACK], FEEDBACK))
         for index in range(item.batch.run.count)
     ]
-    spoken = [forms.utterance(feedback.batch.columns) for feedback in given]
+    spoken = [_spoken(feedback.batch) for feedback in given]
     with operating(MAKER.name):
         understood = iter(serving.model.predict([text for text in spoken if text is not None]))
     for feedback, text in zip(given, spoken, strict=True):
@@ -59,7 +61,11 @@ def run(
         remembered = answers[: bisect_left(answers, batch.position, key=_position)][-OPEN_ANSWERS_MAX:]
         try:
             answer = _answer_of(feedback, remembered)
-            meant = forms.meaning(batch.columns, answer.intent, heard)
+            meant = (
+                forms.reviewed(batch.columns, answer.intent)
+                if batch.kind == _REVIEW
+                else forms.meaning(batch.columns, answer.intent, heard)
+            )
         except MalformedError as error:
             rule, reason = "feedback", str(error)
         else:
@@ -85,13 +91,18 @@ def _objection(batch: Batch, answer: OpenAnswer, meant: Meaning, policy: Policy)
     return ("", "") if meant.intent in policy.intents else ("intent", _UNLISTED)
 
 
+def _spoken(batch: Batch) -> str | None:
+    """What the wearer said as feedback; None if it is another form of feedback, or a review."""
+    return None if batch.kind == _REVIEW else forms.utterance(batch.columns)
+
+
 def _opinion(feedback: Tagged, answer: OpenAnswer, meant: Meaning) -> Opinion:
     return Opinion(
         feedback,
         answer.stream,
         answer.number,
         answer.model_version,
-        feedback.batch.columns["form"][0],
+        _REVIEW if feedback.batch.kind == _REVIEW else feedback.batch.columns["form"][0],
         meant.about(answer.intent),
     )
 
@@ -130,7 +141,7 @@ def _example(
     example = replace(
         batch,
         kind="example",
-        stream=derived_stream(MAKER.name, batch.stream),
+        stream=example_stream(batch.stream),
         columns={
             "utterance": [answer.utterance],
             "intent": [meant.intent],
@@ -164,5 +175,5 @@ def _remembered(source: str, answer: OpenAnswer) -> tuple[Cited, Cited]:
 
 def _no_example(feedback: Tagged, rule: str, reason: str) -> Reject:
     batch = feedback.batch
-    example = replace(batch, stream=derived_stream(MAKER.name, batch.stream))
+    example = replace(batch, stream=example_stream(batch.stream))
     return Reject.refused(example, Cause("feedback", rule, reason), zone=feedback.zone)

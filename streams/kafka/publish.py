@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import NamedTuple
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import InvalidProducerEpoch, ProducerFenced
@@ -64,10 +65,18 @@ async def _publish(
         return True
 
 
-async def publish_now(broker: Broker, records: Sequence[Outgoing]) -> None:
-    """Write `records` in one transaction: all of them or, if it fails, none."""
+class Placed(NamedTuple):
+    """Where a record was written, and its append time by the broker's clock."""
+
+    partition: int
+    offset: int
+    appended_ns: int
+
+
+async def publish_now(broker: Broker, records: Sequence[Outgoing]) -> list[Placed]:
+    """Write `records` in one transaction, all of them or, if it fails, none; return where each lies."""
     async with _producing(broker) as producer:
-        await _write(producer, broker, records)
+        return await _write(producer, broker, records)
 
 
 @contextlib.asynccontextmanager
@@ -95,11 +104,11 @@ def _producer(broker: Broker) -> AIOKafkaProducer:
     )
 
 
-async def _write(producer: AIOKafkaProducer, broker: Broker, records: Sequence[Outgoing]) -> None:
-    kafka = KafkaSettings.of(broker)
+async def _write(producer: AIOKafkaProducer, broker: Broker, records: Sequence[Outgoing]) -> list[Placed]:
+    kafka, placed = KafkaSettings.of(broker), list[Placed]()
     async with producer.transaction():
         for record in records:
-            await producer.send_and_wait(
+            written = await producer.send_and_wait(
                 kafka.wire_name(record.topic),
                 value=record.value,
                 key=record.key,
@@ -107,3 +116,5 @@ async def _write(producer: AIOKafkaProducer, broker: Broker, records: Sequence[O
                 timestamp_ms=record.timestamp_ms,
                 headers=list(record.headers),
             )
+            placed.append(Placed(written.partition, written.offset, written.timestamp * 1_000_000))
+    return placed

@@ -82,6 +82,7 @@ async def read_all(
     partition: int | None = None,
     *,
     from_offsets: Mapping[int, int] | None = None,
+    until_offsets: Mapping[int, int] | None = None,
     committed: bool = True,
     wait_s: float = WAIT_S_DEFAULT,
 ) -> list[ConsumerRecord]:
@@ -96,6 +97,8 @@ async def read_all(
         Only this one; all if None.
     from_offsets
         First offset by partition; the beginning of the log for partitions that it does not name.
+    until_offsets
+        Offset by partition before which to stop, if that is before the end.
     committed
         False: also the records of open and aborted transactions.
     wait_s
@@ -115,6 +118,7 @@ async def read_all(
         records.append,
         partition,
         from_offsets=from_offsets,
+        until_offsets=until_offsets,
         committed=committed,
         wait_s=wait_s,
     )
@@ -128,6 +132,7 @@ async def read_through(
     partition: int | None = None,
     *,
     from_offsets: Mapping[int, int] | None = None,
+    until_offsets: Mapping[int, int] | None = None,
     committed: bool = True,
     wait_s: float = WAIT_S_DEFAULT,
 ) -> None:
@@ -140,6 +145,7 @@ async def read_through(
                 f"Topic {topic} on {broker} has partitions 0 to {len(every) - 1}, not partition {partition}."
             )
         begin, end = await consumer.beginning_offsets(chosen), await _uncommitted_ends(broker, chosen, wait_s)
+        end = {tp: min(end[tp], (until_offsets or {}).get(tp.partition, end[tp])) for tp in chosen}
         consumer.assign(chosen)
         for tp in chosen:
             consumer.seek(

@@ -82,6 +82,27 @@ def record(epochs: Mapping[str, int], role_filter: RoleFilter, question: str, *,
         _append(Path(directory) / AUDIT_LOG, line, named)
 
 
+def record_look(epochs: Mapping[str, int], reviewer: str, event: str, zone: str) -> None:
+    """Append that a reviewer is shown the words of an event, in whichever zone it is, before that happens.
+
+    UnavailableError if the log cannot be written; the caller must then not show them.
+    """
+    question = f"review {event}".encode()
+    told = {
+        "t": rfc3339(clock.now_ns()),
+        "role": f"reviewer:{reviewer}",
+        "user": who_asks(),
+        "question": question.decode(),
+        "bytes": len(question),
+        "sha256": hashlib.sha256(question).hexdigest(),
+        "zones": [zone],
+        "exported": False,
+    }
+    for directory, epoch in epochs.items():
+        line = orjson.dumps({**told, "epoch": epoch}, option=orjson.OPT_APPEND_NEWLINE)
+        _append(Path(directory) / AUDIT_LOG, line, [zone])
+
+
 def _append(path: Path, line: bytes, named: Sequence[str]) -> None:
     try:
         with files.append(path) as file:

@@ -8,13 +8,14 @@ from collections.abc import Set
 from msgspec import UNSET
 
 from streams import limits
-from streams.events.identity import EventId, derived_stream
+from streams.events.identity import EventId, example_stream
 from streams.queries.about import Named, direct_parents, ids_of, known, rejections_of, start_of
 from streams.queries.answers import Bounded, LaterGeneration, Loop
 from streams.queries.models import Version, answers_given, declined, rows_of, told_versions
 from streams.queries.relation import Interval
 from streams.queries.store import Store
 from streams.queries.walk import size, union, walk
+from streams.topology import FEEDBACK, TAKEN
 
 _NOWHERE = "the loop did not carry it anywhere: no answer, feedback or example was made of it"
 
@@ -29,7 +30,7 @@ def loop(store: Store, identity: str) -> Loop:
     event = known(store, identity)
     models, kinds = store.models, store.kinds
     start = (event.source, event.stream)
-    carried: dict[str, list[str]] = {"answer": [], "feedback": [], "example": []}
+    carried: dict[str, list[str]] = {"answer": [], **{kind: [] for kind in TAKEN[FEEDBACK]}, "example": []}
     reached: dict[Named, list[Interval]] = {}
     learned: set[Version] = set()
     if start in models:
@@ -53,17 +54,21 @@ def loop(store: Store, identity: str) -> Loop:
         for example in carried["example"]:
             for step in direct_parents(store, EventId.parse(example)):
                 kind = kinds.get(step.stream[:2])
-                if kind in {"answer", "feedback"}:
+                if kind in {"answer", *TAKEN[FEEDBACK]}:
                     carried[kind] += ids_of(step.stream, step.numbers)
-    unmade = EventId(event.source, derived_stream("example", event.stream), event.number)
-    refused = rejections_of(store, unmade) if kinds.get(start) == "feedback" else []
+    unmade = EventId(event.source, example_stream(event.stream), event.number)
+    refused = rejections_of(store, unmade) if kinds.get(start) in TAKEN[FEEDBACK] else []
     generations = _generations(store, learned)
     made: Counter[str] = Counter()
     for stream, numbers in reached.items():
         made[kinds.get(stream, "unknown")] += size(numbers)
     answers, feedback, examples = (
         tuple(dict.fromkeys(ids))[: limits.ANSWER_ROWS_MAX]
-        for ids in (carried["answer"], carried["feedback"], carried["example"])
+        for ids in (
+            carried["answer"],
+            [each for kind in TAKEN[FEEDBACK] for each in carried[kind]],
+            carried["example"],
+        )
     )
     return Loop(
         id=str(event),

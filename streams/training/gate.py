@@ -16,7 +16,7 @@ from streams.events.agreement import check_headers
 from streams.events.batch import Batch
 from streams.events.codec import Codec
 from streams.events.headers import LABEL, SINCE, ZONE
-from streams.events.identity import derived_stream
+from streams.events.identity import example_stream
 from streams.events.intents import INTENT
 from streams.events.record import Received, stamp_ns
 from streams.limits import LABEL_BYTES, NUMBER_MAX
@@ -26,8 +26,8 @@ from streams.policy.policy import Policy
 from streams.policy.step import Decision, Tagged
 from streams.topology import RESERVED_SOURCES, TRAINING_RUN
 
-#: Stream of examples, without the incarnation of its device.
-STREAM = "example"
+#: Streams of examples, without the incarnation of their device: of feedback, and of reviews.
+STREAMS = (FED_BACK, REVIEWED) = (example_stream("feedback"), example_stream("review"))
 #: Rule that refuses an example whose intent the policy does not list.
 UNLISTED_RULE = "intent"
 
@@ -77,7 +77,7 @@ def read(record: Received, codec: Codec) -> tuple[Batch, str, str]:
         raise MalformedError("context: found none, expected that of the feedback which made the example")
     if batch.kind != "example" or batch.run.count != 1:
         raise MalformedError("example: found another kind or several events, expected one example a record")
-    if batch.source in RESERVED_SOURCES or batch.stream != derived_stream(STREAM, batch.stream):
+    if batch.source in RESERVED_SOURCES or batch.stream.partition("~")[0] not in STREAMS:
         raise MalformedError(
             "stream: found none of an example, expected a device and what feedback makes of it"
         )

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from math import erfc, sqrt
 
 from streams.limits import TURN_ANSWERS_MAX, TURN_LEVEL, TURN_REACH, TURN_WEARERS_MIN
-from streams.training.gate import Candidate
+from streams.training.gate import REVIEWED, Candidate
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,10 @@ class Turn:
 
 
 def answers_of(candidates: Iterable[Candidate]) -> list[Answer]:
-    """Answers of which examples at the gate tell; those that it refuses tell nothing."""
+    """Answers of which examples at the gate tell; those that it refuses, and reviews, tell nothing.
+
+    One reviewer judges answers of many wearers, and must not cause alone that the loop goes back.
+    """
     return [
         Answer(
             candidate.tagged.batch.wearer_id,
@@ -62,7 +65,7 @@ def answers_of(candidates: Iterable[Candidate]) -> list[Answer]:
             == candidate.tagged.batch.columns["intent"][0],
         )
         for candidate in candidates
-        if candidate.admitted
+        if candidate.admitted and candidate.tagged.batch.stream.partition("~")[0] != REVIEWED
     ]
 
 
