@@ -38,7 +38,7 @@ READ_PACKED = HERE / "examples" / "read_packed.py"
 READ_LABEL = HERE / "examples" / "read_label.py"
 START_NS = 1_790_000_000_000_000_000
 #: Kinds of which no shipped recording has an event.
-NOT_PLAYED: frozenset[str] = frozenset()
+NOT_PLAYED = frozenset({"review"})
 #: The first seconds of a life are special (no consent yet, batches that are split): a later record is shown.
 _SETTLED_NS = START_NS + 5_000_000_000
 _INTRODUCTION = """\

@@ -35,6 +35,7 @@ _CONSENTS_READ, _MODELS_READ = "workers read consents", "workers read models"
 _EXAMPLES_READ, _MODEL_CALLED = "training reads examples", "assistant calls its model"
 _UNDERSTOOD, _LINEAGE_READ = "feedback calls the model", "writer reads lineage"
 _JOURNALS_READ = "replay reads journals"
+_LOOKED_AT = "reviewers read queries"
 _FOLDED = "writer reads segments"
 #: What the stages of the agent `glasses` work on: its fetch, or the journal that a replay reads instead.
 _FETCH = (_CAPTURED_READ, _JOURNALS_READ, _STATE_READ, _CONSENTS_READ)
@@ -176,6 +177,23 @@ _AGENTS_WRITE = (
         counted="inputs",
         key="policy-takeup",
         sites=("streams/kafka/publish.py:_write:send_and_wait",),
+    ),
+    Operation(
+        name=_LOOKED_AT,
+        direction="read",
+        asset="topic",
+        step="sightline review",
+        sites=(TOPIC_READER,),
+    ),
+    Operation(
+        name="reviewers judge answers",
+        direction="write",
+        asset="topic",
+        step="sightline review",
+        reads=(_LOOKED_AT,),
+        # A review is an event that names the answer; the audit log has who looked at which query.
+        recorded_in=("events", "reads.jsonl"),
+        sites=("streams/kafka/publish.py:_write:send_and_wait", "streams/cli/review.py:_keep:files.append"),
     ),
     Operation(
         name="a training run fits a model",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import subprocess
 import sys
@@ -30,9 +31,13 @@ SHIPPED = Path(seed.__file__).parent
 
 
 def permitting(**lists: list[str]) -> Policy:
-    """The household's policy with what a run may be made from."""
+    """The household's policy with other lists of what a run may be made from."""
     table = "\n".join(f"{name} = {listed}" for name, listed in lists.items())
-    return parse(f"{bundle(POLICIES / 'household.toml')}\n[training_assets]\n{table}\n", "mine")
+    text, replaced = re.subn(
+        r"(?<=\n\[training_assets\]\n)(\w+ = .*\n)+", f"{table}\n", bundle(POLICIES / "household.toml")
+    )
+    assert replaced == 1
+    return parse(text, "mine")
 
 
 def test_a_run_names_its_files_streams_and_code_in_the_store(tmp_path: Path) -> None:
@@ -121,7 +126,10 @@ def test_no_worker_begins_under_a_policy_that_forbids_what_every_model_is_made_f
 
 
 def test_a_policy_without_lists_limits_nothing_and_one_may_list_this_build() -> None:
-    assert load("household").training_assets in {TrainingAssets(), TrainingAssets(licences=("CC-BY-4.0",))}
+    assert permitting().training_assets == TrainingAssets()
+    assert load("household").training_assets == TrainingAssets(
+        licences=(seed.LICENCE,), streams=("example", "example-review")
+    )
     policy = permitting(builds=[assets.build()])
     assert policy.training_assets == TrainingAssets(builds=(assets.build(),))
     assert first_records(policy, build.T0_NS)
