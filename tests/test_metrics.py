@@ -273,6 +273,7 @@ ELSEWHERE: Mapping[str, str] = {
     "training_turned_back_total": "tests/training/test_turning.py",
     "training_held_total": "tests/training/test_quality.py",
     "training_refused_total": "tests/training/test_assets.py",
+    "shadow_answers_total": "tests/training/test_shadow_answers.py",
     "lineage_incomplete_events_total": "tests/snapshots/test_store_measures.py",
     "model_input_drift_psi": "tests/pipeline/test_tally.py",
     "page_request_seconds": "tests/page/test_measuring.py",

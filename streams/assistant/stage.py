@@ -41,12 +41,16 @@ def run(
     devices: Mapping[str, DeviceState],
     serving: ModelVersion,
     crossing: Crossing,
+    candidate: ModelVersion | None = None,
 ) -> dict[str, DeviceState]:
     """Answer one fetch's queries with one prediction, and its erasure requests; return the states.
 
     `asked` are pairs (query, its situation). Answers are in partition order. The states also keep the answers
     to queries, because feedback may refer to them. An answer that the policy refuses is not given, and its
     decision records that; instead of one that it withholds a sentence is given, and a reject records that.
+
+    A `candidate` is asked the same, and heard by nobody: the states keep what it understood, so that feedback
+    judges it too.
     """
     states = dict(devices)
     answerable = [
@@ -56,7 +60,9 @@ def run(
     ]
     requested = in_order(crossing.admit(passed, (requests.KIND,), ASSISTANT))
     with operating(MAKER.name):
-        predicted = _predicted([query.batch.columns["text"][0] for query, _ in answerable], serving, crossing)
+        texts = [query.batch.columns["text"][0] for query, _ in answerable]
+        predicted, beside = _predicted(texts, serving, crossing, candidate)
+    shadows = {query.batch.first_id: intent for (query, _), intent in zip(answerable, beside, strict=False)}
     model = Cited.unowned(serving)
     given = [
         _said(
@@ -72,16 +78,29 @@ def run(
         answer = crossing.derive(each.batch, MAKER, each.parents, ANSWERS)
         if answer is not None and each.query is not None:
             state = states[answer.batch.source]
-            states[answer.batch.source] = replace(state, answers=(*state.answers, _open(answer, each.query)))
+            kept = _open(answer, each.query)
+            if candidate is not None:
+                intent = shadows[each.query.batch.first_id]
+                kept = replace(kept, candidate=candidate.version, candidate_intent=intent)
+            states[answer.batch.source] = replace(state, answers=(*state.answers, kept))
     return states
 
 
-def _predicted(texts: Sequence[str], serving: ModelVersion, crossing: Crossing) -> list[tuple[str, float]]:
+def _predicted(
+    texts: Sequence[str], serving: ModelVersion, crossing: Crossing, candidate: ModelVersion | None
+) -> tuple[list[tuple[str, float]], list[str]]:
+    """(intent, confidence) of each text by the model that serves, and the intents of a candidate, if any."""
     if not texts:
-        return []
-    made = grams(texts)
-    crossing.step.counts.queries, crossing.step.counts.grams = len(texts), pooled(made)
-    return serving.model.predict(texts, made)
+        return [], []
+    made, counts = grams(texts), crossing.step.counts
+    counts.queries, counts.grams = len(texts), pooled(made)
+    predicted = serving.model.predict(texts, made)
+    if candidate is None:
+        return predicted, []
+    beside = [intent for intent, _ in candidate.model.predict(texts, made)]
+    counts.shadowed = len(texts)
+    counts.shadowed_alike = sum(a == b for (a, _), b in zip(predicted, beside, strict=True))
+    return predicted, beside
 
 
 def _position(given: _Given) -> int:

@@ -190,7 +190,7 @@ def usage(by: UsageBy, stores: Stores, role: Role, form: Form) -> None:
     """Say how many answers were given, and what people said of them.
 
     Feedback confirms an answer, corrects it (another intent was meant), denies it (it was wrong), or is
-    unclear.
+    unclear. A declined version answers in shadow: nobody hears it, and feedback judges it too.
     """
     say_answer(
         asked(stores, role, lambda opened: usage_of(opened, by)),
@@ -206,6 +206,8 @@ def usage(by: UsageBy, stores: Stores, role: Role, form: Form) -> None:
                 "denied",
                 "unclear",
                 "right_percent",
+                "shadow_judged",
+                "shadow_right_percent",
             )
         },
     )

@@ -127,8 +127,8 @@ class OpenAnswer(Struct, frozen=True, kw_only=True):
     """An answer that may still get feedback, with what an example needs of its query.
 
     Only feedback of the wearer who asked counts. `language` is that of the query, empty in states of before
-    it was kept. `since_ns` is the capture time of the oldest data that the
-    answer was made from.
+    it was kept. `candidate` is a version that answered in shadow, with `candidate_intent`. `since_ns` is
+    the capture time of the oldest data that the answer was made from.
     """
 
     number: Number
@@ -146,6 +146,8 @@ class OpenAnswer(Struct, frozen=True, kw_only=True):
     wearer_id: str
     since_ns: int
     language: str = ""
+    candidate: Number = 0
+    candidate_intent: str = ""
 
 
 #: Open windows by operator and stream; operators without open windows are left out.

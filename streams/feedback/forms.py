@@ -63,6 +63,12 @@ class Meaning:
             return "confirmed" if self.intent == answered else "corrected"
         return "denied" if self.rule in DENIED else "unclear"
 
+    def about_other(self, answered: str, other: str) -> FeedbackMeaning:
+        """What it says of `other`, which nobody heard, if the answer that was heard had `answered`."""
+        if self.intent is not None:
+            return self.about(other)
+        return self.about(answered) if other == answered else "unclear"
+
 
 def utterance(columns: Mapping[str, Sequence[Any]]) -> str | None:
     """Return the utterance of one event's spoken feedback; None if it is not spoken or says nothing."""

@@ -104,6 +104,8 @@ def _opinion(feedback: Tagged, answer: OpenAnswer, meant: Meaning) -> Opinion:
         answer.model_version,
         _REVIEW if feedback.batch.kind == _REVIEW else feedback.batch.columns["form"][0],
         meant.about(answer.intent),
+        answer.candidate,
+        meant.about_other(answer.intent, answer.candidate_intent) if answer.candidate else "",
     )
 
 

@@ -137,6 +137,8 @@ ROWS: Mapping[str, Rows] = {
             "version",
             "form",
             "meaning",
+            "candidate",
+            "candidate_meaning",
             "zone",
             "label",
             "policy_version",

@@ -70,6 +70,8 @@ def opinion_row(opinion: Opinion, policy_version: str) -> OpinionRow:
         version=opinion.version,
         form=opinion.form,
         meaning=opinion.meaning,
+        candidate=opinion.candidate,
+        candidate_meaning=opinion.candidate_meaning,
         zone=feedback.zone,
         label=feedback.label.hex(),
         policy_version=policy_version,

@@ -97,6 +97,8 @@ class OpinionRow(Struct, frozen=True, kw_only=True):
     version: int
     form: str
     meaning: str
+    candidate: int
+    candidate_meaning: str
     zone: str
     label: str
     policy_version: str

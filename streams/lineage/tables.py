@@ -19,7 +19,9 @@ processing continued at `offset`.
 `zone_runs`: every stored event with a number from low to high has this class, wearer and consent; not every
 number has to be an event. If runs of several classes cover a number, the event is of one of these classes.
 `feedback`: what feedback says of an answer that the device's state still has, one row for each; `version` is
-the model version that gave the answer. `training_assets`: what a training run is made from as a whole.
+the model version that gave the answer, `candidate` one that answered in shadow (0: none), and
+`candidate_meaning` what the feedback says of its answer. `training_assets`: what a training run is made from
+as a whole.
 `events.partition` and `offset`: the position in `glasses.captured` for captured events; for derived events
 the position of the record that completed them.
 """
@@ -36,10 +38,12 @@ from streams.lineage.rows import DecisionRow, EdgeRow, OpinionRow, RejectedRow
 ColumnType = Literal["text", "int", "float", "flag"]
 
 #: Kinds of recorded inputs. An example order is the order in which training read the examples of all
-#: partitions; `policy` is the policy with which a worker began on empty topics. A rollback is an operator's
+#: partitions; `policy` is the policy with which a worker began on empty topics. A candidate is a declined
+#: version that answers in shadow, 0 for none. A rollback is an operator's
 #: return to an earlier model, as training took it up.
-MODEL_TAKEUP, MODEL_ROLLBACK, POLICY_TAKEUP, CONSENT_TAKEUP = (
+MODEL_TAKEUP, MODEL_CANDIDATE, MODEL_ROLLBACK, POLICY_TAKEUP, CONSENT_TAKEUP = (
     "model-takeup",
+    "model-candidate",
     "model-rollback",
     "policy-takeup",
     "consent-takeup",

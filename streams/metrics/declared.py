@@ -124,6 +124,11 @@ _WORKER: Mapping[str, Declared] = {
         "How far the last queries lie from the examples that the model is measured on: the population "
         "stability index of their n-grams. Below 0.1 they are alike; above 0.25 they are others.",
     ),
+    "shadow_answers_total": _counter(
+        "Queries that a declined model version was asked too, which nobody heard; alike: whether it took "
+        "them for the same.",
+        "alike",
+    ),
     "model_versions_kept": _gauge(
         "Model versions in memory, of at most MODELS_KEPT_MAX and the one that serves."
     ),

@@ -28,9 +28,10 @@ def _any(_version: ModelVersion) -> bool:
 class ModelVersions:
     """The model versions that are known at one moment, by number; an immutable value.
 
-    `current` is the one that the pointer names, `highest` the newest that was read, and `promoted` the newest
-    that was not declined; 0: there is none. `rollback` is the last return of an operator to an earlier
-    version; it is superseded if another version was promoted since.
+    `current` is the one that the pointer names, `highest` the newest that was read, `promoted` the newest
+    that was not declined, and `candidate` the newest if it was declined; 0: there is none. `rollback` is
+    the last return of an operator to an earlier version; it is superseded if another version was promoted
+    since.
     """
 
     versions: Mapping[int, ModelVersion] = field(default_factory=dict)
@@ -38,6 +39,7 @@ class ModelVersions:
     highest: int = 0
     promoted: int = 0
     rollback: Rollback | None = None
+    candidate: int = 0
 
     @property
     def serving(self) -> int:
@@ -144,11 +146,14 @@ class ModelTable:
         while len(versions) > self._kept_max + 1:
             # A version that is written again stays, because a pointer to it may follow.
             del versions[min(versions.keys() - {self.now.current, version.version})]
+        highest = max(self.now.highest, version.version)
+        newest = version.version if version.declined else 0
         self.now = replace(
             self.now,
             versions=versions,
-            highest=max(self.now.highest, version.version),
+            highest=highest,
             promoted=self.now.promoted if version.declined else max(self.now.promoted, version.version),
+            candidate=newest if version.version == highest else self.now.candidate,
         )
         metrics.gauge("model_versions_kept", len(versions))
 

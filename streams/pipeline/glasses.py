@@ -17,7 +17,7 @@ from streams.events.state import DeviceState
 from streams.feedback import stage as feedback
 from streams.limits import POLICY_REFUSALS_PER_FETCH_MAX
 from streams.lineage.rows import Row, Rows
-from streams.lineage.tables import CONSENT_TAKEUP, MODEL_TAKEUP, POLICY_TAKEUP
+from streams.lineage.tables import CONSENT_TAKEUP, MODEL_CANDIDATE, MODEL_TAKEUP, POLICY_TAKEUP
 from streams.metrics import Tally
 from streams.models.version import ModelVersion
 from streams.pipeline.devices import Devices, Shelf
@@ -140,7 +140,9 @@ class GlassesCore:
         extra["streams"] = _new_streams(step, devices)
         after = replace_state(begun, devices=_with(begun.devices, devices), own=known.own, now_ns=now_ns)
         if silent and not named:
-            after = replace_state(after, model_version=0, policy_version="", consents_taken=0)
+            after = replace_state(
+                after, model_version=0, policy_version="", consents_taken=0, candidate_version=0
+            )
         elif not silent:
             after = self._shadow_run(after, context, fetch, step, policy, extra)
         place, stamp = (fetch.topic, fetch.partition), now_ns // 1_000_000
@@ -169,7 +171,8 @@ class GlassesCore:
         states, now_ns = run.zones(records, met, self._codec, crossing, context.poisoned, begun.now_ns)
         passed = step.stretches
         states, asked = run.processing(passed, states, self._operators, crossing)
-        states = run.assistant(passed, asked, states, serving, crossing)
+        candidate = inputs.models.versions.get(begun.candidate_version)
+        states = run.assistant(passed, asked, states, serving, crossing, candidate)
         states = run.feedback(passed, states, serving, crossing)
         return step, {name: under(state, policy.version) for name, state in states.items()}, now_ns
 
@@ -221,6 +224,9 @@ def _take_up(state: PartitionState, fetch: Fetch, inputs: SideInputs, extra: Row
     if models.serving != taken.model_version:
         taken = replace_state(taken, model_version=models.serving)
         extra["inputs"].append(input_row(MODEL_TAKEUP, "glasses", fetch, str(taken.model_version)))
+    if models.candidate != taken.candidate_version:
+        taken = replace_state(taken, candidate_version=models.candidate)
+        extra["inputs"].append(input_row(MODEL_CANDIDATE, "glasses", fetch, str(models.candidate)))
     if policies.current != taken.policy_version:
         policy = policies.version(policies.current)
         extra["policies"].append(policy_row(policy, fetch, first=not taken.policy_version))

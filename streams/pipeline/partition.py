@@ -26,8 +26,9 @@ class PartitionState:
     """State of one partition of `glasses.captured`.
 
     `model_version` and `policy_version` are those in force. `consents_taken` is the offset of
-    `glasses.consents` up to which consents were taken up; `own` are consent words of this partition that have
-    not come back from that topic yet. `now_ns` is the highest append time so far.
+    `glasses.consents` up to which consents were taken up; `own` are consent words of this partition that
+    have not come back from that topic yet; `candidate_version` answers in shadow, 0 for none. `now_ns` is
+    the highest append time so far.
 
     `policies_read`, used by partition 0 only, is the offset of `glasses.policies` up to which refusals were
     recorded. `shadow` is (version, devices) of a run under the next policy; it begins with a copy of
@@ -45,11 +46,12 @@ class PartitionState:
     shadow: tuple[str, Devices] = ("", Devices())
     unsaid_policy: str = ""
     policies_read: int = 0
+    candidate_version: int = 0
     let_go: Mapping[str, int] = field(default_factory=dict, compare=False)
 
 
 class _TakenUp(Struct):
-    """The partition's own entry on `glasses.state`; earlier releases did not write the last three fields."""
+    """The partition's own entry on `glasses.state`; earlier releases did not write the last four fields."""
 
     model_version: Number
     policy_version: str
@@ -58,6 +60,7 @@ class _TakenUp(Struct):
     now_ns: Number | None = None
     unsaid_policy: str | None = None
     policies_read: Number = 0
+    candidate_version: Number = 0
 
 
 def restored(entries: Mapping[str, bytes], operators: Operators, shelf: Shelf | None) -> PartitionState:
@@ -78,6 +81,7 @@ def restored(entries: Mapping[str, bytes], operators: Operators, shelf: Shelf | 
         Devices(_loaded(entries, operators, unsaid, let_go), shelf),
         unsaid_policy=unsaid,
         policies_read=taken.policies_read,
+        candidate_version=taken.candidate_version,
         let_go=let_go,
     )
 
@@ -112,6 +116,7 @@ def _fields(state: PartitionState) -> dict[str, object]:
         "own": own_fields(state.own),
         "policies_read": state.policies_read,
         "unsaid_policy": state.unsaid_policy,
+        "candidate_version": state.candidate_version,
     }
 
 

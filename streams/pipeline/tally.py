@@ -48,6 +48,9 @@ def tallied(step: Step, differing: Sequence[Row] = ()) -> Tally:
         tally.count("late_events_total", step.counts.late)
     if step.counts.queries:
         tally.count("model_inputs_total", step.counts.queries)
+    if counts := step.counts.shadowed:
+        tally.count("shadow_answers_total", step.counts.shadowed_alike, alike="yes")
+        tally.count("shadow_answers_total", counts - step.counts.shadowed_alike, alike="no")
     for row in differing:
         tally.count(
             "shadow_different_events_total",

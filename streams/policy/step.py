@@ -265,7 +265,11 @@ class Reject(Struct, frozen=True, kw_only=True):
 
 
 class Opinion(Struct, frozen=True):
-    """What one event of `feedback` says of an answer: the answer's stream and number, and its version."""
+    """What one event of `feedback` says of an answer: the answer's stream and number, and its version.
+
+    `candidate` is a version that answered the same query in shadow, 0 for none, and `candidate_meaning` what
+    the feedback says of that answer.
+    """
 
     feedback: Tagged
     answer_stream: str
@@ -273,13 +277,16 @@ class Opinion(Struct, frozen=True):
     version: int
     form: FeedbackForm
     meaning: FeedbackMeaning
+    candidate: int = 0
+    candidate_meaning: FeedbackMeaning | Literal[""] = ""
 
 
 @dataclass(slots=True)
 class Counts:
     """Counts of one fetch besides outputs, in events except `batches`.
 
-    `queries` are those that the model read, `grams` the mass of their n-grams (see `streams.models.drift`).
+    `queries` are those that the model read, `grams` the mass of their n-grams (see `streams.models.drift`);
+    `shadowed` are those that a candidate answered in shadow, of which it understood `shadowed_alike` alike.
     """
 
     batches: int = 0
@@ -289,6 +296,8 @@ class Counts:
     too_late: int = 0
     collided: int = 0
     queries: int = 0
+    shadowed: int = 0
+    shadowed_alike: int = 0
     grams: Any = None
 
 

@@ -19,7 +19,8 @@ class Used(Struct, frozen=True):
     """Answers of one version, zone, wearer or day, and the feedback on them.
 
     `choices` of the feedback is by a thumb or a choice. `right_percent` is the share of what was confirmed in
-    all feedback that says whether the answer was right; None if none does.
+    all feedback that says whether the answer was right; None if none does. `shadow_judged` and
+    `shadow_right_percent` are the same of answers that a declined version gave in shadow, which nobody heard.
     """
 
     of: str
@@ -31,6 +32,8 @@ class Used(Struct, frozen=True):
     denied: int
     unclear: int
     right_percent: float | None
+    shadow_judged: int
+    shadow_right_percent: float | None
 
 
 class Usage(Answer, frozen=True, kw_only=True):
@@ -56,12 +59,20 @@ def usage(store: Store, by: UsageBy = "version") -> Usage:
     recorded = has_view(store, "feedback")
     told = store.shown("usage_feedback", {"by": by}).rows if recorded else []
     feedback = {key: counts for key, *counts in told}
-    keys = sorted(answers.keys() | feedback.keys(), key=_rank)
+    shadow: dict[str, tuple[int, int]] = {}
+    if recorded and by == "version":
+        shadow = {key: (judged, right) for key, judged, right in store.shown("usage_shadow").rows}
+    keys = sorted(answers.keys() | feedback.keys() | shadow.keys(), key=_rank)
     return Usage(
         by=by,
         epoch=store.epoch,
         recorded=recorded,
-        usage=Bounded.of([_used(key, answers.get(key, 0), *feedback.get(key, [0] * 5)) for key in keys]),
+        usage=Bounded.of(
+            [
+                _used(key, answers.get(key, 0), shadow.get(key, (0, 0)), *feedback.get(key, [0] * 5))
+                for key in keys
+            ]
+        ),
     )
 
 
@@ -71,8 +82,30 @@ def _rank(key: str) -> tuple[int, str]:
 
 
 def _used(
-    key: str, answers: int, choices: int, confirmed: int, corrected: int, denied: int, unclear: int
+    key: str,
+    answers: int,
+    shadow: tuple[int, int],
+    choices: int,
+    confirmed: int,
+    corrected: int,
+    denied: int,
+    unclear: int,
 ) -> Used:
     judged = confirmed + corrected + denied
-    right = round(100 * confirmed / judged, 1) if judged else None
-    return Used(key, answers, judged + unclear, choices, confirmed, corrected, denied, unclear, right)
+    return Used(
+        key,
+        answers,
+        judged + unclear,
+        choices,
+        confirmed,
+        corrected,
+        denied,
+        unclear,
+        _percent(confirmed, judged),
+        shadow[0],
+        _percent(shadow[1], shadow[0]),
+    )
+
+
+def _percent(part: int, whole: int) -> float | None:
+    return round(100 * part / whole, 1) if whole else None

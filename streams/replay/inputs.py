@@ -19,6 +19,7 @@ from streams.lineage.tables import (
     EXAMPLE_ORDER,
     LOST_RECORDS,
     LOST_STATE,
+    MODEL_CANDIDATE,
     MODEL_ROLLBACK,
     MODEL_TAKEUP,
     POLICY_TAKEUP,
@@ -34,7 +35,7 @@ POLICY = "policy"
 _PAIRED_SINCE = 3
 #: Since this version of the store epochs name the log that their offsets belong to.
 _LOGS_SINCE = 4
-_TAKEUPS = frozenset({MODEL_TAKEUP, MODEL_ROLLBACK, POLICY_TAKEUP, CONSENT_TAKEUP})
+_TAKEUPS = frozenset({MODEL_TAKEUP, MODEL_CANDIDATE, MODEL_ROLLBACK, POLICY_TAKEUP, CONSENT_TAKEUP})
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +51,9 @@ class TakeUp:
 
     @property
     def version(self) -> int | None:
-        """Model version that was taken up; None for other kinds."""
-        return int(self.value) if self.kind == MODEL_TAKEUP else None
+        """Model version that was taken up to answer, or to answer in shadow; None for other kinds."""
+        named = self.kind == MODEL_TAKEUP or (self.kind == MODEL_CANDIDATE and self.value != "0")
+        return int(self.value) if named else None
 
 
 @dataclass(frozen=True, slots=True)

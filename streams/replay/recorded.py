@@ -18,7 +18,7 @@ from streams.errors import InputError
 from streams.events.record import Fetch, Outgoing, Received, StoredRecord
 from streams.kafka.compute import compute
 from streams.limits import RETRAIN_EVERY_EXAMPLES
-from streams.lineage.tables import CONSENT_TAKEUP, MODEL_ROLLBACK, NO_EXAMPLE, POLICY_TAKEUP
+from streams.lineage.tables import CONSENT_TAKEUP, MODEL_CANDIDATE, MODEL_ROLLBACK, NO_EXAMPLE, POLICY_TAKEUP
 from streams.models.pointer import Rollback
 from streams.models.registry import ModelTable, ModelVersions
 from streams.pipeline.bootstrap import first_records
@@ -45,7 +45,7 @@ class _TakenUp:
     """
 
     def __init__(self, policies: PolicyVersions, pairs: list[tuple[str, str]]) -> None:
-        self._policies, self._pairs, self.model = policies, pairs, 0
+        self._policies, self._pairs, self.model, self.candidate = policies, pairs, 0, 0
         self._consents = Consents()
         self._rollback: Rollback | None = None
         #: Offset after the pairings, which come first.
@@ -58,6 +58,8 @@ class _TakenUp:
                 self._consents.learn(self._consents.offset, wearer, on_device(wearer, word, self._pairs))
         elif taken.kind == POLICY_TAKEUP:
             self._policies = replace(self._policies, current=taken.value)
+        elif taken.kind == MODEL_CANDIDATE:
+            self.candidate = int(taken.value)
         elif taken.kind == MODEL_ROLLBACK:
             self._rollback = Rollback.load(taken.value)
         else:
@@ -65,7 +67,8 @@ class _TakenUp:
 
     def side_inputs(self, made: ModelVersions) -> SideInputs:
         """Side inputs with everything that was taken up so far; `made` are the existing model versions."""
-        models = ModelVersions(made.versions, self.model, self.model, self.model, self._rollback)
+        model = self.model
+        models = ModelVersions(made.versions, model, model, model, self._rollback, self.candidate)
         return SideInputs(self._policies, models, self._consents.view())
 
 

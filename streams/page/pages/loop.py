@@ -119,7 +119,17 @@ def usage_table(usage: Usage) -> Table:
     return table(
         f"usage-{usage.by}",
         f"Answers and what people said of them, by {of}",
-        (of, "answers", "feedback", "confirmed", "corrected", "denied", "unclear", "right, %"),
+        (
+            of,
+            "answers",
+            "feedback",
+            "confirmed",
+            "corrected",
+            "denied",
+            "unclear",
+            "right, %",
+            "right in shadow, %",
+        ),
         usage.usage.rows,
         lambda row: (
             Cell(row.of),
@@ -130,6 +140,7 @@ def usage_table(usage: Usage) -> Table:
             number(row.denied),
             number(row.unclear),
             number(row.right_percent),
+            number(row.shadow_right_percent),
         ),
         more=usage.usage.more,
         none="No answer was given that this role is shown.",

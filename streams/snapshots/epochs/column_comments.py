@@ -264,14 +264,16 @@ SPECIAL: Mapping[str, str] = {
     "feedback.answer_stream": "Stream of the answer.",
     "feedback.answer": "Number of the answer.",
     "feedback.version": "Model version that gave the answer.",
+    "feedback.candidate": "Model version that answered the same query in shadow; 0 for none.",
+    "feedback.candidate_meaning": "What the feedback says of that answer; empty if there is none.",
     "feedback.form": "How it was given: thumb, choice, spoken, rating, or review.",
     "feedback.meaning": (
         "confirmed (the answer was right), corrected (another intent was meant), denied (it was wrong, and "
         "nobody said what was meant) or unclear."
     ),
     "inputs.kind": (
-        "What was taken up: policy (the first), model-takeup, model-rollback, policy-takeup, consent-takeup, "
-        "example-order "
+        "What was taken up: policy (the first), model-takeup, model-candidate (answers in shadow), "
+        "model-rollback, policy-takeup, consent-takeup, example-order "
         "(what training read), lost-records (what was removed before it was read), or lost-state (what was "
         "processed, and removed before a checkpoint knew it)."
     ),

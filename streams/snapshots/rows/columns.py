@@ -29,6 +29,7 @@ from streams.lineage.tables import (
     FIRST_POLICY,
     LOST_RECORDS,
     LOST_STATE,
+    MODEL_CANDIDATE,
     MODEL_ROLLBACK,
     MODEL_TAKEUP,
     NO_EXAMPLE,
@@ -195,6 +196,8 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
         "version": _NUMBER,
         "form": OneOf(get_args(FeedbackForm)),
         "meaning": OneOf(get_args(FeedbackMeaning)),
+        "candidate": _NUMBER,
+        "candidate_meaning": OneOf(("", *get_args(FeedbackMeaning))),
         "zone": _TEXT,
         "label": _LABEL,
         "policy_version": _VERSION,
@@ -268,6 +271,7 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
             (
                 FIRST_POLICY,
                 MODEL_TAKEUP,
+                MODEL_CANDIDATE,
                 MODEL_ROLLBACK,
                 POLICY_TAKEUP,
                 CONSENT_TAKEUP,
@@ -298,6 +302,7 @@ _VALUES: Mapping[str, str] = {
     FIRST_POLICY: "[0-9a-f]{16}",
     POLICY_TAKEUP: "[0-9a-f]{16}",
     MODEL_TAKEUP: "0|[1-9][0-9]{0,18}",
+    MODEL_CANDIDATE: "0|[1-9][0-9]{0,18}",
     MODEL_ROLLBACK: (
         r'\{"version":[1-9][0-9]{0,18},"before":(0|[1-9][0-9]{0,18}),"why":"([^"\\]|\\.)+",'
         r'"at_ns":[1-9][0-9]{0,18}(,"superseded":true)?\}'
