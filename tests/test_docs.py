@@ -18,6 +18,7 @@ import pytest
 
 from streams.cli.main import COMMANDS
 from tests.build import T0_NS
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -57,7 +58,7 @@ def printed(command: str, directory: Path) -> str:
         capture_output=True,
         text=True,
         cwd=directory,
-        timeout=120,
+        timeout=PATIENCE_S,
         check=False,
         env={**os.environ, "SIGHTLINE_ROLE": "privacy-officer"},
     )
@@ -102,7 +103,12 @@ def replayed(directory: Path) -> Path:
         ["streams.cli", "replay", "journal", "--store", "lineage-store"],
     ):
         subprocess.run(
-            [sys.executable, "-m", *arguments], cwd=directory, check=True, capture_output=True, timeout=120
+            [sys.executable, "-m", *arguments],
+            cwd=directory,
+            check=True,
+            capture_output=True,
+            # The replay computes for as long as it takes; beside many other tests that is minutes.
+            timeout=10 * PATIENCE_S,
         )
     return directory
 

@@ -11,6 +11,7 @@ import pytest
 
 from streams.cli.main import COMMANDS
 from streams.extras import EXTRAS
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("streams", "device_sim")
@@ -32,7 +33,7 @@ print(*sorted(path.removeprefix("/made/") for path in made.get_outputs(include_b
 def ran(text: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a Python program in the clone; return the ended process."""
     command = [sys.executable, "-c", text, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=120, check=False)
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=PATIENCE_S, check=False)
 
 
 def printed(text: str, *arguments: str) -> str:
@@ -44,7 +45,12 @@ def printed(text: str, *arguments: str) -> str:
 
 def test_a_wheel_holds_every_file_of_the_packages(tmp_path: Path) -> None:
     listed = subprocess.run(
-        ["git", "ls-files", *PACKAGES], capture_output=True, text=True, cwd=ROOT, timeout=60, check=False
+        ["git", "ls-files", *PACKAGES],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=PATIENCE_S,
+        check=False,
     )
     if listed.returncode:
         pytest.skip("not a clone: git does not say which files are ours")

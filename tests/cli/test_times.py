@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from streams.cli.main import main
+from tests.patience import PATIENCE_S
 from tests.snapshots.build import POLICY, event, store, tagged
 
 #: Zurich left winter time on 2026-03-29 at 01:00 UTC; nanoseconds of the second before.
@@ -86,7 +87,7 @@ def test_a_variable_that_names_none_is_said_to_be_at_fault() -> None:
         capture_output=True,
         text=True,
         env={**os.environ, "SIGHTLINE_TIME_ZONE": "Zurich"},
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert ended.returncode == 2

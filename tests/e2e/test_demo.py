@@ -282,7 +282,7 @@ def test_another_policy_on_the_same_topics_is_refused(
     other = tmp_path / "other.toml"
     other.write_text(text + "\n# another content is another version\n", encoding="utf-8")
     command = demo_on(own_broker, played[0], "--policy", str(other))
-    refused = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    refused = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert refused.returncode == 3
     assert "but the topics on" in refused.stderr
     assert "Traceback" not in refused.stderr

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +18,7 @@ from streams.consent.record import pairing_record
 from streams.events.batch import Context
 from streams.kafka.publish import publish_now
 from streams.kafka.topics import declare
-from streams.readiness import Awaited
+from tests.e2e.staying import running, until
 from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.kafka
@@ -34,30 +31,6 @@ PURPOSES = (
     "dpv:ServiceOptimisation",
 )
 WORDS = "wake me at a quarter past seven"
-
-
-@contextmanager
-def running(*words: str, log: Path) -> Iterator[None]:
-    """A command that stays, until the block ends."""
-    ready = Awaited()
-    with log.open("w", encoding="utf-8") as out, ready.given():
-        child = subprocess.Popen(
-            [sys.executable, "-m", "streams.cli", *words, *ready.arguments],
-            cwd=ROOT,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            pass_fds=ready.descriptors,
-        )
-    try:
-        for _ in range(int(10 * PATIENCE_S)):
-            if ready.is_ready():
-                break
-            assert child.poll() is None, log.read_text(encoding="utf-8")
-            time.sleep(0.1)
-        yield
-    finally:
-        child.terminate()
-        child.wait(PATIENCE_S)
 
 
 @pytest.fixture(scope="module")
@@ -86,14 +59,6 @@ def review(installed: tuple[str, Path], *words: str) -> dict[str, Any]:
     assert result.exit_code == 0, result.output
     answer: dict[str, Any] = orjson.loads(result.stdout)
     return answer
-
-
-def until(said: Callable[[], Any]) -> Any:
-    for _ in range(int(PATIENCE_S)):
-        if found := said():
-            return found
-        time.sleep(1)
-    raise AssertionError("it never came")
 
 
 async def ask(installed: tuple[str, Path], device: str, wearer: str, *purposes: str) -> None:

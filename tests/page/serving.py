@@ -14,6 +14,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import HTTPCookieProcessor, build_opener
 
+from tests.patience import PATIENCE_S
+
 
 @contextmanager
 def served_pages(store: Path, roles: Sequence[str]) -> Iterator[dict[str, str]]:
@@ -41,7 +43,7 @@ def served_pages(store: Path, roles: Sequence[str]) -> Iterator[dict[str, str]]:
         yield entries
     finally:
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
+        process.communicate(timeout=PATIENCE_S)
 
 
 def address_of(link: str) -> str:
@@ -52,7 +54,7 @@ def address_of(link: str) -> str:
 
 def entered(link: str) -> str:
     """The first page, as a browser without a script gets it through a link with a token."""
-    with build_opener(HTTPCookieProcessor(CookieJar())).open(link, timeout=60) as answer:
+    with build_opener(HTTPCookieProcessor(CookieJar())).open(link, timeout=PATIENCE_S) as answer:
         return str(answer.read().decode())
 
 

@@ -25,6 +25,7 @@ from streams.replay.stored import stored
 from streams.topology import MODELS, REJECTED
 from streams.training import assets, seed
 from tests import build
+from tests.patience import PATIENCE_S
 from tests.training.test_quality import trained
 
 SHIPPED = Path(seed.__file__).parent
@@ -155,7 +156,9 @@ def test_a_build_is_of_the_code_and_its_libraries(tmp_path: Path) -> None:
     ask = [sys.executable, "-c", "from streams.training import assets; print(assets.build())"]
 
     def told() -> str:
-        asked = subprocess.run(ask, cwd=tmp_path, check=True, capture_output=True, text=True, timeout=60)
+        asked = subprocess.run(
+            ask, cwd=tmp_path, check=True, capture_output=True, text=True, timeout=PATIENCE_S
+        )
         return asked.stdout.strip()
 
     assert told() == assets.build()

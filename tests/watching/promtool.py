@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from streams import metrics
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 ALERTS = ROOT / "observability" / "alerts.yml"
@@ -37,7 +38,12 @@ def declares(name: str) -> bool:
 def promtool(*words: str, directory: Path) -> str:
     """Run it and return what it says; as for any `program`, the test is skipped without it."""
     ended = subprocess.run(
-        [program("promtool"), *words], cwd=directory, capture_output=True, text=True, check=False, timeout=60
+        [program("promtool"), *words],
+        cwd=directory,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_S,
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
     return ended.stdout
