@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import get_args
 
 import click
+from msgspec.structs import astuple
 
 from streams import clock, files, limits
 from streams.cli.extending import kinds_option
@@ -21,7 +22,6 @@ from streams.errors import InputError, MalformedError, UnavailableError
 from streams.events import journal
 from streams.events.batch import Batch
 from streams.events.codec import codec_of
-from streams.events.headers import rfc3339
 from streams.events.identity import EventId
 from streams.events.kinds import Kinds
 from streams.events.record import Received
@@ -34,13 +34,21 @@ from streams.pipeline.reviewing import Tagging, Verdict
 from streams.pipeline.side_inputs import SideInputs
 from streams.printing import say
 from streams.queries.audit import record_look, who_asks
-from streams.queries.review import Outcome, Reviewable, next_number, outcome_of, review_stream, reviewable
+from streams.queries.review import (
+    Outcome,
+    Queued,
+    Reviewable,
+    next_number,
+    outcome_of,
+    review_stream,
+    reviewable,
+)
 from streams.queries.role import Role
 from streams.queries.store import Store
 from streams.settings.kafka import Broker
 from streams.topology import ANSWERS, CAPTURED
 
-_COLUMNS = ("id", "why", "state", "zone", "asked")
+_COLUMNS = Queued.__struct_fields__
 _ROLE = Role("analyst")
 #: Verdicts by the key that a reviewer presses.
 _KEYS: dict[str, Verdict] = {"r": "right", "m": "meant", "w": "wrong", "u": "unclear"}
@@ -127,9 +135,7 @@ def _list(stores: Stores, broker: Broker, kinds: Kinds, percent: int, *, as_json
         if rule:
             refused[rule] += 1
             continue
-        rows.append(
-            (item.id, item.why, "reviewed" if item.reviewed else "open", item.zone, rfc3339(item.t_ns))
-        )
+        rows.append(astuple(Queued.of(item)))
     if as_json:
         listed = [dict(zip(_COLUMNS, row, strict=True)) for row in rows]
         emit_json({"answers": listed, "kept_out": dict(refused.most_common())})

@@ -49,6 +49,7 @@ from streams.queries.reach import Reach
 from streams.queries.reach import reach as reach_of
 from streams.queries.reads import Reads
 from streams.queries.reads import reads as reads_of
+from streams.queries.review import Queue, queue
 from streams.queries.role import Role
 from streams.queries.spread import Bounds, Window, time_ns
 from streams.queries.store import Store
@@ -175,6 +176,10 @@ class OpenStore(PolicyQuestions):
     def usage(self, by: UsageBy = "version") -> Usage:
         """How many answers were given, and what people said of them, by version, zone, wearer or day."""
         return self._asked(f"usage {by}", lambda store: usage_of(store, by))
+
+    def review_queue(self) -> Queue:
+        """Answers that a person should look at, and why; `sightline review` decides whether one may."""
+        return self._asked("review", queue)
 
     def wearer(self, name: str) -> Wearer:
         """What the store holds about a wearer: streams, zones, sinks, answers, models, refusals."""

@@ -7,7 +7,9 @@ from collections.abc import Iterable
 from msgspec import Struct
 
 from streams.errors import InputError
+from streams.events.headers import rfc3339
 from streams.events.identity import EventId, format_id
+from streams.queries.answers import Answer, Bounded
 from streams.queries.models import has_view
 from streams.queries.store import Store
 from streams.topology import SINGLE_STREAMS
@@ -70,6 +72,39 @@ def reviewable(store: Store, unsure: Iterable[EventId] = ()) -> list[Reviewable]
     ).of(Reviewable)
     # An answer may be there for several reasons.
     return list({(row.id, row.why): row for row in rows}.values())
+
+
+class Queued(Struct, frozen=True):
+    """An answer that a person should look at, why, whether somebody did, and when its query was asked."""
+
+    id: str
+    why: str
+    state: str
+    zone: str
+    asked: str
+
+    @classmethod
+    def of(cls, item: Reviewable) -> Queued:
+        """Make it of what the store has of an answer."""
+        state = "reviewed" if item.reviewed else "open"
+        return cls(item.id, item.why, state, item.zone, rfc3339(item.t_ns))
+
+
+class Queue(Answer, frozen=True, kw_only=True):
+    """Answers that a person should look at; the oldest first. Whether one may, the policy decides then."""
+
+    epoch: int
+    answers: Bounded[Queued]
+
+
+def queue(store: Store) -> Queue:
+    """Return what the role may see of the answers that a person should look at.
+
+    Those of which a model was not sure are not among them: a store does not know how sure it was. A store of
+    before feedback was kept has none.
+    """
+    items = reviewable(store) if has_view(store, "feedback") else []
+    return Queue(epoch=store.epoch, answers=Bounded.of([Queued.of(item) for item in items]))
 
 
 def next_number(store: Store, source: str, stream: str) -> int:

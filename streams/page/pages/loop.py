@@ -7,9 +7,22 @@ from collections.abc import Mapping
 from streams.page.drawing.loop import Turns, drawn_loop
 from streams.page.drawing.series import drawn_series
 from streams.page.pictures.turns import accuracy_series, loop_turns, run_checks
-from streams.page.showing import Block, Cell, Drawing, Notice, Shown, Table, event, number, table, zone
+from streams.page.showing import (
+    Block,
+    Cell,
+    Drawing,
+    Notice,
+    Shown,
+    Table,
+    event,
+    moment,
+    number,
+    table,
+    zone,
+)
 from streams.page.viewing import Asked
 from streams.queries.creep import Creep
+from streams.queries.review import Queue
 from streams.queries.usage import Usage, UsageBy
 
 #: What answers are counted by, and what the page calls it.
@@ -20,6 +33,7 @@ def page(asked: Asked) -> Shown:
     """Show what each model learned from, what it answered, its accuracy, and how labels change meanwhile."""
     creep = asked.store.creep()
     turns = loop_turns(asked.store, creep, asked.links)
+    queue = asked.store.review_queue()
     used = [asked.store.usage(by) for by in _USED_BY]
     blocks: list[Block] = [
         *([Notice(turns.cut)] if turns.cut else []),
@@ -29,6 +43,7 @@ def page(asked: Asked) -> Shown:
         checks_table(asked),
         Drawing("accuracy", "Accuracy", drawn_series(accuracy_series(turns, asked.links))),
         *(usage_table(each) for each in used),
+        review_table(asked, queue),
         creep_table(creep),
     ]
     return Shown(
@@ -50,6 +65,7 @@ def page(asked: Asked) -> Shown:
             ],
             "cut": turns.cut,
             "checks": run_checks(asked.store),
+            "review": queue.to_dict()["answers"],
             "usage": {each.by: each.to_dict()["usage"] for each in used},
             "labels": creep.to_dict(),
         },
@@ -144,6 +160,25 @@ def usage_table(usage: Usage) -> Table:
         ),
         more=usage.usage.more,
         none="No answer was given that this role is shown.",
+    )
+
+
+def review_table(asked: Asked, queue: Queue) -> Table:
+    """Return the answers that a person should look at as a table: no words, and no verdicts."""
+    return table(
+        "review",
+        "What a person should look at",
+        ("answer", "why", "state", "zone", "asked"),
+        queue.answers.rows,
+        lambda row: (
+            event(row.id, asked.links),
+            Cell(row.why),
+            Cell(row.state),
+            zone(row.zone),
+            moment(row.asked),
+        ),
+        more=queue.answers.more,
+        none="There is no answer that somebody should look at, as far as this role is shown.",
     )
 
 
