@@ -105,6 +105,14 @@ _AGENTS_READ = (
         sites=("streams/assistant/stage.py:_predicted:predict",),
     ),
     Operation(
+        name="assistant asks a candidate in shadow",
+        direction="read",
+        asset="model",
+        step="assistant",
+        reason="nobody hears what it answers; rows of feedback name the version, and no edge does",
+        sites=("streams/assistant/stage.py:_predicted:predict 2",),
+    ),
+    Operation(
         name=_UNDERSTOOD,
         direction="read",
         asset="model",
