@@ -80,7 +80,10 @@ def card(identity: str, stores: Stores, role: Role, form: Form) -> None:
     say_answer(
         asked(stores, role, lambda opened: card_of(opened, identity)),
         form,
-        {"checks": ("name", "subject", "examples", "judged", "percent", "percent_max", "outcome")},
+        {
+            "assets": ("kind", "name", "licence", "examples", "digest"),
+            "checks": ("name", "subject", "examples", "judged", "percent", "percent_max", "outcome"),
+        },
     )
 
 

@@ -44,6 +44,12 @@ _COMPUTED = frozenset(
         "topic",
     }
 )
+#: The same of single views. Others have such columns too and only hand them on, so they need not load them.
+_COMPUTED_BY: Mapping[str, frozenset[str]] = {
+    "training_runs": frozenset({"split_seed", "outcome", "licence", "digest", "rule"}),
+    "training_checks": frozenset({"examples", "judged"}),
+    "feedback": frozenset({"answer", "answer_stream"}),
+}
 #: DuckDB's tables that list views and columns, with those of their columns that would reveal more.
 TOLD: Mapping[str, tuple[str, ...]] = {
     "duckdb_views": ("sql",),
@@ -109,7 +115,9 @@ class Layout:
 
     def computed(self, views: Iterable[str]) -> frozenset[str]:
         """Columns that views need in addition to those that a statement names."""
-        return _COMPUTED & {word for view in views for word in _WORD.findall(self.views[view])}
+        named = frozenset(views)
+        words = {word for view in named for word in _WORD.findall(self.views[view])}
+        return (_COMPUTED & words).union(*(_COMPUTED_BY.get(view, ()) for view in named))
 
     def begin(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Make what every statement needs: schemas, and empty replacements for DuckDB's catalog tables."""

@@ -127,3 +127,19 @@ def test_a_store_of_before_has_the_answers_alone(lived: tuple[Path, list[Outgoin
     assert not made.recorded
     assert [(row.feedback, row.right_percent) for row in made.usage] == [(0, None)] * len(made.usage)
     assert sum(row.answers for row in made.usage) == 240
+
+
+def test_each_column_alone_is_under_a_role_what_it_is_without_one(lived: tuple[Path, list[Outgoing]]) -> None:
+    """What a view computes of columns that the statement does not name is there as well."""
+    ours = "WHERE schema_name = 'main' AND NOT internal ORDER BY ALL"
+    with Store.open(lived[0]) as every:
+        columns = every.sql(f"SELECT table_name, column_name FROM duckdb_columns() {ours}").rows
+        differing = []
+        for table, name in columns:
+            alone = f'SELECT DISTINCT "{name}" FROM {table} ORDER BY 1'
+            # Opened anew, because columns that were loaded for one statement are there for the next.
+            with Store.open(lived[0], Role.of("privacy-officer")) as store:
+                if store.sql(alone).rows != every.sql(alone).rows:
+                    differing.append(f"{table}.{name}")
+    assert len(columns) > 100
+    assert differing == []
