@@ -28,11 +28,15 @@ UNSURE = "I am not sure that I understood you."
 
 
 class _Given(Struct, frozen=True):
-    """An answer before the policy has decided; `query` is the query that it answers, None for a request."""
+    """An answer before the policy has decided; `query` is the query that it answers, None for a request.
+
+    `withheld` is the answer in whose place it stands, if a rule withheld that.
+    """
 
     batch: Batch
     parents: tuple[Cited, ...]
     query: Tagged | None = None
+    withheld: Batch | None = None
 
 
 def run(
@@ -78,7 +82,7 @@ def run(
         answer = crossing.derive(each.batch, MAKER, each.parents, ANSWERS)
         if answer is not None and each.query is not None:
             state = states[answer.batch.source]
-            kept = _open(answer, each.query)
+            kept = _open(answer, each.query, each.withheld)
             if candidate is not None:
                 intent = shadows[each.query.batch.first_id]
                 kept = replace(kept, candidate=candidate.version, candidate_intent=intent)
@@ -113,7 +117,7 @@ def _said(answer: Batch, query: Tagged, parents: tuple[Cited, ...], crossing: Cr
     if reject is None:
         return _Given(answer, parents, query)
     crossing.step.rejects.append(reject)
-    return _Given(withheld.instead(answer, query.batch), parents)
+    return _Given(withheld.instead(answer, query.batch), parents, query, answer)
 
 
 def _answer(query: Batch, understood: tuple[str, float], model_version: int, percent_min: int) -> Batch:
@@ -138,9 +142,14 @@ def _requested(requests_: Tagged, index: int) -> _Given:
     return _Given(requests.answer(request.batch), (Cited.of(request),))
 
 
-def _open(answer: Tagged, query: Tagged) -> OpenAnswer:
-    """What a state keeps of an answer, so that feedback can refer to it."""
-    given, asked = answer.batch, query.batch
+def _open(answer: Tagged, query: Tagged, withheld: Batch | None) -> OpenAnswer:
+    """What a state keeps of an answer, so that feedback can refer to it.
+
+    An answer that was `withheld` has the zone, label and consent of the sentence in its place; reviews alone
+    can refer to it.
+    """
+    heard, asked = answer.batch, query.batch
+    given = withheld or heard
     return OpenAnswer(
         number=given.run.first,
         position=asked.position,
@@ -155,6 +164,7 @@ def _open(answer: Tagged, query: Tagged) -> OpenAnswer:
         zone=answer.zone,
         consent=answer.consent_number,
         wearer_id=given.wearer_id,
-        since_ns=given.oldest_ns,
+        since_ns=heard.oldest_ns,
+        heard=heard.stream if withheld else "",
         language=asked.columns["language"][0],
     )

@@ -208,6 +208,7 @@ def usage(by: UsageBy, stores: Stores, role: Role, form: Form) -> None:
                 "right_percent",
                 "shadow_judged",
                 "shadow_right_percent",
+                "served_right_percent",
             )
         },
     )

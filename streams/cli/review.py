@@ -7,7 +7,6 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import get_args
 
 import click
 from msgspec.structs import astuple
@@ -24,13 +23,13 @@ from streams.events.batch import Batch
 from streams.events.codec import codec_of
 from streams.events.identity import EventId
 from streams.events.kinds import Kinds
-from streams.events.record import Received
+from streams.events.record import Outgoing, Received
 from streams.events.runs import Run
 from streams.extras import require
-from streams.kafka.publish import publish_now
+from streams.kafka.publish import Placed, publish_now
 from streams.kafka.reader import read_all
 from streams.pipeline import reviewing
-from streams.pipeline.reviewing import Tagging, Verdict
+from streams.pipeline.reviewing import Tagging
 from streams.pipeline.side_inputs import SideInputs
 from streams.printing import say
 from streams.queries.audit import record_look, who_asks
@@ -50,8 +49,12 @@ from streams.topology import ANSWERS, CAPTURED
 
 _COLUMNS = Queued.__struct_fields__
 _ROLE = Role("analyst")
-#: Verdicts by the key that a reviewer presses.
-_KEYS: dict[str, Verdict] = {"r": "right", "m": "meant", "w": "wrong", "u": "unclear"}
+#: Rules by which a review is refused because another one has its number.
+_TAKEN = frozenset({"collision", "repeat"})
+#: What a reviewer types if nobody can tell what was meant; no intent is called so.
+_UNCLEAR = "?"
+#: After another reviewer took the number first, so many others are tried.
+_NUMBERS_TRIED = 5
 
 
 @click.command("review")
@@ -67,8 +70,10 @@ _KEYS: dict[str, Verdict] = {"r": "right", "m": "meant", "w": "wrong", "u": "unc
     default=0,
     help="List answers too of which the model was less sure, in percent.  [default: none]",
 )
-@click.option("--verdict", type=click.Choice(get_args(Verdict)), help="Say it here instead of being asked.")
-@click.option("--meant", default="", metavar="INTENT", help="With --verdict meant: the intent.")
+@click.option(
+    "--meant", default="", metavar="INTENT", help="Say here what was meant, instead of being asked."
+)
+@click.option("--unclear", is_flag=True, help="Nobody can tell what was meant.")
 @click.option(
     "--journal",
     "directory",
@@ -84,39 +89,41 @@ def command(
     kinds: Kinds,
     reviewer: str,
     percent: int,
-    verdict: Verdict | None,
     meant: str,
+    unclear: bool,
     directory: Path | None,
     as_json: bool,
 ) -> None:
     """List answers that a person should look at, or judge the one with this ID (such as g1/answer/17).
 
-    Listed are answers that feedback called wrong without saying what was meant, or judged in different ways,
-    answers that a rule withheld, and with --unsure-below those of which the model was not sure. What the
-    policy's sink `review` lets nobody look at is counted and kept out.
+    Listed are answers that feedback called wrong without saying what was meant, or both right and wrong,
+    answers that a rule withheld, and with --unsure-below those of which the model was not sure; of each
+    device as long as it remembers them. What the policy's sink `review` lets nobody look at is counted and
+    kept out.
 
     With ID the words of the query are shown, on a terminal alone, and who looked is recorded before that. The
-    answer is not shown. The verdict becomes an event of the device, and that an example, if the policy
-    permits it.
+    answer is not shown: say what was meant. That becomes an event of the device, and an example, if the
+    policy permits it.
     """
     require("worker")
-    who = name("reviewer", reviewer or who_asks())
-    if bool(meant) != (verdict == "meant"):
-        raise InputError("--meant: goes with --verdict meant, which names the intent that was meant")
     if not identity:
         _list(stores, broker, kinds, percent, as_json=as_json)
         return
-    if verdict is None and not (sys.stdin.isatty() and sys.stdout.isatty()):
+    look = _Look(stores, broker, kinds, name("reviewer", reviewer or who_asks()))
+    if meant and unclear:
+        raise InputError("review: found --meant and --unclear, expected one of them")
+    told = bool(meant or unclear)
+    if not told and not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise InputError(
-            "review: found no terminal, expected one: words are shown there alone; or name --verdict"
+            "review: found no terminal, expected one: words are shown there alone; or name --meant or "
+            "--unclear"
         )
-    look = _Look(stores, broker, kinds, who)
-    item, query, side = asyncio.run(look.at(identity))
-    if verdict is None:
-        verdict, meant = _asked(query, side)
-    elif meant and meant not in side.policies.version(side.policies.current).intents:
+    item, query, intents = asyncio.run(look.at(identity))
+    if meant and meant not in intents:
         raise InputError(f"--meant: found {meant!r}, expected an intent that the policy lists")
-    result = asyncio.run(look.judge(item, query, verdict, meant or None, directory))
+    result = asyncio.run(
+        look.judge(item, query, (meant or None) if told else _asked(query, intents), directory)
+    )
     if as_json:
         emit_json(result)
     else:
@@ -195,19 +202,15 @@ def _stub(item: Reviewable) -> Batch:
     )
 
 
-def _asked(query: Batch, side: SideInputs) -> tuple[Verdict, str]:
-    """Show the words, and ask what they mean; (verdict, intent), which is empty unless one was meant."""
-    intents = side.policies.version(side.policies.current).intents
+def _asked(query: Batch, intents: Sequence[str]) -> str | None:
+    """Show the words, and ask what was meant; None if that is unclear."""
     say("")
     say(f"  {query.columns['text'][0]}")
     say("")
-    key = click.prompt(
-        "Was the answer [r]ight, was another intent [m]eant, was it [w]rong, or is it [u]nclear?",
-        type=click.Choice(list(_KEYS)),
-        show_choices=False,
+    meant = click.prompt(
+        f"Which intent was meant ({_UNCLEAR}: unclear)", type=click.Choice([*intents, _UNCLEAR])
     )
-    meant = click.prompt("Which intent", type=click.Choice(intents)) if _KEYS[key] == "meant" else ""
-    return _KEYS[key], meant
+    return None if meant == _UNCLEAR else str(meant)
 
 
 class _Look:
@@ -216,34 +219,40 @@ class _Look:
     def __init__(self, stores: Stores, broker: Broker, kinds: Kinds, reviewer: str) -> None:
         self._stores, self._broker, self._kinds, self._reviewer = stores, broker, kinds, reviewer
 
-    async def at(self, identity: str) -> tuple[Reviewable, Batch, SideInputs]:
-        """The answer and its query, if the policy lets a person look at it now; the look is recorded."""
+    async def at(self, identity: str) -> tuple[Reviewable, Batch, Sequence[str]]:
+        """The answer, its query and the policy's intents, if a person may look now; the look is recorded."""
         answer = _identity(identity)
         side, _ = await known_models(self._broker)
         with Store.open(self._stores, _ROLE) as store:
             items = [item for item in reviewable(store, [answer]) if item.id == str(answer)]
             if not items:
                 raise InputError(
-                    f"{answer}: found no answer to a query that this role is shown, expected one"
+                    f"{answer}: found no answer to a query that is shown here and that its device still "
+                    "remembers, expected one"
                 )
             item = items[0]
             self._permit(item, _stub(item), side)
-            place = {item.partition: item.offset}
-            records = await read_all(
-                self._broker,
-                CAPTURED,
-                item.partition,
-                from_offsets=place,
-                until_offsets={item.partition: item.offset + 1},
-            )
-            if not records:
-                raise InputError(f"{item.query}: is no longer on {CAPTURED}; its retention is over")
-            query = reviewing.query_of(
-                records[0], codec_of(self._kinds), item.source, item.query_stream, item.number
-            )
+            of = (item.source, item.query_stream, item.number)
+            query = reviewing.query_of(await self._record(item), codec_of(self._kinds), of, item.digest)
             self._permit(item, query, side)
             record_look(store.epochs, self._reviewer, item.query, item.zone)
-        return item, query, side
+        return item, query, side.policies.version(side.policies.current).intents
+
+    async def _record(self, item: Reviewable) -> Received:
+        """The query's record; InputError if it is no longer there."""
+        place, end = {item.partition: item.offset}, {item.partition: item.offset + 1}
+        try:
+            records = await read_all(
+                self._broker, CAPTURED, item.partition, from_offsets=place, until_offsets=end
+            )
+        except InputError:
+            records = []
+        if not records:
+            raise InputError(
+                f"{item.query}: is no longer on {CAPTURED}: its retention is over, or this is another Kafka"
+            )
+        record: Received = records[0]
+        return record
 
     def _permit(self, item: Reviewable, query: Batch, side: SideInputs) -> None:
         rule = reviewing.refusing_rule(query, _tagging(item), side, clock.now_ns())
@@ -251,51 +260,48 @@ class _Look:
             raise InputError(f"{item.id}: nobody may look at its query: {rule}")
 
     async def judge(
-        self, item: Reviewable, query: Batch, verdict: Verdict, meant: str | None, directory: Path | None
+        self, item: Reviewable, query: Batch, meant: str | None, directory: Path | None
     ) -> dict[str, object]:
-        """Send the review, and wait for what becomes of it."""
-        stream = review_stream(item.query_stream)
-        with Store.open(self._stores, Role("privacy-officer")) as store:
-            number = next_number(store, item.source, stream)
-        event = reviewing.review_event(query, item.id, self._reviewer, verdict, meant, number, clock.now_ns())
-        record = reviewing.review_record(event, item.partition)
-        sent = journal.Sent(
-            event.first_id,
-            record.key,
-            record.value or b"",
-            tuple(record.headers),
-            record.timestamp_ms,
-            event.t0_ns,
-            event.stream,
-            number,
-            1,
-        )
-        path = None if directory is None else directory / f"reviews-{self._reviewer}.jsonl"
-        if path is not None:
-            _keep(path, journal.sent_line(sent))
-        [placed] = await publish_now(self._broker, [record])
-        if path is not None:
-            acked_ns = clock.now_ns()
-            line = journal.ack_line(
-                event.first_id, placed.partition, placed.offset, event.t0_ns, acked_ns, placed.appended_ns
+        """Send the review, if a person still may, and wait for what becomes of it."""
+        side, _ = await known_models(self._broker)
+        self._permit(item, query, side)
+        with Store.open(self._stores) as store:
+            number = next_number(store, item.source, review_stream(item.query_stream))
+        for tried in range(_NUMBERS_TRIED):
+            event = reviewing.review_event(
+                query, item.id, self._reviewer, meant, number + tried, clock.now_ns()
             )
-            _keep(path, line)
-        outcome = await self._outcome(event)
+            placed = await self._sent(event, item.partition, directory)
+            outcome = await self._outcome(event, placed)
+            if outcome.rule not in _TAKEN:
+                break
         return {
             "review": event.first_id,
             "of": item.id,
-            "verdict": verdict,
-            **({"meant": meant} if meant else {}),
+            "meant": meant or "unclear",
             "example": outcome.example,
             "why_none": outcome.reason,
         }
 
-    async def _outcome(self, event: Batch) -> Outcome:
+    async def _sent(self, event: Batch, partition: int, directory: Path | None) -> Placed:
+        """Send a review, and keep it in the reviewer's journal before and after that."""
+        record = reviewing.review_record(event, partition)
+        path = None if directory is None else directory / f"reviews-{self._reviewer}.jsonl"
+        if path is not None:
+            _keep(path, journal.sent_line(_line_of(event, record)))
+        [placed] = await publish_now(self._broker, [record])
+        if path is not None:
+            times = (event.t0_ns, clock.now_ns(), placed.appended_ns)
+            _keep(path, journal.ack_line(event.first_id, placed.partition, placed.offset, *times))
+        return placed
+
+    async def _outcome(self, event: Batch, placed: Placed) -> Outcome:
         """What the pipeline made of a review; UnavailableError if no worker and writer take it in."""
+        review = EventId(event.source, event.stream, event.run.first)
         until_s = clock.monotonic_s() + limits.REVIEW_WAIT_S
         while clock.monotonic_s() < until_s:
-            with Store.open(self._stores, Role("privacy-officer")) as store:
-                outcome = outcome_of(store, event.source, event.stream, event.run.first)
+            with Store.open(self._stores) as store:
+                outcome = outcome_of(store, review, placed.partition, placed.offset)
             if outcome is not None:
                 return outcome
             await asyncio.sleep(limits.REVIEW_LOOK_S)
@@ -303,6 +309,20 @@ class _Look:
             f"{event.first_id}: is sent, and after {limits.REVIEW_WAIT_S:.0f} s the store does not have what "
             "became of it; look whether a worker and the store's writer run (`sightline status`)"
         )
+
+
+def _line_of(event: Batch, record: Outgoing) -> journal.Sent:
+    return journal.Sent(
+        event.first_id,
+        record.key,
+        record.value or b"",
+        tuple(record.headers),
+        record.timestamp_ms,
+        event.t0_ns,
+        event.stream,
+        event.run.first,
+        1,
+    )
 
 
 def _identity(text: str) -> EventId:

@@ -144,7 +144,7 @@ SHIPPED = Kinds.of(
         True,
         {
             "target": "token",
-            "verdict": "right|meant|wrong|unclear",
+            "verdict": "meant|unclear",
             "chosen_intent": "token?",
             "reviewer": "token",
         },

@@ -127,8 +127,9 @@ class OpenAnswer(Struct, frozen=True, kw_only=True):
     """An answer that may still get feedback, with what an example needs of its query.
 
     Only feedback of the wearer who asked counts. `language` is that of the query, empty in states of before
-    it was kept. `candidate` is a version that answered in shadow, with `candidate_intent`. `since_ns` is
-    the capture time of the oldest data that the answer was made from.
+    it was kept. `candidate` is a version that answered in shadow, with `candidate_intent`; `heard` is the
+    stream of the sentence that was said instead, if a rule withheld the answer. `since_ns` is the capture
+    time of the oldest data that the answer was made from.
     """
 
     number: Number
@@ -148,6 +149,7 @@ class OpenAnswer(Struct, frozen=True, kw_only=True):
     language: str = ""
     candidate: Number = 0
     candidate_intent: str = ""
+    heard: str = ""
 
 
 #: Open windows by operator and stream; operators without open windows are left out.

@@ -28,13 +28,8 @@ DENIALS: Mapping[str, tuple[str, str]] = {
     ),
     "general_commandstop": ("stopped", "the wearer told the assistant to stop; no example was made"),
 }
-#: Verdicts of a review that name no intent: verdict to (rule, reason).
-_REVIEWED: Mapping[str, tuple[str, str]] = {
-    "wrong": ("reviewed-wrong", "who reviewed it found the answer wrong; no example was made"),
-    "unclear": ("reviewed-unclear", "who reviewed it could not tell what was meant; no example was made"),
-}
 #: Rules by which feedback says that an answer was wrong.
-DENIED = frozenset({RATED_LOW, _REVIEWED["wrong"][0], *(rule for rule, _ in DENIALS.values())})
+DENIED = frozenset({RATED_LOW, *(rule for rule, _ in DENIALS.values())})
 #: Minimum confidence of praise that confirms an answer. One of 16 intents is always the likeliest: version 1
 #: takes 1,626 of the source's 7,413 utterances of other intents for praise, but only 23 of them with this
 #: confidence, which 56 of 64 unseen praises have.
@@ -105,17 +100,16 @@ def meaning(columns: Mapping[str, Sequence[Any]], answered: str, heard: tuple[st
     )
 
 
-def reviewed(columns: Mapping[str, Sequence[Any]], answered: str) -> Meaning:
-    """Return what a person's review of an answer means; `columns` are those of kind `review`, one value each.
+def reviewed(columns: Mapping[str, Sequence[Any]]) -> Meaning:
+    """Return what a person's review of a query means; `columns` are those of kind `review`, one value each.
 
-    MalformedError if the verdict is that another intent was meant, and none is named.
+    MalformedError if the verdict is that an intent was meant, and none is named.
     """
-    verdict = columns["verdict"][0]
-    if verdict == "right":
-        return Meaning(answered)
-    if verdict == "meant":
-        return Meaning(_chosen(columns["chosen_intent"][0]))
-    return Meaning(None, *_REVIEWED[verdict])
+    if columns["verdict"][0] == "unclear":
+        return Meaning(
+            None, "reviewed-unclear", "who reviewed it could not tell what was meant; no example was made"
+        )
+    return Meaning(_chosen(columns["chosen_intent"][0]))
 
 
 def _chosen(intent: str | None) -> str:

@@ -17,7 +17,7 @@ from streams.feedback import forms
 from streams.feedback.forms import Meaning
 from streams.limits import OPEN_ANSWERS_MAX
 from streams.models.version import ModelVersion
-from streams.policy.crossing import Cited, Crossing, Maker
+from streams.policy.crossing import Cited, Crossing, Maker, joined
 from streams.policy.policy import Policy
 from streams.policy.step import Cause, Opinion, Reject, Stretch, Tagged, in_order
 from streams.topology import EXAMPLES, FEEDBACK, TAKEN
@@ -62,7 +62,7 @@ def run(
         try:
             answer = _answer_of(feedback, remembered)
             meant = (
-                forms.reviewed(batch.columns, answer.intent)
+                forms.reviewed(batch.columns)
                 if batch.kind == _REVIEW
                 else forms.meaning(batch.columns, answer.intent, heard)
             )
@@ -71,7 +71,7 @@ def run(
         else:
             rule, reason = _objection(batch, answer, meant, crossing.policy)
             if rule != _ANOTHER_RULE:
-                crossing.step.opinions.append(_opinion(feedback, answer, meant))
+                crossing.step.opinions.append(_opinion(feedback, answer, meant, crossing.policy))
             if not rule:
                 _example(feedback, answer, meant, serving, crossing)
         if rule:
@@ -96,9 +96,11 @@ def _spoken(batch: Batch) -> str | None:
     return None if batch.kind == _REVIEW else forms.utterance(batch.columns)
 
 
-def _opinion(feedback: Tagged, answer: OpenAnswer, meant: Meaning) -> Opinion:
+def _opinion(feedback: Tagged, answer: OpenAnswer, meant: Meaning, policy: Policy) -> Opinion:
+    about = (Cited.of(feedback), *_remembered(feedback.batch.source, answer))
     return Opinion(
         feedback,
+        *joined(policy, feedback.batch.kind, about),
         answer.stream,
         answer.number,
         answer.model_version,
@@ -121,11 +123,10 @@ def _answer_of(feedback: Tagged, remembered: Sequence[OpenAnswer]) -> OpenAnswer
             " no example was made"
         )
     for answer in reversed(remembered):
-        if (feedback.batch.source, answer.stream, answer.number) == (
-            target.source,
-            target.stream,
-            target.number,
-        ):
+        of = (feedback.batch.source, answer.stream, answer.number)
+        # Nobody heard what was withheld, so only who reviews it can say something about it.
+        told = not answer.heard or feedback.batch.kind == _REVIEW
+        if told and of == (target.source, target.stream, target.number):
             return answer
     raise MalformedError(
         f"target: names no answer of this device among the last {OPEN_ANSWERS_MAX}; no example was made"
@@ -170,7 +171,7 @@ def _remembered(source: str, answer: OpenAnswer) -> tuple[Cited, Cited]:
         return Cited(edge, zone, bytes.fromhex(label), answer.consent, answer.since_ns)
 
     return (
-        cited(answer.stream, answer.zone, answer.label),
+        cited(answer.heard or answer.stream, answer.zone, answer.label),
         cited(answer.query_stream, answer.query_zone, answer.query_label),
     )
 

@@ -125,7 +125,7 @@ ROWS: Mapping[str, Rows] = {
     ),
     # The build is that of the program that ran, not of what is replayed.
     "training_assets": Rows(
-        ("version", "kind", "name", "t_ns"),
+        ("version", "outcome", "kind", "name", "t_ns"),
         ("licence", "digest", "examples", "rule"),
         where="kind <> 'build'",
     ),

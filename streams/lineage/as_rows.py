@@ -59,8 +59,7 @@ def rejected_row(reject: Reject, policy_version: str, topic: str, partition: int
 
 def opinion_row(opinion: Opinion, policy_version: str) -> OpinionRow:
     """Row of what one feedback says of an answer."""
-    feedback = opinion.feedback
-    batch = feedback.batch
+    batch = opinion.feedback.batch
     return OpinionRow(
         source=batch.source,
         stream=batch.stream,
@@ -72,8 +71,8 @@ def opinion_row(opinion: Opinion, policy_version: str) -> OpinionRow:
         meaning=opinion.meaning,
         candidate=opinion.candidate,
         candidate_meaning=opinion.candidate_meaning,
-        zone=feedback.zone,
-        label=feedback.label.hex(),
+        zone=opinion.zone,
+        label=opinion.label.hex(),
         policy_version=policy_version,
         wearer=batch.wearer_id,
         t_ns=batch.t0_ns,

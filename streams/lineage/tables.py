@@ -170,6 +170,7 @@ TABLES: Mapping[str, Mapping[str, ColumnType]] = {
     },
     "training_assets": {
         "version": "int",
+        "outcome": "text",
         "kind": "text",
         "name": "text",
         "licence": "text",

@@ -89,7 +89,7 @@ def first_records(policy: Policy, now_ns: int, licensed: seed.Licensed | None = 
             f"policy {policy.name}: {forbidden}; no model can be made under it: permit that in its "
             "[training_assets], or leave the list out"
         )
-    extra["training_assets"] = asset_rows(1, parts, now_ns)
+    extra["training_assets"] = asset_rows(1, "made", parts, now_ns)
     pointer = [] if refused else add_version(made, crossing, extra, None, 0, Measured(validation))
     if not pointer:
         raise InputError(

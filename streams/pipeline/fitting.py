@@ -22,6 +22,7 @@ from streams.pipeline.made_version import add_version, asset_rows, check_rows, p
 from streams.pipeline.side_inputs import SideInputs, TrainingInputs
 from streams.pipeline.training_state import TrainingState
 from streams.policy.crossing import Crossing
+from streams.policy.rules import RunOutcome
 from streams.policy.step import Cause, Reject, Step
 from streams.topology import EXAMPLES
 from streams.training import assets, promotion, quality, run
@@ -88,7 +89,6 @@ async def train(
         state = replace(state.back_to(_known(back.version, made, inputs.side)), rolled_back_ns=back.at_ns)
         return replace(state, version=state.version - 1)
     parts = assets.assets_of(means.licensed, material.learned, crossing.policy.training_assets)
-    extra["training_assets"] += asset_rows(state.version, parts, now_ns)
     checks = list[quality.Check]()
     try:
         version, measured = await _fitted(
@@ -109,10 +109,12 @@ async def train(
         raise
     except _HeldError as held:
         metrics.count("training_held_total")
+        _came("held", state, parts, extra)
         extra["training_checks"] += check_rows(state.version, checks, now_ns)
         return _again(state, "run-held", held, trigger, step)
     except _RefusedError as forbidden:
         metrics.count("training_refused_total")
+        _came("refused", state, parts, extra)
         return _again(state, "run-refused", forbidden, trigger, step)
     except Exception as error:  # noqa: BLE001  a failing run must not stop the processing of examples
         fresh = [candidate.id for candidate in used if candidate.admitted][-means.every :]
@@ -120,7 +122,9 @@ async def train(
         step.rejects.append(_not_made(state.version, "run-failed", reason, trigger.offset, now_ns))
         log.error("%s", step.rejects[-1].cause.reason)  # noqa: TRY400  a traceback may quote utterances
         metrics.count("training_failed_total")
+        _came("failed", state, parts, extra)
         return replace(state, version=state.version - 1, left_out=(*state.left_out, *fresh)[-LEFT_OUT_MAX:])
+    _came("made", state, parts, extra)
     metrics.gauge("training_left_out_examples", version.manifest.left_out)
     extra["training_checks"] += check_rows(version.version, checks, now_ns)
     for check in checks:
@@ -132,6 +136,11 @@ async def train(
     made[version.version] = version
     pointers += pointer
     return replace(state, serving=version.version) if pointer else state
+
+
+def _came(came: RunOutcome, state: TrainingState, parts: Sequence[assets.Asset], extra: Rows) -> None:
+    """Record the assets of a run, with what came of it."""
+    extra["training_assets"] += asset_rows(state.version, came, parts, state.now_ns)
 
 
 def _again(state: TrainingState, rule: str, why: Exception, trigger: Received, step: Step) -> TrainingState:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 
 from streams.consent.view import Consents
@@ -47,17 +47,18 @@ class Followed:
         self.models.settle()
         return SideInputs(self.policies.now, self.models.now, self.consents.view())
 
-    async def hold(self, policy_version: str, model_version: int, consents_taken: int) -> bool:
+    async def hold(self, policy_version: str, models: Iterable[int], consents_taken: int) -> bool:
         """Whether the topics hold the versions that a restored state has taken up ("" or 0: none).
 
         The worker would wait for ever for a version that is on no topic.
         """
         if policy_version and policy_version not in self.policies.now.versions:
             await self.refresh()
-        if model_version and model_version not in self.models.now.versions:
-            await self.recall(model_version)
+        named = {number for number in models if number}
+        for number in named - self.models.now.versions.keys():
+            await self.recall(number)
         return (
             (not policy_version or policy_version in self.policies.now.versions)
-            and (not model_version or model_version in self.models.now.versions)
+            and named <= self.models.now.versions.keys()
             and (consents_taken <= self.consents.offset or consents_taken <= await self.consents_end())
         )

@@ -34,6 +34,7 @@ from streams.processing import stage as processing
 from streams.processing.operators import Operators
 from streams.processing.shipped import SHIPPED_OPERATORS
 from streams.processing.stage import Asked
+from streams.topology import ANSWERS, STORE
 from streams.zones import stage as zones
 
 _NEW = DeviceState()
@@ -171,7 +172,7 @@ class GlassesCore:
         states, now_ns = run.zones(records, met, self._codec, crossing, context.poisoned, begun.now_ns)
         passed = step.stretches
         states, asked = run.processing(passed, states, self._operators, crossing)
-        candidate = inputs.models.versions.get(begun.candidate_version)
+        candidate = _candidate(inputs, begun.candidate_version, policy)
         states = run.assistant(passed, asked, states, serving, crossing, candidate)
         states = run.feedback(passed, states, serving, crossing)
         return step, {name: under(state, policy.version) for name, state in states.items()}, now_ns
@@ -254,11 +255,20 @@ def _put_on_record(state: PartitionState, inputs: SideInputs, step: Step) -> Par
 
 
 def _serving(inputs: SideInputs, number: int, policy: Policy) -> ModelVersion:
-    """The serving model version, with its label translated to the policy in force."""
+    """A model version, with its label translated to the policy in force."""
     version = inputs.models.version(number)
     if version.policy_version == policy.version:
         return version
     return replace_state(version, label=inputs.label(version.label, version.policy_version, policy))
+
+
+def _candidate(inputs: SideInputs, number: int, policy: Policy) -> ModelVersion | None:
+    """The version that answers in shadow; None if there is none, or if no answer of it could be given."""
+    if not number:
+        return None
+    version = _serving(inputs, number, policy)
+    flows = (policy.flow(version.zone, version.label, sink) for sink in (ANSWERS, STORE))
+    return version if all(flow.verdict == "allow" for flow in flows) else None
 
 
 def _adopted(state: DeviceState, inputs: SideInputs, policy: Policy) -> DeviceState:

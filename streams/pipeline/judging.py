@@ -51,8 +51,9 @@ def used_of(
     failed = set(state.left_out)
     reserved = frozenset(key_of(text) for text, _ in licensed.validation.pairs)
     open_ = [candidate for candidate in candidates if candidate.id not in failed]
-    used = run.within(open_, reserved, policy.training.examples_max)
-    return used, run.divided(used, reserved)
+    streams = policy.training_assets.streams
+    used = run.within(open_, reserved, policy.training.examples_max, streams)
+    return used, run.divided(used, reserved, streams)
 
 
 def adopting(side: SideInputs) -> gate.Adopt:

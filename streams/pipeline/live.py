@@ -76,16 +76,20 @@ class LiveGlasses(GlassesCore):
 
     async def stands(self, state: PartitionState) -> bool:
         """Whether the topics hold all that the state has taken up."""
-        return await self.followed.hold(state.policy_version, state.model_version, state.consents_taken)
+        return await self.followed.hold(
+            state.policy_version, (state.model_version, state.candidate_version), state.consents_taken
+        )
 
     async def inputs(self, state: PartitionState, fetch: Fetch, *, silent: bool) -> SideInputs:
-        """Snapshot of the side inputs; the model that the state names is read again if it left the memory."""
+        """Snapshot of the side inputs; models that the state names are read again if they left the memory."""
         del fetch
         side = self.followed.side_inputs()
-        if silent and state.policy_version and state.model_version not in side.models.versions:
-            await self.followed.recall(state.model_version)
-            return self.followed.side_inputs()
-        return side
+        if not silent or not state.policy_version:
+            return side
+        for number in (state.model_version, state.candidate_version):
+            if number and number not in side.models.versions:
+                await self.followed.recall(number)
+        return self.followed.side_inputs()
 
     def left(self, partition: int) -> None:
         """Forget which devices of the partition sent."""
@@ -175,7 +179,7 @@ class LiveTraining(TrainingCore):
 
     async def stands(self, state: TrainingState) -> bool:
         """Whether the topics hold all that the state has taken up."""
-        return await self.followed.hold(state.policy_version, 0, state.consents_taken)
+        return await self.followed.hold(state.policy_version, (), state.consents_taken)
 
     def mended(self, state: TrainingState, remade: TrainingState, names: frozenset[str]) -> TrainingState:
         """Continue after the newest existing version; the count of examples admitted since then is lost."""

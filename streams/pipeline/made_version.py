@@ -21,6 +21,7 @@ from streams.models.pointer import Pointer, Rollback
 from streams.models.version import CURRENT_KEY, SOURCE, STREAM, Manifest, ModelVersion, version_key
 from streams.policy.crossing import Crossing
 from streams.policy.policy import JOIN_RULE
+from streams.policy.rules import RunOutcome
 from streams.policy.step import Cause, Output, Reject, Tagged
 from streams.topology import MODELS, STORE
 from streams.training import seed
@@ -189,9 +190,9 @@ def check_rows(version: int, checks: Sequence[Check], t_ns: int) -> list[Row]:
     ]
 
 
-def asset_rows(version: int, assets: Sequence[Asset], t_ns: int) -> list[Row]:
+def asset_rows(version: int, outcome: RunOutcome, assets: Sequence[Asset], t_ns: int) -> list[Row]:
     """Rows of `training_assets` for a run that made `version`, or would have made it."""
-    return [{"version": version, **asdict(asset), "t_ns": t_ns} for asset in assets]
+    return [{"version": version, "outcome": outcome, **asdict(asset), "t_ns": t_ns} for asset in assets]
 
 
 def rollback_row(rollback: Rollback) -> Row:

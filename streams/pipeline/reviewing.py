@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from streams.errors import InputError, MalformedError
 from streams.events.batch import Batch
 from streams.events.codec import Codec, encode
+from streams.events.digest import digest
 from streams.events.headers import content_type_of, envelope
 from streams.events.record import Outgoing, Received, stamp_ns
 from streams.events.runs import Run
@@ -25,7 +26,7 @@ from streams.policy.step import Step
 from streams.topology import CAPTURED, REVIEW, SINGLE_STREAMS
 
 KIND = "review"
-Verdict: TypeAlias = Literal["right", "meant", "wrong", "unclear"]
+Verdict: TypeAlias = Literal["meant", "unclear"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +42,13 @@ class Tagging:
     consent: int
 
 
-def query_of(record: Received, codec: Codec, source: str, stream: str, number: int) -> Batch:
-    """The query in a record of `glasses.captured`; InputError if the record does not have it."""
+def query_of(record: Received, codec: Codec, of: tuple[str, str, int], value_digest: str) -> Batch:
+    """The query `of` (source, stream, number) in a record of `glasses.captured`.
+
+    InputError if the record does not have it, or has another digest than the one that was tagged: its words
+    would be judged by the zone and the consent of somebody else's.
+    """
+    source, stream, number = of
     try:
         batch = codec.decode(
             record.value, record.offset, stamp_ns(record), content_type=content_type_of(tuple(record.headers))
@@ -51,6 +57,7 @@ def query_of(record: Received, codec: Codec, source: str, stream: str, number: i
         batch = None
     if (
         batch is None
+        or digest(record.value or b"") != value_digest
         or (batch.source, batch.stream, batch.kind) != (source, stream, "voice_query")
         or number not in batch.run
     ):
@@ -70,6 +77,8 @@ def refusing_rule(query: Batch, tagging: Tagging, side: SideInputs, now_ns: int)
     policy = side.policies.version(side.policies.current)
     if REVIEW not in policy.sinks:
         return f"policy {policy.name} has no sink {REVIEW}: nobody looks"
+    if policy.label_of(KIND, tagging.zone) is None:
+        return f"policy {policy.name} says nothing about {KIND}, so no verdict would be taken"
     if tagging.policy_version not in side.policies.versions:
         return "the policy that tagged it is not known"
     label = side.label(tagging.label, tagging.policy_version, policy)
@@ -80,13 +89,14 @@ def refusing_rule(query: Batch, tagging: Tagging, side: SideInputs, now_ns: int)
 
 
 def review_event(
-    query: Batch, answer: str, reviewer: str, verdict: Verdict, meant: str | None, number: int, now_ns: int
+    query: Batch, answer: str, reviewer: str, meant: str | None, number: int, now_ns: int
 ) -> Batch:
     """The review as an event of the device that asked, in the query's surroundings and under its consent.
 
     `number` is its number in the stream of reviews. So it lies in the partition that knows the answer, and
-    the policy judges it as it judges the query.
+    the policy judges it as it judges the query. `meant` None: it is unclear.
     """
+    verdict: Verdict = "unclear" if meant is None else "meant"
     return replace(
         query,
         kind=KIND,

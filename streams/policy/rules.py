@@ -63,6 +63,8 @@ CheckName = Literal[
 CheckOutcome = Literal["passed", "held", "weighted", "left-out"]
 #: What a training run is made from as a whole (`streams.training.assets`).
 AssetKind = Literal["seed", "validation", "stream", "build"]
+#: What came of the run that the assets are of.
+RunOutcome = Literal["made", "refused", "held", "failed"]
 
 
 class Zone(Struct, frozen=True):

@@ -267,11 +267,14 @@ class Reject(Struct, frozen=True, kw_only=True):
 class Opinion(Struct, frozen=True):
     """What one event of `feedback` says of an answer: the answer's stream and number, and its version.
 
+    `zone` and `label` are the highest and the join of those of both, because it tells of both.
     `candidate` is a version that answered the same query in shadow, 0 for none, and `candidate_meaning` what
     the feedback says of that answer.
     """
 
     feedback: Tagged
+    zone: str
+    label: bytes
     answer_stream: str
     answer: int
     version: int

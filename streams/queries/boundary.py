@@ -38,6 +38,8 @@ _ZONED: Mapping[str, str] = {
     "shadow": "''",
     "feedback": "label",
 }
+#: Those of them whose files do not say the classes of their rows.
+_UNCLASSED = frozenset({"shadow", "feedback"})
 #: Tables without personal data.
 _FOR_ALL = frozenset({"policies", "vocabularies", "store", "epochs", "epoch_rows", "io_coverage"})
 #: Columns with the zones of rows, which are needed to note the zones that a statement may show.
@@ -272,12 +274,10 @@ class Boundary:
             return
         if table in ("edges", "streams"):
             self._judge_runs()
-        if table == "shadow":
-            self._permit(
-                self._trusted.execute(
-                    f"SELECT DISTINCT policy_version, zone, '' FROM {self._rows_of(base.mixed, base)}"  # noqa: S608
-                ).fetchall()
-            )
+        if table in _UNCLASSED:
+            rows = self._rows_of(base.mixed, base)
+            classes = f"SELECT DISTINCT policy_version, zone, {_ZONED[table]} FROM {rows}"  # noqa: S608
+            self._permit(self._trusted.execute(classes).fetchall())
         kept = 0
         if base.mixed or base.schema == "main":
             # Columns that earlier statements needed are kept if there is room, because people often ask

@@ -1,7 +1,7 @@
 """Make one catalog in memory of the catalogs of several stores, so that they are read like a single store.
 
 Segments do not change, so the joined catalog only has to list the files of all stores, by absolute paths.
-Views, columns and comments are those of the stores' own catalogs.
+Views, columns and comments are those of the stores' own catalogs, of the one that has most.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ _EPOCHS = ("epoch", "first_epoch", "last_epoch")
 #: Tables that stores of one topic have in common: words of policies, and what the code of writers declares.
 _ALIKE = frozenset({"vocabularies", "io_coverage"})
 _UNION = " UNION ALL "
-_PARTS = "database_name = 'part_0' AND NOT internal"
 
 
 def join(connection: duckdb.DuckDBPyConnection, parts: Sequence[Part]) -> None:
@@ -29,14 +28,16 @@ def join(connection: duckdb.DuckDBPyConnection, parts: Sequence[Part]) -> None:
     These are detached then.
     """
     run = connection.execute
-    comments = list(commenting(connection, "part_0"))
+    newest = _newest(connection, len(parts))
+    ours = f"database_name = '{newest}' AND NOT internal"
+    comments = list(commenting(connection, newest))
     # Fetched before anything is written, because an unfinished result blocks other statements.
     views = run(
-        f"SELECT schema_name, view_name, sql FROM duckdb_views() WHERE {_PARTS} ORDER BY view_oid"  # noqa: S608 - a constant
+        f"SELECT schema_name, view_name, sql FROM duckdb_views() WHERE {ours} ORDER BY view_oid"  # noqa: S608 - ours
     ).fetchall()
     tables = run(
-        f"SELECT table_name, list(column_name) FROM duckdb_columns() WHERE {_PARTS} AND table_name IN "  # noqa: S608 - as above
-        f"(SELECT table_name FROM duckdb_tables() WHERE {_PARTS}) GROUP BY table_name"
+        f"SELECT table_name, list(column_name) FROM duckdb_columns() WHERE {ours} AND table_name IN "  # noqa: S608 - as above
+        f"(SELECT table_name FROM duckdb_tables() WHERE {ours}) GROUP BY table_name"
     ).fetchall()
     classes = _classes(connection, parts)
     run("ATTACH ':memory:' AS store")
@@ -62,6 +63,13 @@ def join(connection: duckdb.DuckDBPyConnection, parts: Sequence[Part]) -> None:
     run("COMMIT")
     for place in range(len(parts)):
         run(f"DETACH part_{place}")
+
+
+def _newest(connection: duckdb.DuckDBPyConnection, count: int) -> str:
+    """The part whose writer knew the most views: while writers are upgraded, another one may know fewer."""
+    views = "SELECT count(*) FROM duckdb_views() WHERE NOT internal AND database_name = ?"
+    known = {f"part_{at}": connection.execute(views, [f"part_{at}"]).fetchall() for at in range(count)}
+    return max(known, key=lambda part: known[part])
 
 
 def _classes(connection: duckdb.DuckDBPyConnection, parts: Sequence[Part]) -> list[int]:

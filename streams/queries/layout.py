@@ -46,7 +46,7 @@ _COMPUTED = frozenset(
 )
 #: The same of single views. Others have such columns too and only hand them on, so they need not load them.
 _COMPUTED_BY: Mapping[str, frozenset[str]] = {
-    "training_runs": frozenset({"split_seed", "outcome", "licence", "digest", "rule"}),
+    "training_runs": frozenset({"split_seed", "outcome", "licence", "digest"}),
     "training_checks": frozenset({"examples", "judged"}),
     "feedback": frozenset({"answer", "answer_stream"}),
 }

@@ -8,7 +8,8 @@ from msgspec import Struct
 
 from streams.errors import InputError
 from streams.events.headers import rfc3339
-from streams.events.identity import EventId, format_id
+from streams.events.identity import EventId, example_stream, format_id
+from streams.limits import OPEN_ANSWERS_MAX
 from streams.queries.answers import Answer, Bounded
 from streams.queries.models import has_view
 from streams.queries.store import Store
@@ -20,7 +21,8 @@ class Reviewable(Struct, frozen=True):
 
     `why` is `denied` (feedback says that it was wrong, and not what was meant), `contradictory` (feedback
     says different things), `withheld` (by a rule of the policy) or `unsure`. `zone`, `label`,
-    `policy_version`, `wearer` and `consent` are those of the query; times are in ns since the Unix epoch.
+    `policy_version`, `wearer` and `consent` are those of the query, `digest` is that of its record's value;
+    times are in ns since the Unix epoch.
     """
 
     source: str
@@ -38,6 +40,7 @@ class Reviewable(Struct, frozen=True):
     t_ns: int
     partition: int
     offset: int
+    digest: str
 
     @property
     def id(self) -> str:
@@ -68,6 +71,7 @@ def reviewable(store: Store, unsure: Iterable[EventId] = ()) -> list[Reviewable]
             "sources": [answer.source for answer in named],
             "streams": [answer.stream for answer in named],
             "numbers": [answer.number for answer in named],
+            "remembered": OPEN_ANSWERS_MAX,
         },
     ).of(Reviewable)
     # An answer may be there for several reasons.
@@ -126,7 +130,17 @@ class Outcome(Struct, frozen=True):
     reason: str
 
 
-def outcome_of(store: Store, source: str, stream: str, number: int) -> Outcome | None:
-    """What became of a review; None if the store does not have it yet."""
-    rows = store.shown("review_outcome", {"source": source, "stream": stream, "number": number}).of(Outcome)
+def outcome_of(store: Store, review: EventId, partition: int, offset: int) -> Outcome | None:
+    """What became of a review that lies there on `glasses.captured`; None if the store does not know yet."""
+    rows = store.shown(
+        "review_outcome",
+        {
+            "source": review.source,
+            "stream": review.stream,
+            "example": example_stream(review.stream),
+            "number": review.number,
+            "partition": partition,
+            "offset": offset,
+        },
+    ).of(Outcome)
     return rows[0] if rows else None

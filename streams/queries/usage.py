@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias, get_args
 from msgspec import Struct
 
 from streams.errors import InputError
+from streams.limits import NUMBER_MAX
 from streams.queries.answers import Answer, Bounded
 from streams.queries.models import has_view
 from streams.queries.store import Store
@@ -19,8 +20,9 @@ class Used(Struct, frozen=True):
     """Answers of one version, zone, wearer or day, and the feedback on them.
 
     `choices` of the feedback is by a thumb or a choice. `right_percent` is the share of what was confirmed in
-    all feedback that says whether the answer was right; None if none does. `shadow_judged` and
-    `shadow_right_percent` are the same of answers that a declined version gave in shadow, which nobody heard.
+    all feedback that says whether the answer was right; None if none does. `shadow_judged` is how often
+    feedback says that of an answer which a declined version gave in shadow, `shadow_right_percent` how often
+    it was right, and `served_right_percent` how often, of the same queries, the answer that was heard.
     """
 
     of: str
@@ -34,6 +36,7 @@ class Used(Struct, frozen=True):
     right_percent: float | None
     shadow_judged: int
     shadow_right_percent: float | None
+    served_right_percent: float | None
 
 
 class Usage(Answer, frozen=True, kw_only=True):
@@ -59,9 +62,9 @@ def usage(store: Store, by: UsageBy = "version") -> Usage:
     recorded = has_view(store, "feedback")
     told = store.shown("usage_feedback", {"by": by}).rows if recorded else []
     feedback = {key: counts for key, *counts in told}
-    shadow: dict[str, tuple[int, int]] = {}
+    shadow: dict[str, tuple[int, int, int]] = {}
     if recorded and by == "version":
-        shadow = {key: (judged, right) for key, judged, right in store.shown("usage_shadow").rows}
+        shadow = {key: (judged, *right) for key, judged, *right in store.shown("usage_shadow").rows}
     keys = sorted(answers.keys() | feedback.keys() | shadow.keys(), key=_rank)
     return Usage(
         by=by,
@@ -69,7 +72,7 @@ def usage(store: Store, by: UsageBy = "version") -> Usage:
         recorded=recorded,
         usage=Bounded.of(
             [
-                _used(key, answers.get(key, 0), shadow.get(key, (0, 0)), *feedback.get(key, [0] * 5))
+                _used(key, answers.get(key, 0), shadow.get(key, (0, 0, 0)), *feedback.get(key, [0] * 5))
                 for key in keys
             ]
         ),
@@ -78,13 +81,13 @@ def usage(store: Store, by: UsageBy = "version") -> Usage:
 
 def _rank(key: str) -> tuple[int, str]:
     """Numbers in their order, before texts."""
-    return (int(key), "") if key.isdigit() else (0, key)
+    return (int(key), "") if key.isdigit() else (NUMBER_MAX, key)
 
 
 def _used(
     key: str,
     answers: int,
-    shadow: tuple[int, int],
+    shadow: tuple[int, int, int],
     choices: int,
     confirmed: int,
     corrected: int,
@@ -104,6 +107,7 @@ def _used(
         _percent(confirmed, judged),
         shadow[0],
         _percent(shadow[1], shadow[0]),
+        _percent(shadow[2], shadow[0]),
     )
 
 

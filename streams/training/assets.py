@@ -2,7 +2,8 @@
 
 The gate decides about single examples (`streams.training.gate`). The assets of a run are what no single
 example tells: the licensed files and their licences, the streams, and the code that makes a version of them.
-If the policy does not permit one of them, the run is refused as a whole, with the rule.
+If the policy does not permit a licence or the build, the run is refused as a whole, with the rule. Examples
+of a stream that it does not permit are refused one by one (`streams.training.run`): any device can send one.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from streams.training.gate import Candidate
 from streams.training.seed import Examples, Licensed
 
 #: What the code that makes a version depends on: its rooms, and libraries that compute.
-_ROOMS, _LIBRARIES = ("models", "training"), ("numpy", "scikit-learn")
+_ROOMS, _LIBRARIES = ("models", "training"), ("numpy", "scikit-learn", "scipy")
+_SETTINGS = "limits.py"  #: what versions and splits depend on besides
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +59,7 @@ def assets_of(licensed: Licensed, learned: Sequence[Candidate], permitted: Train
             )
             for kind, some in _files(licensed)
         ),
-        *(
-            Asset("stream", stream, "", "", count, _rule("streams", stream, permitted.streams))
-            for stream, count in sorted(streams.items())
-        ),
+        *(Asset("stream", stream, "", "", count) for stream, count in sorted(streams.items())),
         Asset(
             "build",
             f"sightline {version('sightline')}",
@@ -85,9 +84,8 @@ def build() -> str:
     """
     root = Path(__file__).parents[1]
     parts = [f"{name} {version(name)}".encode() for name in _LIBRARIES]
-    for room in _ROOMS:
-        for path in sorted((root / room).glob("*.py")):
-            parts.append(f"{room}/{path.name} {digest(path.read_bytes())}".encode())
+    sources = [root / _SETTINGS, *(path for room in _ROOMS for path in sorted((root / room).glob("*.py")))]
+    parts += [f"{path.relative_to(root)} {digest(path.read_bytes())}".encode() for path in sources]
     return digest(b"\n".join(parts))
 
 

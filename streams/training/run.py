@@ -76,25 +76,35 @@ def fit_and_measure(lesson: Lesson, validation: Validation, serving: IntentModel
     return Fitted(model.dump(), model.right(measured), before, contradicting)
 
 
-def part_of(candidate: Candidate, reserved: Set[str]) -> tuple[Part, str]:
+def part_of(
+    candidate: Candidate, reserved: Set[str], streams: Sequence[str] | None = None
+) -> tuple[Part, str]:
     """(part, rule) of a candidate; `reserved` are the digests of the licensed validation set.
 
-    The rule is empty unless the candidate is refused.
+    `streams` are those that the policy permits to learn from, None: all. The rule is empty unless the
+    candidate is refused.
     """
     if not candidate.admitted:
         return "refused", candidate.rule
     batch = candidate.tagged.batch
+    stream = batch.stream.partition("~")[0]
+    if streams is not None and stream not in streams:
+        return "refused", f"training_assets.streams: {stream} is none of {', '.join(streams) or 'nothing'}"
     split = split_of(batch.wearer_id, batch.t0_ns)
     if split == "train" and key_of(batch.columns["utterance"][0]) in reserved:
         return "refused", RESERVED_RULE
     return split, ""
 
 
-def divided(candidates: Sequence[Candidate], reserved: Set[str] = frozenset()) -> Material:
+def divided(
+    candidates: Sequence[Candidate],
+    reserved: Set[str] = frozenset(),
+    streams: Sequence[str] | None = None,
+) -> Material:
     """Divide candidates by `part_of`, keeping their order."""
     parts: dict[Part, list[tuple[Candidate, str]]] = {}
     for candidate in candidates:
-        part, rule = part_of(candidate, reserved)
+        part, rule = part_of(candidate, reserved, streams)
         parts.setdefault(part, []).append((candidate, rule))
     learned, validation, test = (
         [candidate for candidate, _ in parts.get(split, ())] for split in get_args(Split)
@@ -103,7 +113,10 @@ def divided(candidates: Sequence[Candidate], reserved: Set[str] = frozenset()) -
 
 
 def within(
-    candidates: Sequence[Candidate], reserved: Set[str] = frozenset(), most: int = ADMITTED_MAX
+    candidates: Sequence[Candidate],
+    reserved: Set[str] = frozenset(),
+    most: int = ADMITTED_MAX,
+    streams: Sequence[str] | None = None,
 ) -> list[Candidate]:
     """At most `most` candidates, for which a model's record has room, in the same order.
 
@@ -125,7 +138,7 @@ def within(
     for _, _, place in sorted(ranked)[:most]:
         candidate = candidates[-place]
         batch = candidate.tagged.batch
-        part, rule = part_of(candidate, reserved)
+        part, rule = part_of(candidate, reserved, streams)
         numbers = named.setdefault((batch.source, batch.stream, part, rule), set())
         if not numbers & {batch.run.first - 1, batch.run.first + 1}:
             room -= (

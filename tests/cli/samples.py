@@ -212,6 +212,17 @@ LIVE: tuple[Sample, ...] = (
         " --metrics-port 0 --metrics-host 127.0.0.1"
         " --ready-file {ready} --extend tests.extensions.temple"
     ),
+    Sample(
+        "sightline review --store {live} --broker {broker} --topic-prefix '' --unsure-below 20"
+        " --extend tests.extensions.temple"
+    ),
+    Sample("sightline review --store {live} --broker {broker} --json"),
+    Sample("sightline review g1/answer/999 --unclear --store {live} --broker {broker}", code=2),
+    Sample(
+        "sightline review g1/answer/999 --meant alarm_set --reviewer rita"
+        " --journal {tmp}/reviews --store {live} --broker {broker} --json",
+        code=2,
+    ),
     Sample("sightline snapshots --broker {broker} --store {tmp}/a --partitions 0-1 --until-end"),
     Sample("sightline snapshots --broker {broker} --store {tmp}/b --partitions 2,3 --until-end"),
     Sample("sightline sql 'FROM epochs' --store {tmp}/a --store {tmp}/b --role privacy-officer"),

@@ -22,7 +22,7 @@ from streams.kafka.publish import publish_now
 from streams.kafka.topics import declare
 from streams.policy.source import POLICIES, bundle
 from streams.queries.store import Store
-from tests.e2e.staying import running
+from tests.e2e.staying import running, until
 from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.kafka
@@ -49,6 +49,7 @@ def installed(own_broker: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
             "snapshots": ("snapshots", "--store", str(path / "store")),
         }.items():
             stack.enter_context(running(*words, "--broker", own_broker, log=path / f"{name}.txt"))
+        until((path / "store" / "catalog.duckdb").exists)
         yield own_broker, path
 
 

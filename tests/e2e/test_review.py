@@ -46,6 +46,7 @@ def installed(own_broker: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
             "snapshots": ("snapshots", "--store", str(path / "store")),
         }.items():
             stack.enter_context(running(*words, "--broker", own_broker, log=path / f"{name}.txt"))
+        until((path / "store" / "catalog.duckdb").exists)
         yield own_broker, path
 
 
@@ -103,14 +104,14 @@ def test_what_feedback_calls_wrong_is_reviewed_and_becomes_an_example(
     ]
     assert list(listed["kept_out"].values()) == [1], "w2 did not consent to it"
     assert "consent" in next(iter(listed["kept_out"]))
-    refused = run(installed, "review", "r2/answer/0", "--verdict", "right", "--json")
+    refused = run(installed, "review", "r2/answer/0", "--unclear", "--json")
     assert refused.exit_code == 2
     assert "nobody may look at its query: " in refused.output
     assert "consent" in refused.output
     given = review(
         installed,
         "r1/answer/0",
-        *("--verdict", "meant", "--meant", "alarm_set", "--reviewer", "rita"),
+        *("--meant", "alarm_set", "--reviewer", "rita"),
         *("--journal", str(path / "journal")),
     )
     assert (given["review"], given["example"]) == ("r1/review/0", "r1/example-review/0")
@@ -131,7 +132,7 @@ def test_what_feedback_calls_wrong_is_reviewed_and_becomes_an_example(
     (look,) = [line for line in map(orjson.loads, log.splitlines()) if line["role"] == "reviewer:rita"]
     assert look["question"] == "review r1/voice-query/0"
     assert WORDS not in log
-    again = review(installed, "r1/answer/0", "--verdict", "unclear", "--reviewer", "rita")
+    again = review(installed, "r1/answer/0", "--unclear", "--reviewer", "rita")
     assert (again["review"], again["example"]) == ("r1/review/1", "")
     assert "could not tell what was meant" in again["why_none"]
 
@@ -141,11 +142,11 @@ def test_without_a_terminal_no_words_are_shown_and_what_cannot_be_is_a_sentence(
 ) -> None:
     for words, sentence in (
         (("r1/answer/0",), "found no terminal, expected one: words are shown there alone"),
-        (("r1/answer/99", "--verdict", "right"), "found no answer to a query that this role is shown"),
-        (("nothing", "--verdict", "right"), "event id: found another form"),
-        (("r1/answer/0", "--verdict", "meant"), "--meant: goes with --verdict meant"),
-        (("r1/answer/0", "--verdict", "meant", "--meant", "fly"), "expected an intent that the policy"),
-        (("--reviewer", "Rita!"), "reviewer"),
+        (("r1/answer/99", "--unclear"), "found no answer to a query that is shown here"),
+        (("nothing", "--unclear"), "event id: found another form"),
+        (("r1/answer/0", "--unclear", "--meant", "alarm_set"), "found --meant and --unclear"),
+        (("r1/answer/0", "--meant", "fly"), "expected an intent that the policy"),
+        (("r1/answer/0", "--unclear", "--reviewer", "Rita!"), "reviewer"),
     ):
         result = run(installed, "review", *words)
         assert result.exit_code == 2, (words, result.output)
@@ -157,7 +158,7 @@ def test_what_was_withdrawn_or_has_expired_is_no_longer_looked_at(installed: tup
     broker, _ = installed
     withdrawn = CliRunner().invoke(sightline, ["consent", "withdraw", "--wearer", "w1", "--broker", broker])
     assert withdrawn.exit_code == 0, withdrawn.output
-    refused = run(installed, "review", "r1/answer/0", "--verdict", "right")
+    refused = run(installed, "review", "r1/answer/0", "--unclear")
     assert refused.exit_code == 2
     assert "nobody may look at its query: " in refused.output
     assert "consent" in refused.output

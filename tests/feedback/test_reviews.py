@@ -11,7 +11,6 @@ from msgspec.structs import replace
 from streams.events.batch import Batch
 from streams.events.headers import PARENTS, unpack_parents
 from streams.events.record import Outgoing, StoredRecord
-from streams.feedback.forms import reviewed
 from streams.topology import EXAMPLES, REJECTED
 from streams.training import gate
 from streams.training.turning import answers_of
@@ -43,9 +42,8 @@ def written(*reviews: Batch) -> list[Outgoing]:
 @pytest.mark.parametrize(
     ("verdict", "meant", "rule", "meaning"),
     [
-        ("right", None, "", "confirmed"),
+        ("meant", "alarm_set", "", "confirmed"),
         ("meant", "lists_createoradd", "", "corrected"),
-        ("wrong", None, "reviewed-wrong", "denied"),
         ("unclear", None, "reviewed-unclear", "unclear"),
     ],
 )
@@ -68,7 +66,7 @@ def test_a_verdict_makes_an_example_or_says_why_there_is_none(
         columns = fields["columns"]
         assert fields["stream"] == "example-review"
         assert columns["utterance"] == ["wake me at seven"]
-        assert columns["intent"] == ([meant] if meant else columns["answered_intent"])
+        assert columns["intent"] == [meant]
         parents = unpack_parents("g1", 0, headers[PARENTS])
         assert [(parent.stream, parent.first) for parent in parents] == [
             ("review", 0),
@@ -79,7 +77,7 @@ def test_a_verdict_makes_an_example_or_says_why_there_is_none(
 
 def test_feedback_and_a_review_of_one_answer_make_two_examples_and_no_collision() -> None:
     given = build.feedback(0, "g1/answer/0", "alarm_set", build.T0_NS + 5 * SECOND_NS)
-    records = written(given, review("right"))
+    records = written(given, review("meant", meant="alarm_set"))
     made = [dict(each.headers)["ce_id"] for each in records if each.topic == EXAMPLES]
     assert made == [b"g1/example/0", b"g1/example-review/0"]
 
@@ -90,9 +88,9 @@ def test_feedback_and_a_review_of_one_answer_make_two_examples_and_no_collision(
         (review("meant"), "feedback"),
         (review("meant", meant="FlyMe"), "feedback"),
         (review("meant", meant="fly_me"), "intent"),
-        (review("right", target="g1/answer/9"), "feedback"),
-        (replace(review("right"), wearer_id="w2"), "another-wearer"),
-        (replace(review("right"), stream="review-of-mine"), "names"),
+        (review("unclear", target="g1/answer/9"), "feedback"),
+        (replace(review("unclear"), wearer_id="w2"), "another-wearer"),
+        (replace(review("unclear"), stream="review-of-mine"), "names"),
     ],
 )
 def test_what_cannot_be_a_review_makes_nothing_and_is_told(batch: Batch, rule: str) -> None:
@@ -103,18 +101,9 @@ def test_what_cannot_be_a_review_makes_nothing_and_is_told(batch: Batch, rule: s
     assert b"wake me" not in b"".join(each["sightline-reason"] for each in told)
 
 
-def test_a_reviews_intent_is_that_of_the_answer_or_the_one_that_was_meant() -> None:
-    columns = {"verdict": ["right"], "chosen_intent": ["ignored"]}
-    assert reviewed(columns, "alarm_set").intent == "alarm_set"
-    assert reviewed({**columns, "verdict": ["meant"]}, "alarm_set").intent == "ignored"
-
-
 def test_a_run_learns_from_reviews_and_no_reviewer_turns_the_loop_back() -> None:
-    records = [
-        each
-        for each in written(*(review("right", i, target=f"g1/answer/{i}") for i in range(2)))
-        if each.topic == EXAMPLES
-    ]
+    reviews = [review("meant", i, meant="alarm_set", target=f"g1/answer/{i}") for i in range(2)]
+    records = [each for each in written(*reviews) if each.topic == EXAMPLES]
     stored = [
         StoredRecord(i, each.timestamp_ms, each.key, each.value, tuple(each.headers))
         for i, each in enumerate(records)

@@ -214,7 +214,7 @@ def oracle(
         return "child-near"
     if people_near == "strangers":
         return "bystander-present"
-    if kind in {"voice_query", "feedback"}:
+    if kind in {"voice_query", "feedback", "review"}:
         return "voice-assistant"
     return {"home": "home-private", "unknown": "unconfigured"}.get(place, "public")
 

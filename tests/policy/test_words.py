@@ -97,7 +97,7 @@ def meant(one: Attributes) -> str:
         return "child-near"
     if one.people_near == "strangers":
         return "bystander-present"
-    if one.kind in {"voice_query", "feedback"}:
+    if one.kind in {"voice_query", "feedback", "review"}:
         return "voice-assistant"
     return {"home": "home-private", "street": "public", "cafe": "public", "work": "public"}.get(
         one.place, "unconfigured"

@@ -68,8 +68,16 @@ def path(tmp_path: Path) -> Path:
                 row("promotions", version=2, outcome="rolled-back", reason="rude", t_ns=10**18 * 2),
             ],
             "training_assets": [
-                row("training_assets", version=2, kind="stream", name="example", rule="no", t_ns=5),
-                row("training_assets", version=2, kind="seed", name="seed.csv", licence="MIT", examples=88),
+                row("training_assets", version=2, outcome="held", kind="stream", name="example"),
+                row(
+                    "training_assets",
+                    version=2,
+                    outcome="made",
+                    kind="seed",
+                    name="seed.csv",
+                    licence="MIT",
+                    examples=88,
+                ),
             ],
             "training_checks": [
                 row(

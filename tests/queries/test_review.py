@@ -9,6 +9,7 @@ import pytest
 
 from streams.errors import InputError
 from streams.events.identity import EventId
+from streams.limits import OPEN_ANSWERS_MAX
 from streams.queries.review import next_number, outcome_of, queue, review_stream, reviewable
 from streams.queries.role import Role
 from streams.queries.store import Store
@@ -31,6 +32,9 @@ FEEDBACK = {
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     queries = [event("g1", "voice-query", number, wearer="w1", **QUERY) for number in range(8)]
+    answers = [
+        event("g1", "answer", number, wearer="w1", **{**QUERY, "kind": "answer"}) for number in range(7)
+    ]
     meant = [
         row(
             "feedback",
@@ -60,8 +64,11 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
         wearer="w1",
         policy_version=QUERY["policy_version"],
     )
-    reviewed = event("g1", "review", 51, wearer="w1", **{**QUERY, "kind": "review"})
-    refused = row("rejected", source="g1", stream="review", first=52, count=1, rule="consent", reason="over")
+    reviewed = event("g1", "review", 51, wearer="w1", offset=900, **{**QUERY, "kind": "review"})
+    place = {"topic": "glasses.captured", "partition": 0, "offset": 901, "stage": "zones"}
+    refused = row(
+        "rejected", source="g1", stream="review", first=52, count=1, rule="consent", reason="over", **place
+    )
     example = event("g1", "example-review", 51, wearer="w1", **{**QUERY, "kind": "example"})
     made = edge(("g1", "example-review", 51), ("g1", "review", 51), operator="example")
     return store(
@@ -73,7 +80,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 stream("g1", "review", "review"),
                 stream("g1", "example-review", "example"),
             ],
-            "events": [*queries, reviewed, example],
+            "events": [*queries, *answers, reviewed, example],
             "edges": [made],
             "feedback": meant,
             "rejected": [withheld, refused],
@@ -101,6 +108,24 @@ def test_what_a_model_was_not_sure_of_is_named_by_who_knows(path: Path) -> None:
     assert len(nothing) == 4
 
 
+def test_what_a_device_no_longer_remembers_is_not_in_the_queue(tmp_path: Path) -> None:
+    numbers = range(OPEN_ANSWERS_MAX + 1)
+    rows = {
+        "policies": [POLICY],
+        "events": [
+            event("g1", stream_name, number, wearer="w1", **{**QUERY, "kind": kind})
+            for stream_name, kind in (("voice-query~2", "voice_query"), ("answer~2", "answer"))
+            for number in numbers
+        ],
+    }
+    with Store.open(store(tmp_path / "s", rows), OFFICER) as opened:
+        items = reviewable(opened, [EventId("g1", "answer~2", number) for number in numbers])
+        nothing = reviewable(opened, [EventId("g1", "voice-query~2", 5), EventId("g1", "answer", 5)])
+    assert [each.number for each in items] == list(numbers)[1:]
+    assert {each.query_stream for each in items} == {"voice-query~2"}
+    assert nothing == [], "what is no answer is none"
+
+
 def test_a_wearer_is_shown_her_own_and_another_none(path: Path) -> None:
     seen = {}
     for name in ("wearer:w1", "wearer:w2"):
@@ -113,8 +138,10 @@ def test_numbers_go_on_behind_what_was_accepted_or_refused(path: Path) -> None:
     with Store.open(path, OFFICER) as opened:
         assert next_number(opened, "g1", "review") == 53
         assert next_number(opened, "g9", "review") == 0
-        made, refused = outcome_of(opened, "g1", "review", 51), outcome_of(opened, "g1", "review", 52)
-        assert outcome_of(opened, "g1", "review", 54) is None
+        made = outcome_of(opened, EventId("g1", "review", 51), 0, 900)
+        refused = outcome_of(opened, EventId("g1", "review", 52), 0, 901)
+        assert outcome_of(opened, EventId("g1", "review", 51), 0, 902) is None, "another one has the number"
+        assert outcome_of(opened, EventId("g1", "review", 54), 0, 903) is None
     assert made is not None
     assert refused is not None
     assert (made.example, made.reason) == ("g1/example-review/51", "")

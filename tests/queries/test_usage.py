@@ -131,15 +131,19 @@ def test_a_store_of_before_has_the_answers_alone(lived: tuple[Path, list[Outgoin
 
 def test_each_column_alone_is_under_a_role_what_it_is_without_one(lived: tuple[Path, list[Outgoing]]) -> None:
     """What a view computes of columns that the statement does not name is there as well."""
-    ours = "WHERE schema_name = 'main' AND NOT internal ORDER BY ALL"
+    names = "SELECT table_name, column_name FROM duckdb_columns() WHERE NOT internal AND schema_name = "
     with Store.open(lived[0]) as every:
-        columns = every.sql(f"SELECT table_name, column_name FROM duckdb_columns() {ours}").rows
+        kept = {*every.sql(f"{names}'files'").rows}
+        views = every.sql("SELECT view_name FROM duckdb_views() WHERE schema_name = 'main'").rows
+        ours = every.sql(f"{names}'main' ORDER BY ALL").rows
+        computed = [of for of in ours if of not in kept and (of[0],) in views]
         differing = []
-        for table, name in columns:
+        for table, name in computed:
             alone = f'SELECT DISTINCT "{name}" FROM {table} ORDER BY 1'
             # Opened anew, because columns that were loaded for one statement are there for the next.
             with Store.open(lived[0], Role.of("privacy-officer")) as store:
                 if store.sql(alone).rows != every.sql(alone).rows:
                     differing.append(f"{table}.{name}")
-    assert len(columns) > 100
+    some = {("training_checks", "percent"), ("feedback", "answer_id"), ("edge_records", "parent_id")}
+    assert some <= {*computed}
     assert differing == []

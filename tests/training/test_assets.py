@@ -14,19 +14,24 @@ import xxhash
 
 from streams import metrics
 from streams.errors import InputError
+from streams.events.record import Fetch, Received
 from streams.limits import SPLIT_SEED
 from streams.pipeline.bootstrap import first_records
+from streams.pipeline.live import LiveTraining
 from streams.policy.load import load, parse
 from streams.policy.policy import Policy
 from streams.policy.rules import TrainingAssets
 from streams.policy.source import POLICIES, bundle
+from streams.policy.versions import PolicyVersions
 from streams.queries.store import Store
 from streams.replay.stored import stored
-from streams.topology import MODELS, REJECTED
+from streams.topology import EXAMPLES, MODELS, REJECTED
 from streams.training import assets, seed
 from tests import build
+from tests.hostile.test_cores import no_fit
 from tests.patience import PATIENCE_S
-from tests.training.test_quality import trained
+from tests.training.test_quality import PAIRS, trained
+from tests.training.test_training import examples, versions
 
 SHIPPED = Path(seed.__file__).parent
 
@@ -79,30 +84,49 @@ def lines(name: str) -> int:
     return len((SHIPPED / f"{name}.csv").read_text(encoding="utf-8").splitlines()) - 1
 
 
-def test_a_run_that_is_made_from_what_the_policy_forbids_is_refused_as_a_whole(
+async def history(_offset: int) -> list[Received]:
+    return RECORDS
+
+
+RECORDS = examples(PAIRS, under=permitting())
+
+
+def test_a_run_whose_licence_the_policy_forbids_is_refused_as_a_whole(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    before, fits = metrics.read("training_refused_total"), list[int]()
-    written, version = trained(permitting(streams=["example-review"]), fits=fits)
-    assert (version, fits) == (1, []), "nothing was fitted, and the number is free"
-    assert not [record for record in written if record.topic == MODELS]
-    assert metrics.read("training_refused_total") == before + 2
-    rejected = [dict(record.headers) for record in written if record.topic == REJECTED]
-    assert [headers["sightline-rule"] for headers in rejected] == [b"run-refused"] * 2, "it looked again"
-    reason = rejected[0]["sightline-reason"].decode()
-    assert reason == (
-        "model version 2 was not made: stream example: training_assets.streams: example is none of "
-        "example-review; the next run looks again"
-    )
+    before = metrics.read("training_refused_total")
+    core = LiveTraining(build.followed(permitting()), history, no_fit, 12)
+    known = (permitting(), permitting(licences=["MIT"]))
+    core.followed.policies.now = PolicyVersions({each.version: each for each in known}, known[1].version)
+    outcome = build.step(core, core.empty(0), Fetch(EXAMPLES, 0, RECORDS[:16]))
+    assert outcome.state.version == 1, "the number is free"
+    assert not [record for record in outcome.outputs if record.topic == MODELS]
+    assert metrics.read("training_refused_total") == before + 1
+    (headers,) = [dict(record.headers) for record in outcome.outputs if record.topic == REJECTED]
+    assert headers["sightline-rule"] == b"run-refused", "it is said, and the next run looks again"
+    reason = headers["sightline-reason"].decode()
+    assert "seed seed.csv: training_assets.licences: CC-BY-4.0 is none of MIT" in reason
     assert reason in caplog.text
-    rows = build.lineage(written)
+    rows = build.lineage(outcome.outputs)
     assert "training_runs" not in rows
-    assert {(row["kind"], row["rule"] != "") for row in rows["training_assets"]} == {
-        ("seed", False),
-        ("validation", False),
-        ("stream", True),
-        ("build", False),
+    assert {(row["kind"], row["outcome"], row["rule"] != "") for row in rows["training_assets"]} == {
+        ("seed", "refused", True),
+        ("validation", "refused", True),
+        ("stream", "refused", False),
+        ("build", "refused", False),
     }
+
+
+def test_examples_of_a_stream_that_the_policy_does_not_permit_are_refused_one_by_one() -> None:
+    """Any device can send one, so it must stop nobody's training."""
+    written, version = trained(permitting(streams=["example-review"]))
+    assert version == 3
+    for made in versions(written):
+        assert not made.manifest.admitted
+        assert {rule for *_, rule in made.manifest.refused} == {
+            "training_assets.streams: example is none of example-review"
+        }
+    assert "stream" not in {row["kind"] for row in build.lineage(written)["training_assets"]}
 
 
 @pytest.mark.parametrize(

@@ -151,11 +151,36 @@ def test_what_feedback_says_of_an_answer_that_nobody_heard(
     assert meant.about_other(answered, other) == meaning
 
 
-def test_a_candidate_that_left_the_memory_answers_nothing() -> None:
+def test_a_silent_run_reads_a_candidate_again_that_left_the_memory() -> None:
     core = build.core()
-    candidate(core)
+    made = candidate(core)
+    batches = [build.query(at, text, build.T0_NS + at * SECOND_NS) for at, (text, _) in enumerate(ASKED)]
+    live = build.step(core, core.empty(0), build.fetch(batches, 0)).state
+    before = build.step(core, core.empty(0), build.fetch(batches[:1], 0)).state
     table: ModelTable = core.followed.models
-    table.now = replace(table.now, versions={1: table.now.versions[1]})
+    table.now = replace(table.now, versions={1: table.now.versions[1]}, candidate=0)
+
+    async def recall(number: int) -> None:
+        assert number == 2
+        table.learn(version_key(2), made.dump())
+
+    core.followed.recall = recall
+    assert build.run(core.stands(before))
+    table.now = replace(table.now, versions={1: table.now.versions[1]}, candidate=0)
+    again = build.step(core, before, build.fetch(batches[1:], 1), silent=True).state
+    assert {answer.candidate for answer in again.devices["g1"].answers} == {2}
+    assert [answer.candidate_intent for answer in again.devices["g1"].answers] == [
+        answer.candidate_intent for answer in live.devices["g1"].answers
+    ]
+
+
+def test_a_version_whose_answers_nobody_could_be_given_answers_nothing_in_shadow() -> None:
+    core = build.core()
+    made = candidate(core)
+    table: ModelTable = core.followed.models
+    table.now = replace(
+        table.now, versions={**table.now.versions, 2: replace(made, label=bytes(len(made.label)))}
+    )
     records, _ = told(core)
     assert {row["candidate"] for row in build.lineage(records)["feedback"]} == {0}
 

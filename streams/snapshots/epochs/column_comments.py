@@ -249,6 +249,7 @@ SPECIAL: Mapping[str, str] = {
     "training_runs.licences": "SPDX names of the licences of what it learned from and was measured on.",
     "training_runs.build": "Digest of the code that made the version, with the versions of its libraries.",
     "training_assets.version": "Model version that the run made, or would have made.",
+    "training_assets.outcome": "What came of the run: made (the version), refused, held or failed.",
     "training_assets.kind": "seed, validation (both licensed), stream (of examples) or build (the code).",
     "training_assets.name": "File, stream, or release of Sightline.",
     "training_assets.licence": "SPDX name of its licence; empty of streams, whose examples have labels.",
@@ -256,7 +257,7 @@ SPECIAL: Mapping[str, str] = {
         "Of a file, XXH3-128 of its bytes; of a build, that of its code and the versions of its libraries; "
         "empty of streams."
     ),
-    "training_assets.examples": "Number of examples in it that the run used.",
+    "training_assets.examples": "Number of examples in it that the run looked at, outliers included.",
     "training_assets.rule": "Rule of the policy that forbids training with it; empty if it is permitted.",
     "feedback.first": "Number of the feedback in its stream.",
     "feedback.id": "Identity of the feedback: source/stream/number.",

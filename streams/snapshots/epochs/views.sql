@@ -22,7 +22,7 @@ FROM files.training_runs r
     LEFT JOIN (SELECT version, max(split_seed) AS split_seed FROM files.promotions WHERE outcome <> 'rolled-back' GROUP BY version) USING (version)
     LEFT JOIN (
         SELECT version, list_sort(list_distinct(list(licence) FILTER (kind IN ('seed', 'validation')))) AS licences, max(digest) FILTER (kind = 'build') AS build
-        FROM files.training_assets WHERE rule = '' GROUP BY version) USING (version);
+        FROM files.training_assets WHERE outcome = 'made' GROUP BY version) USING (version);
 
 CREATE VIEW promotions AS SELECT *, make_timestamptz(t_ns // 1000) AS t FROM files.promotions;
 CREATE VIEW training_checks AS SELECT * EXCLUDE (percent_max), round(100 * examples / greatest(judged, 1), 2) AS percent, percent_max, make_timestamptz(t_ns // 1000) AS t FROM files.training_checks;

@@ -37,7 +37,7 @@ from streams.lineage.tables import (
     TABLES,
 )
 from streams.policy.attributes import DOMAINS, Attributes
-from streams.policy.rules import AssetKind, CheckName, CheckOutcome
+from streams.policy.rules import AssetKind, CheckName, CheckOutcome, RunOutcome
 from streams.policy.step import NOT_ASKED, FeedbackForm, FeedbackMeaning, RejectOutcome
 from streams.snapshots.rows.allowed import Between, Checked, Flag, Form, KindName, OneOf, Rule, Text
 from streams.snapshots.rows.poll import Mask, Poll
@@ -199,7 +199,7 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
         "candidate": _NUMBER,
         "candidate_meaning": OneOf(("", *get_args(FeedbackMeaning))),
         "zone": _TEXT,
-        "label": _LABEL,
+        "label": _ANY_LABEL,
         "policy_version": _VERSION,
         "wearer": _WEARER,
         "t_ns": _TIME,
@@ -258,6 +258,7 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
     },
     "training_assets": {
         "version": _NUMBER,
+        "outcome": OneOf(get_args(RunOutcome)),
         "kind": OneOf(get_args(AssetKind)),
         "name": _TEXT,
         "licence": _TEXT,
