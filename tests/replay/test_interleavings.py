@@ -52,7 +52,7 @@ _FITTED: dict[tuple[object, ...], Fitted] = {}
 
 async def quick_fit(lesson: Lesson, validation: Validation, serving: IntentModel | None) -> Fitted:
     """A fit that is done once for live run and replay."""
-    said = tuple(map(tuple, (lesson.pairs, lesson.wearers, lesson.devices)))
+    said = tuple(map(tuple, (lesson.pairs, lesson.wearers, lesson.devices, lesson.agreements)))
     of = said, validation, "" if serving is None else serving.digest
     if of not in _FITTED:
         _FITTED[of] = fit_and_measure(lesson, validation, serving)
