@@ -100,7 +100,7 @@ def _opinion(feedback: Tagged, answer: OpenAnswer, meant: Meaning, policy: Polic
     about = (Cited.of(feedback), *_remembered(feedback.batch.source, answer))
     return Opinion(
         feedback,
-        *joined(policy, feedback.batch.kind, about),
+        *joined(policy, MAKER.name, about),
         answer.stream,
         answer.number,
         answer.model_version,

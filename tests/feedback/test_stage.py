@@ -266,3 +266,19 @@ def test_ratings_that_people_gave_agree_as_cohens_linear_weights_say() -> None:
             assert meant.agreement == round({0: 1, 1: 2 / 3, 2: 1 / 3, 3: 0}[abs(first - second)], 3)
         else:
             assert (meant.intent, meant.agreement) == (None, None)
+
+
+def test_what_feedback_says_is_shown_to_who_is_shown_the_answer_too() -> None:
+    """Feedback at home about an answer in a clinic tells of the clinic."""
+    batches = [
+        build.query(0, "wake me at seven", T_NS, place="clinic"),
+        build.feedback(0, "g1/answer/0", "alarm_set", T_NS + SECOND_NS, place="home"),
+    ]
+    records, _ = build.process(CORE, [build.fetch(batches, 0)])
+    rows = build.lineage(records)
+    zones = {row["kind"]: row["zone"] for row in rows["events"] if row["kind"] in {"answer", "feedback"}}
+    assert zones == {"answer": "health", "feedback": "voice-assistant"}
+    (opinion,) = rows["feedback"]
+    assert opinion["zone"] == "health"
+    shown = build.policy().flow(opinion["zone"], bytes.fromhex(opinion["label"]), "ask:analyst")
+    assert shown.verdict == "deny"

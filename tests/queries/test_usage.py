@@ -99,8 +99,12 @@ def test_a_role_counts_what_it_may_see(lived: tuple[Path, list[Outgoing]]) -> No
     with Store.open(path, Role.of("wearer:w2")) as store:
         mine = usage(store, "wearer")
     assert [row.of for row in mine.usage] == ["w2"]
+    with Store.open(path, Role.of("analyst")) as store:
+        analyst = usage(store, "wearer")
     with Store.open(path, Role.of("privacy-officer")) as store:
         every = usage(store, "wearer")
+    assert analyst.usage == every.usage, "at home nothing of it is hidden from an analyst"
+    assert sum(row.feedback for row in analyst.usage) > 0
     assert list(mine.usage) == [row for row in every.usage if row.of == "w2"]
     assert next(iter(mine.usage)).answers == expected(written, "wearer")["w2"]["answers"]
 

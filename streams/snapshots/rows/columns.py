@@ -199,7 +199,7 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
         "candidate": _NUMBER,
         "candidate_meaning": OneOf(("", *get_args(FeedbackMeaning))),
         "zone": _TEXT,
-        "label": _ANY_LABEL,
+        "label": _LABEL,
         "policy_version": _VERSION,
         "wearer": _WEARER,
         "t_ns": _TIME,
