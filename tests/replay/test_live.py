@@ -115,7 +115,9 @@ def test_take_ups_and_the_order_of_examples_were_recorded_once(lived: Demo) -> N
         "sql", f"SELECT kind, count(*), {places} FROM inputs GROUP BY ALL", "--store", str(lived.store)
     )
     counts = {kind: (rows, places) for kind, rows, places in found["rows"]}
-    assert counts.keys() == {"consent-takeup", "example-order", "model-takeup", "policy", "policy-takeup"}
+    always = {"consent-takeup", "example-order", "model-takeup", "policy", "policy-takeup"}
+    # Whether a version is declined, and becomes a candidate, depends on what training read when.
+    assert counts.keys() - {"model-candidate"} == always
     assert all(rows == places for rows, places in counts.values())
     _, served = answered(
         "sql",
