@@ -17,6 +17,7 @@ from streams.events.batch import Batch
 from streams.events.codec import Codec, encode
 from streams.events.digest import digest
 from streams.events.headers import content_type_of, envelope
+from streams.events.identity import derived_stream
 from streams.events.record import Outgoing, Received, stamp_ns
 from streams.events.runs import Run
 from streams.pipeline.side_inputs import SideInputs
@@ -100,7 +101,7 @@ def review_event(
     return replace(
         query,
         kind=KIND,
-        stream="".join((SINGLE_STREAMS[KIND], *query.stream.partition("~")[1:])),
+        stream=derived_stream(SINGLE_STREAMS[KIND], query.stream),
         run=Run(number, 1, 1),
         t0_ns=now_ns,
         dt_ns=0,

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from streams.errors import InputError
 from streams.events.headers import rfc3339
-from streams.events.identity import EventId, example_stream, format_id
+from streams.events.identity import EventId, derived_stream, example_stream, format_id
 from streams.limits import OPEN_ANSWERS_MAX
 from streams.queries.answers import Answer, Bounded
 from streams.queries.models import has_view
@@ -119,7 +119,7 @@ def next_number(store: Store, source: str, stream: str) -> int:
 
 def review_stream(query_stream: str) -> str:
     """Name of the stream of reviews beside a stream of queries: of the same incarnation of the device."""
-    return "".join((SINGLE_STREAMS["review"], *query_stream.partition("~")[1:]))
+    return derived_stream(SINGLE_STREAMS["review"], query_stream)
 
 
 class Outcome(Struct, frozen=True):

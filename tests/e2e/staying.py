@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+from streams.consent.record import pairing_record
+from streams.kafka.publish import publish_now
+from streams.kafka.topics import declare
 from streams.readiness import Awaited
 from tests.patience import PATIENCE_S
 
@@ -39,6 +43,21 @@ def running(*words: str, log: Path) -> Iterator[None]:
     finally:
         child.terminate()
         child.wait(PATIENCE_S)
+
+
+@contextmanager
+def followed(broker: str, directory: Path, pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, Path]]:
+    """A worker under `household` that believes some (device, wearer), and `store` in a directory after it."""
+    asyncio.run(declare(broker))
+    asyncio.run(publish_now(broker, [pairing_record(*pair, bound=True) for pair in pairs]))
+    with ExitStack() as stack:
+        for name, words in {
+            "worker": ("worker", "--policy", "household"),
+            "snapshots": ("snapshots", "--store", str(directory / "store")),
+        }.items():
+            stack.enter_context(running(*words, "--broker", broker, log=directory / f"{name}.txt"))
+        until((directory / "store" / "catalog.duckdb").exists)
+        yield broker, directory
 
 
 def until(said: Callable[[], T | None]) -> T:

@@ -6,7 +6,7 @@ import asyncio
 import functools
 import random
 from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,10 @@ from click.testing import CliRunner
 from device_sim.draw import draw, utterances
 from device_sim.glasses import Glasses
 from streams.cli.main import main as sightline
-from streams.consent.record import pairing_record
 from streams.events.batch import Context
-from streams.kafka.publish import publish_now
-from streams.kafka.topics import declare
 from streams.policy.source import POLICIES, bundle
 from streams.queries.store import Store
-from tests.e2e.staying import running, until
+from tests.e2e.staying import followed
 from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.kafka
@@ -39,18 +36,9 @@ ROUNDS_MAX = 60
 @pytest.fixture(scope="module")
 def installed(own_broker: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     """Address of a broker with a worker under `household`, and a directory with a store that follows it."""
-    path = tmp_path_factory.mktemp("loop")
-    asyncio.run(declare(own_broker))
-    pairings = [pairing_record(f"p{i}", f"w{i}", bound=True) for i in range(WEARERS)]
-    asyncio.run(publish_now(own_broker, pairings))
-    with ExitStack() as stack:
-        for name, words in {
-            "worker": ("worker", "--policy", "household"),
-            "snapshots": ("snapshots", "--store", str(path / "store")),
-        }.items():
-            stack.enter_context(running(*words, "--broker", own_broker, log=path / f"{name}.txt"))
-        until((path / "store" / "catalog.duckdb").exists)
-        yield own_broker, path
+    pairs = [(f"p{i}", f"w{i}") for i in range(WEARERS)]
+    with followed(own_broker, tmp_path_factory.mktemp("loop"), pairs) as places:
+        yield places
 
 
 class Household:

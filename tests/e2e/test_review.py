@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,8 @@ from click.testing import CliRunner, Result
 
 from device_sim.glasses import Glasses
 from streams.cli.main import main as sightline
-from streams.consent.record import pairing_record
 from streams.events.batch import Context
-from streams.kafka.publish import publish_now
-from streams.kafka.topics import declare
-from tests.e2e.staying import running, until
+from tests.e2e.staying import followed, until
 from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.kafka
@@ -36,18 +32,9 @@ WORDS = "wake me at a quarter past seven"
 @pytest.fixture(scope="module")
 def installed(own_broker: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     """Address of a broker with a worker under `household`, and a directory with a store that follows it."""
-    path = tmp_path_factory.mktemp("review")
-    asyncio.run(declare(own_broker))
-    pairings = [pairing_record(f"r{i}", f"w{i}", bound=True) for i in (1, 2)]
-    asyncio.run(publish_now(own_broker, pairings))
-    with ExitStack() as stack:
-        for name, words in {
-            "worker": ("worker", "--policy", "household"),
-            "snapshots": ("snapshots", "--store", str(path / "store")),
-        }.items():
-            stack.enter_context(running(*words, "--broker", own_broker, log=path / f"{name}.txt"))
-        until((path / "store" / "catalog.duckdb").exists)
-        yield own_broker, path
+    pairs = [("r1", "w1"), ("r2", "w2")]
+    with followed(own_broker, tmp_path_factory.mktemp("review"), pairs) as places:
+        yield places
 
 
 def run(installed: tuple[str, Path], *words: str) -> Result:

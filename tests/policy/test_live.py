@@ -6,7 +6,6 @@ Consents take effect on other partitions; a policy decides beside the one in for
 from __future__ import annotations
 
 import asyncio
-import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -28,6 +27,7 @@ from streams.policy.versions import CURRENT_KEY
 from streams.readiness import Awaited
 from streams.topology import CAPTURED, LINEAGE, POLICIES, REJECTED, ZONED
 from tests import build
+from tests.e2e.staying import running
 from tests.patience import PATIENCE_S
 from tests.policy.test_outside import BOMBS, published
 
@@ -40,36 +40,8 @@ def worker(own_broker: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     """Address of a broker with a worker that began under `household`."""
     log = tmp_path_factory.mktemp("worker") / "log"
     asyncio.run(build.say_on(own_broker))
-    with log.open("w", encoding="utf-8") as out:
-        command = [
-            sys.executable,
-            "-m",
-            "streams.cli",
-            "worker",
-            "--broker",
-            own_broker,
-            "--policy",
-            "household",
-        ]
-        ready = Awaited()
-        with ready.given():
-            child = subprocess.Popen(
-                [*command, *ready.arguments],
-                cwd=ROOT,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                pass_fds=ready.descriptors,
-            )
-        try:
-            for _ in range(int(10 * PATIENCE_S)):
-                if ready.is_ready():
-                    break
-                assert child.poll() is None, log.read_text(encoding="utf-8")
-                time.sleep(0.1)
-            yield own_broker
-        finally:
-            child.terminate()
-            child.wait(PATIENCE_S)
+    with running("worker", "--broker", own_broker, "--policy", "household", log=log):
+        yield own_broker
 
 
 class Glasses:
