@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from bench.cores import ForwardCore, ZonesCore, without_lineage
-from streams import settings
+from streams import files, settings
 from streams.cli.staying import stays
 from streams.events.record import AgentSpec, LiveCore
 from streams.pipeline.followed import Followed
@@ -67,8 +67,8 @@ def main(
         followed = await bootstrap.followed_topics(context, child)
         return [AgentSpec(agent, source, _core(mode, followed, target))]
 
-    with Ready(ready_fd, ready_file) as ready:
-        code = run_worker(WorkerSettings(broker, settings.POLICY), prepare, ready.say)
+    with Ready(ready_fd, ready_file) as ready, files.working_directory("bench-keys") as keys:
+        code = run_worker(WorkerSettings(broker, settings.POLICY, keys=keys), prepare, ready.say)
     raise SystemExit(code)
 
 

@@ -131,6 +131,8 @@ def page(records: Mapping[str, Outgoing], kinds: Kinds) -> str:
         *_headers(records),
         *_envelope(kinds),
         *_packed(),
+        "## Sealed values\n",
+        text("sealed", "about"),
         "## Kinds\n",
         *_types(),
     ]

@@ -156,7 +156,7 @@ class Demo:
 
     def __post_init__(self) -> None:
         self.run = self.store.parent / f"{self.store.name}-run"
-        self.journal = self.run / "journal"
+        self.journal, self.keys = self.run / "journal", self.run / "keys"
         self.held = Status(self.store)
 
     def start(self) -> None:
@@ -178,7 +178,8 @@ class Demo:
         asyncio.run(declare(self.broker))
         self.say(f"Kafka answers at {self.broker}; starting worker and snapshots")
         pairs = [f"--pair=g{number}=w{number}" for number in range(1, self.devices + 1)]
-        self._spawn("worker", "streams.cli", "worker", *self._where(), "--policy", self.policy, *pairs)
+        own = ("--keys", str(self.keys), "--policy", self.policy, *pairs)
+        self._spawn("worker", "streams.cli", "worker", *self._where(), *own)
         self._spawn("snapshots", "streams.cli", "snapshots", *self._where(), "--store", str(self.store))
         self._await_ready(f"look into the logs in {self.run}")
 

@@ -250,6 +250,26 @@ def deliver(made: Path, path: Path) -> None:
         beside.unlink(missing_ok=True)
 
 
+def destroy(path: Path) -> None:
+    """Overwrite a file of ours and remove it, both on disk when this returns; an absent file is none.
+
+    A disk may keep what was overwritten, so nothing may depend on this alone.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            os.write(descriptor, secrets.token_bytes(os.fstat(descriptor).st_size))
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        path.unlink()
+        directory = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+
 @contextlib.contextmanager
 def working_directory(name: str) -> Iterator[Path]:
     """Yield a temporary directory `sightline-<name>-*` of the system; it is removed after the block.

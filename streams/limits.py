@@ -6,7 +6,8 @@ from __future__ import annotations
 VALUE_BYTES_MAX = 512 * 1024
 OUTPUT_HEADROOM_BYTES = 64 * 1024  #: an output may be larger than its input by this much
 MESSAGE_BYTES_MAX = 1024 * 1024
-HEADERS_MAX = 12
+HEADERS_MAX = 14  #: of any record
+CAPTURED_HEADERS_MAX = 10
 LABEL_BYTES = 16  #: of a packed label
 PURPOSES_MAX = 16  #: purposes in a policy: bits of a label's mask
 FOREIGN_HEADERS_BYTES_MAX = 4096  #: names and values of headers that are not ours and are forwarded unchanged
@@ -73,6 +74,14 @@ CONDITION_RESULTS_MAX = 256  #: memoised results of one condition or requirement
 SEEN_RECENT_BATCHES = 8  #: per stream, for comparison byte for byte: 32 bytes each
 SEEN_MARKS_MAX = 16  #: per stream, times that identify older numbers: 20 bytes each
 CLOCK_SLACK_NS = 60_000_000_000  #: by which the time of a repeated batch may differ from the marks
+
+# Keys of sealed values
+KEYS_WAIT_S = 5.0  #: for another process that writes the key store
+KEYS_AT_ONCE = 10_000  #: wrapped again at once, when the key-encryption key is renewed
+KEY_HELD_S = 1.5  #: by a process, until it asks the key store again whether it is still present
+KEYS_HELD_MAX = 10_000  #: by a process
+KEYS_EXPIRE_S = 60.0  #: between two looks for keys whose retention is over
+CLOCKS_APART_S_MAX = 3600  #: of this machine and the broker, beyond which no key is destroyed
 
 # Messages
 FOREIGN_LOG_INTERVAL_S = 10.0  #: between two logged messages of the same line of foreign code

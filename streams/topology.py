@@ -30,7 +30,7 @@ class Topic:
     """A Kafka topic: its key, its cleanup policy, and whether its partitions follow the devices.
 
     `single` topics have one partition, for one owner and one order; all others have the same number of
-    partitions.
+    partitions. The values of `sealed` topics are sealed (`streams.sealing`).
     """
 
     name: str
@@ -38,6 +38,7 @@ class Topic:
     cleanup: Cleanup
     holds: str
     single: bool = False
+    sealed: bool = False
     config: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -100,6 +101,7 @@ TOPICS: tuple[Topic, ...] = (
         "delete",
         "examples with their utterances; a training run reads all of it again",
         single=True,
+        sealed=True,
         # An example has the time of its feedback, which sets training's "now". The limit keeps another writer
         # of this topic from setting a time so late that everybody's examples would have expired.
         config={"retention.ms": str(365 * _DAY_MS), AHEAD_MS: str(EXAMPLES_AHEAD_MS_MAX)},
@@ -143,6 +145,8 @@ TOPICS: tuple[Topic, ...] = (
     ),
 )
 
+#: Topics whose values are kept for long, so that they are sealed under keys that can be destroyed.
+SEALED: frozenset[str] = frozenset(topic.name for topic in TOPICS if topic.sealed)
 _SINGLES = frozenset(topic.name for topic in TOPICS if topic.single)
 
 STAGES: tuple[Stage, ...] = (

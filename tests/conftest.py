@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,13 +38,17 @@ def _started(directory: Path) -> Iterator[str]:
     node.stop()
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Let Ctrl-C reach what tests start; make brokers, garbage collection and imports cheap."""
     gc.set_threshold(_GC_THRESHOLD, 10, 10)
     # Many containers set PYTHONDONTWRITEBYTECODE. Then each of hundreds of processes compiles all modules
     # of the project, and each process of pytest-xdist rewrites the assertions of all tests.
     sys.dont_write_bytecode = False
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    # Workers of all tests of this process seal under one key store, as none may stand in the checkout.
+    keys = tempfile.TemporaryDirectory(prefix="sightline-keys-")
+    config.add_cleanup(keys.cleanup)
+    os.environ["SIGHTLINE_KEYS"] = keys.name
     # Java's optimising compiler took half of a short broker's CPU time, and only pays off in a long life.
     os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
     # A shell that runs pytest in the background ignores SIGINT, and all processes started here would too.

@@ -264,6 +264,8 @@ ELSEWHERE: Mapping[str, str] = {
     "device_states_loaded_total": "tests/recovery/test_shelf.py",
     "device_states_shelved_bytes_total": "tests/recovery/test_shelf.py",
     "device_states_shelved_total": "tests/recovery/test_shelf.py",
+    "keys_destroyed_total": "tests/worker/test_sealing.py",
+    "opened_total": "tests/sealing/test_examples.py",
     "fetch_retried_total": "tests/kafka/test_steps.py",
     "fold_failed_total": "tests/snapshots/test_scarcity.py",
     "follow_failed_total": "tests/worker/test_followers.py",

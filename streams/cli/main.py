@@ -38,6 +38,7 @@ COMMANDS = {
         "models",
         "review",
         "training",
+        "keys",
         "pair",
         "consent",
         "topics",

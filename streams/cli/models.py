@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 from msgspec import to_builtins
 
 from streams import clock
 from streams.cli.extending import kinds_option
-from streams.cli.output import emit_facts, emit_json, emit_rows, json_option
+from streams.cli.output import emit_facts, emit_json, emit_rows, json_option, keys_option
 from streams.connection.address import broker_option
 from streams.errors import InputError, MalformedError
 from streams.events.codec import codec_of
@@ -30,11 +31,12 @@ from streams.pipeline.made_version import pointer_to
 from streams.pipeline.side_inputs import SideInputs
 from streams.policy.versions import PolicyVersions
 from streams.settings.kafka import Broker
-from streams.topology import EXAMPLES, MODELS, POLICIES
+from streams.topology import MODELS, POLICIES
 from streams.training.check import can_serve
 from streams.training.seed import licensed
 from streams.worker.bootstrap import consents_of_topic, policies_of
 from streams.worker.checking import Checker
+from streams.worker.sealing import examples_of
 
 
 @click.group("models")
@@ -46,9 +48,10 @@ def command() -> None:
 @click.option("--to", "number", type=click.IntRange(1), required=True, help="Version that is to serve again.")
 @click.option("--why", required=True, help="Reason, which the store keeps; no names of persons.")
 @broker_option()
+@keys_option
 @kinds_option
 @json_option
-def rollback(*, number: int, why: str, broker: Broker, kinds: Kinds, as_json: bool) -> None:
+def rollback(*, number: int, why: str, broker: Broker, keys: Path, kinds: Kinds, as_json: bool) -> None:
     """Let an earlier model version serve again: workers take it up with their next fetches.
 
     The gate judges its examples again first: a version that learned from what was withdrawn or has expired
@@ -61,7 +64,7 @@ def rollback(*, number: int, why: str, broker: Broker, kinds: Kinds, as_json: bo
             f"--why: expected a sentence of at most {WHY_CHARACTERS_MAX} printable characters, which the "
             "store keeps"
         )
-    answer = asyncio.run(_back(broker, number, why.strip(), kinds))
+    answer = asyncio.run(_back(broker, keys, number, why.strip(), kinds))
     if as_json:
         emit_json(answer)
     else:
@@ -73,16 +76,17 @@ def rollback(*, number: int, why: str, broker: Broker, kinds: Kinds, as_json: bo
     "--version", "number", type=click.IntRange(1), help="Of this version.  [default: the one that serves]"
 )
 @broker_option()
+@keys_option
 @kinds_option
 @json_option
-def compare(*, number: int | None, broker: Broker, kinds: Kinds, as_json: bool) -> None:
+def compare(*, number: int | None, broker: Broker, keys: Path, kinds: Kinds, as_json: bool) -> None:
     """Fit other families of models on what a version learned from, and compare them.
 
     Of its manifest, that is what the gate still admits. All are measured on the same utterances, none of
     which was learned; better and worse are against the family that training uses. Nothing is published.
     """
     require("worker")
-    version, rows = asyncio.run(_compared(broker, number, kinds))
+    version, rows = asyncio.run(_compared(broker, keys, number, kinds))
     if as_json:
         emit_json({"version": version, "families": to_builtins(rows)})
     else:
@@ -90,18 +94,23 @@ def compare(*, number: int | None, broker: Broker, kinds: Kinds, as_json: bool) 
         emit_rows([to_builtins(row) for row in rows])
 
 
-async def _compared(broker: Broker, number: int | None, kinds: Kinds) -> tuple[int, list[Compared]]:
+async def _compared(
+    broker: Broker, keys: Path, number: int | None, kinds: Kinds
+) -> tuple[int, list[Compared]]:
     side, _ = await known_models(broker)
     number = number or side.models.serving
     version = known_version(number, side.models)
-    candidates = judged_now(await read_all(broker, EXAMPLES), codec_of(kinds), side, clock.now_ns())
+    policy = side.policies.version(side.policies.current)
+    examples = await examples_of(broker, keys, policy, "sightline models compare")
+    candidates = judged_now(examples, codec_of(kinds), side, clock.now_ns())
     return number, compared(version, candidates, licensed(), clock.monotonic_s)
 
 
-async def _back(broker: Broker, number: int, why: str, kinds: Kinds) -> dict[str, object]:
+async def _back(broker: Broker, keys: Path, number: int, why: str, kinds: Kinds) -> dict[str, object]:
     now_ns = clock.now_ns()
     side, records = await known_models(broker)
-    history = await read_all(broker, EXAMPLES)
+    policy = side.policies.version(side.policies.current)
+    history = await examples_of(broker, keys, policy, "sightline models rollback")
     before = side.models.serving
     check_back(number, side, history, codec_of(kinds), now_ns)
     # Reading the topics took a while.

@@ -44,6 +44,15 @@ stores_option = click.option(
 )
 
 
+keys_option = click.option(
+    "--keys",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=settings.KEYS,
+    show_default=True,
+    help="Directory of the key store, under whose keys glasses.examples is sealed.",
+)
+
+
 def _role(_context: click.Context, _parameter: click.Parameter, text: str) -> Role:
     return Role.of(text)
 

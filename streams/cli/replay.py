@@ -18,6 +18,7 @@ from streams.cli.output import emit_json
 from streams.connection.address import broker_option
 from streams.errors import InputError
 from streams.events import journal as journals
+from streams.events.digest import digest, keyed_digest
 from streams.events.record import Outgoing
 from streams.extras import require
 from streams.ledger import lineage
@@ -34,6 +35,8 @@ from streams.replay.known import check_known, journal_kinds
 from streams.replay.pairs import pairs
 from streams.replay.recorded import RecordedReplay
 from streams.replay.stored import stored
+from streams.sealing.key_store import KeyStore
+from streams.sealing.keys import Keys
 from streams.settings.kafka import Broker
 
 Write = Callable[[Sequence[Outgoing]], None]
@@ -75,6 +78,12 @@ Write = Callable[[Sequence[Outgoing]], None]
     metavar="DIR",
     help="Write what was derived as JSON lines, a file a topic, into a new directory.",
 )
+@click.option(
+    "--keys",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="With --inputs: key store of the live pipeline. Without it the digests of sealed values are not "
+    "compared.",
+)
 @click.option("--policy", help=f"Policy name or TOML file, without --inputs.  [default: {settings.POLICY}]")
 @operators_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -86,6 +95,7 @@ def command(
     broker: Broker | None,
     store: Path | None,
     out: Path | None,
+    keys: Path | None,
     policy: str | None,
     operators: Operators,
     *,
@@ -98,10 +108,10 @@ def command(
     Without, a model version serves from the fetch after the one that completed it.
     """
     require("worker")
-    if recorded is None and (broker or compare):
+    if recorded is None and (broker or compare or keys):
         raise InputError(
-            f"{'--broker' if broker else '--compare'} is given without --inputs, expected both: name the "
-            "store that the live pipeline wrote"
+            f"{'--broker' if broker else '--compare' if compare else '--keys'} is given without --inputs, "
+            "expected both: name the store that the live pipeline wrote"
         )
     journals.files(journal)
     inputs = None if recorded is None else read_inputs(recorded)
@@ -123,10 +133,13 @@ def command(
         kept = store or settings.STORE
         if compare and store is None:
             kept = stack.enter_context(files.working_directory("replay")) / "store"
-        made = _replay(_Job(journal, kept, out, broker or "", operators), inputs, policy or settings.POLICY)
+        key_store = None if keys is None else stack.enter_context(contextlib.closing(KeyStore(keys)))
+        job = _Job(journal, kept, out, broker or "", operators, key_store)
+        made = _replay(job, inputs, policy or settings.POLICY)
         result = replace(made, store=None if compare and store is None else str(kept))
         if recorded is not None and compare:
-            result = replace(result, lineage=_compared(recorded, kept, made, candidates=bool(broker)))
+            told = _compared(recorded, kept, made, candidates=bool(broker), sealed=keys is not None)
+            result = replace(result, lineage=told, digests_of_sealed=keys is not None)
     if as_json:
         emit_json(result.to_dict())
     else:
@@ -144,6 +157,12 @@ class _Job:
     out: Path | None
     broker: Broker
     operators: Operators
+    key_store: KeyStore | None
+
+    def digest(self, wearer: str, value: bytes) -> str:
+        """Digest of a sealed value, under the wearer's key if that is known."""
+        key = None if self.key_store is None else self.key_store.digest_key(wearer)
+        return digest(value) if key is None else keyed_digest(key, value)
 
 
 class Replayed(Answer, frozen=True, kw_only=True):
@@ -152,6 +171,7 @@ class Replayed(Answer, frozen=True, kw_only=True):
     `unplaced` counts batches without an acknowledgement, `foreign` records that are in no journal, `lost`
     records that the live pipeline never read; `unread` are ids of examples that its training never read.
     `store` is None if the store is not kept, `epoch` is None if nothing was published.
+    `digests_of_sealed` says whether the digests of sealed values were compared.
     """
 
     fetches: int
@@ -163,6 +183,7 @@ class Replayed(Answer, frozen=True, kw_only=True):
     epoch: int | None = None
     store: str | None = None
     lineage: Comparison | UnsetType = UNSET
+    digests_of_sealed: bool | UnsetType = UNSET
 
 
 def _replay(job: _Job, inputs: RecordedInputs | None, policy: str) -> Replayed:
@@ -195,12 +216,17 @@ def _replay(job: _Job, inputs: RecordedInputs | None, policy: str) -> Replayed:
 async def _recorded(job: _Job, inputs: RecordedInputs, write: Write) -> Replayed:
     bound = [] if inputs.paired else pairs(job.journal)
     if job.broker:
-        async with BrokerArrivals(job.journal, job.broker) as arrivals:
-            replay = RecordedReplay(inputs, arrivals, write, pairs=bound, operators=job.operators)
+        keys = None if job.key_store is None else Keys(job.key_store)
+        async with BrokerArrivals(job.journal, job.broker, keys) as arrivals:
+            replay = RecordedReplay(
+                inputs, arrivals, write, pairs=bound, operators=job.operators, digests=job.digest
+            )
             await replay.run()
         return replace(_counted(replay), foreign=arrivals.foreign)
     acknowledged = JournalArrivals(job.journal, inputs.appended)
-    replay = RecordedReplay(inputs, acknowledged, write, pairs=bound, operators=job.operators)
+    replay = RecordedReplay(
+        inputs, acknowledged, write, pairs=bound, operators=job.operators, digests=job.digest
+    )
     await replay.run()
     return replace(_counted(replay), unplaced=acknowledged.unplaced)
 
@@ -209,9 +235,9 @@ def _counted(replay: RecordedReplay) -> Replayed:
     return Replayed(fetches=replay.fetches, lost=replay.lost, unread=tuple(sorted(replay.made)))
 
 
-def _compared(live: Path, replayed: Path, made: Replayed, *, candidates: bool) -> Comparison:
+def _compared(live: Path, replayed: Path, made: Replayed, *, candidates: bool, sealed: bool) -> Comparison:
     """Compare the stores; an example that no recorded input names counts as a difference."""
-    result = lineage.compare(live, replayed, candidates=candidates)
+    result = lineage.compare(live, replayed, candidates=candidates, sealed=sealed)
     unread = () if made.unread is UNSET else made.unread
     if unread:
         result["equal"] = False
@@ -237,5 +263,7 @@ def _told(result: Replayed) -> Iterator[str]:
         )
     if result.lost:
         yield f"lost      {result.lost:,} records that the live pipeline never read were left out"
+    if result.digests_of_sealed is False:
+        yield "digests   of sealed values were not compared; --keys names the key store that they need"
     if result.lineage is not UNSET:
         yield from lineage.lines(result.lineage)

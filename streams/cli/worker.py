@@ -11,6 +11,7 @@ from streams import clock, files, settings, topology
 from streams.cli.extending import operators_option
 from streams.cli.measuring import exported, measured
 from streams.cli.names import pair
+from streams.cli.output import keys_option
 from streams.cli.staying import stays
 from streams.connection.address import broker_option
 from streams.extras import require
@@ -72,6 +73,7 @@ def _collector(_context: click.Context, _parameter: click.Parameter, url: str | 
     metavar="DEVICE=WEARER",
     help="Bind a device to a wearer, if it never was; may be given several times.",
 )
+@keys_option
 @operators_option
 @click.option(
     "--group-prefix",
@@ -108,6 +110,7 @@ def command(
     policy: str,
     partitions: int,
     pairs: tuple[tuple[str, str], ...],
+    keys: Path,
     operators: Operators,
     group_prefix: str,
     accept_loss: bool,
@@ -135,7 +138,7 @@ def command(
             ready.say()
 
         told = WorkerSettings(
-            broker, policy, partitions, pairs, accept_loss, group_prefix, metrics, operators
+            broker, policy, partitions, pairs, accept_loss, group_prefix, metrics, operators, keys
         )
         with tracing.PROCESS.exporting(traces_to) if traces_to else contextlib.nullcontext():
             code = run_worker(told, prepare, on_ready)

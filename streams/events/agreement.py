@@ -14,10 +14,9 @@ from streams.events.batch import JSON, Batch
 from streams.events.headers import CONTENT_TYPE, RESERVED, RUN, WRITTEN, rfc3339
 from streams.events.kinds import event_type
 from streams.events.record import Headers
-from streams.limits import FOREIGN_HEADERS_BYTES_MAX, HEADERS_MAX
+from streams.limits import CAPTURED_HEADERS_MAX, FOREIGN_HEADERS_BYTES_MAX
 
 #: Leaves room for the two headers, zone and label, that the zones stage adds to a captured batch.
-CAPTURED_HEADERS_MAX = HEADERS_MAX - 2
 _OWN_PREFIXES = ("sightline-", "ce_")
 _FOREIGN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _REQUIRED = frozenset({"ce_specversion", "ce_id", "ce_source", "ce_type", RUN})

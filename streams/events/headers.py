@@ -22,8 +22,10 @@ RUN, ZONE, LABEL, PARENTS = "sightline-run", "sightline-zone", "sightline-label"
 CONTENT_TYPE = "content-type"
 #: Capture time of the oldest data in an example; which consents apply to the example depends on it.
 SINCE = "sightline-since"
+#: Digest of a value, where the value itself does not show it: of a sealed or a rejected one.
+DIGEST = "sightline-digest"
 #: Headers that only stages write. A captured record that has one is rejected as forged.
-RESERVED = frozenset({ZONE, LABEL, PARENTS, SINCE})
+RESERVED = frozenset({ZONE, LABEL, PARENTS, SINCE, DIGEST})
 
 
 #: Headers that `envelope` writes, in this order.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from msgspec import Struct
 
@@ -54,13 +54,23 @@ def stamp_ns(record: Received) -> int:
 
 @dataclass(frozen=True, slots=True)
 class StoredRecord:
-    """A `Received` that did not come from Kafka: a journal line, a test."""
+    """A `Received` as it is passed on: a journal line, a record that was opened, a test.
+
+    `wire` has the bytes that are on the topic, if the value is not these.
+    """
 
     offset: int
     timestamp: int
     key: bytes | None
     value: bytes | None
     headers: Headers = ()
+    wire: bytes | None = None
+
+
+def bytes_on_topic(record: Received) -> bytes:
+    """Bytes of a record's value as they are on the topic: sealed, if they are sealed there."""
+    wire = record.wire if isinstance(record, StoredRecord) else None
+    return (record.value or b"") if wire is None else wire
 
 
 class LogId(Struct, frozen=True):
@@ -104,10 +114,18 @@ class Loss(Struct, frozen=True):
         return None if self.last is None else self.last - self.first + 1
 
 
+class Seal(NamedTuple):
+    """Under which key a value is to be sealed: the wearer's, for values that are kept for some days."""
+
+    wearer: str
+    days: int
+
+
 class Outgoing(Struct, frozen=True):
     """One record to be written; `timestamp_ms` is the append time of its source.
 
-    The timestamp has no default, because retention deletes a record dated 1970 within minutes.
+    The timestamp has no default, because retention deletes a record dated 1970 within minutes. `seal` asks
+    the shell to seal the value before it is written; None if it is written as it is.
     """
 
     topic: str
@@ -116,6 +134,7 @@ class Outgoing(Struct, frozen=True):
     value: bytes | None
     headers: Headers
     timestamp_ms: int
+    seal: Seal | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from streams.ledger.runs import ByStream, Ints, column, halves, spread
 _NAMED_MAX = 5
 #: Only bytes that are safe to print; the bound is longer than any valid name.
 _ID = re.compile(rb"([\x21-\x7e]{1,200})/([0-9]{1,19})(\.[0-9]{1,6})?")
+_DIGEST = re.compile(rb"[0-9a-f]{32}")
 _RUN = re.compile(rb"([0-9]{1,19}) ([0-9]{1,19}) ([0-9]{1,7})")
 
 
@@ -58,7 +59,7 @@ class Records:
     partition: array[int] = field(default_factory=lambda: array("q"))
     offset: array[int] = field(default_factory=lambda: array("q"))
     digests: bytearray = field(default_factory=bytearray)
-    """XXH3-128 of every value, 16 bytes each."""
+    """XXH3-128 of every value, or the digest that a sealed record names, 16 bytes each."""
     records: int = 0
     unreadable: int = 0
     unread: list[tuple[int, int]] = field(default_factory=list)
@@ -81,7 +82,12 @@ class Records:
         columns = (self.key, self.first, self.step, self.count, self.partition, self.offset)
         for place, number in zip(columns, (index, *run[1:], partition, offset), strict=True):
             place.append(number)
-        self.digests += xxhash.xxh3_128_digest(value or b"")
+        sealed = headers.get("content-encoding") == b"sightline-sealed"
+        # Only who has keys can compute the digest of what is sealed. Who has none cannot change that value.
+        named = _DIGEST.fullmatch(headers.get("sightline-digest") or b"") if sealed else None
+        self.digests += (
+            bytes.fromhex(named[0].decode()) if named is not None else xxhash.xxh3_128_digest(value or b"")
+        )
 
     def __len__(self) -> int:
         return len(self.key)

@@ -45,10 +45,19 @@ class Block(Struct):
 Blocks = dict[str, list[Block]]
 
 
-def blocks_of(step: Step, policy_version: str, topic: str, partition: int, values: Sequence[bytes]) -> Blocks:
-    """Rows of one fetch of `topic`/`partition`; `values` are the outputs' bytes, in the step's order."""
+class Written(NamedTuple):
+    """What lineage says of a value: its size and its digest."""
+
+    size_bytes: int
+    digest: str
+
+
+def blocks_of(
+    step: Step, policy_version: str, topic: str, partition: int, written: Sequence[Written]
+) -> Blocks:
+    """Rows of one fetch of `topic`/`partition`; `written` is of the outputs' values, in the step's order."""
     return {
-        "events": _events(step, policy_version, partition, values),
+        "events": _events(step, policy_version, partition, written),
         "edges": _blocks_of_rows(_edges(step.outputs)),
         "decisions": _blocks_of_rows(
             [decision_row(decision, policy_version) for decision in _merged(step.decisions)]
@@ -199,17 +208,21 @@ class _Alike(NamedTuple):
         )
 
 
-def _events(step: Step, policy_version: str, partition: int, values: Sequence[bytes]) -> list[Block]:
+def _events(step: Step, policy_version: str, partition: int, written: Sequence[Written]) -> list[Block]:
     """One row for each batch; rows that agree in `_Alike` are one block."""
-    groups: dict[_Alike, tuple[list[Batch], list[bytes]]] = {}
+    groups: dict[_Alike, tuple[list[Batch], list[int], list[str]]] = {}
     for stretch in step.stretches:
-        batches, of = groups.setdefault(_Alike.of(stretch.first, CAPTURED, stretch.source_digest), ([], []))
+        batches, sizes, digests = groups.setdefault(
+            _Alike.of(stretch.first, CAPTURED, stretch.source_digest), ([], [], [])
+        )
         batches += stretch.batches
-        of += stretch.values
-    for output, value in zip(step.outputs, values, strict=True):
-        batches, of = groups.setdefault(_Alike.of(output.tagged, output.topic), ([], []))
+        sizes += map(len, stretch.values)
+        digests += map(digest, stretch.values)
+    for output, value in zip(step.outputs, written, strict=True):
+        batches, sizes, digests = groups.setdefault(_Alike.of(output.tagged, output.topic), ([], [], []))
         batches.append(output.tagged.batch)
-        of.append(value)
+        sizes.append(value.size_bytes)
+        digests.append(value.digest)
     return [
         Block(
             {
@@ -225,11 +238,11 @@ def _events(step: Step, policy_version: str, partition: int, values: Sequence[by
                 "t_last_ns": [batch.last_ns for batch in batches],
                 "appended_ns": [batch.appended_ns for batch in batches],
                 "offset": [batch.position for batch in batches],
-                "bytes": [len(value) for value in of],
-                "digest": [digest(value) for value in of],
+                "bytes": sizes,
+                "digest": digests,
             },
         )
-        for alike, (batches, of) in groups.items()
+        for alike, (batches, sizes, digests) in groups.items()
     ]
 
 

@@ -153,6 +153,14 @@ _WORKER: Mapping[str, Declared] = {
         "Examples that the last version did not look at: its record had no room for them, or a run before it "
         "failed on them.",
     ),
+    # Sealed values.
+    "sealed_total": _counter("Values that were sealed. A fetch that is tried again counts again."),
+    "opened_total": _counter(
+        "Sealed values that were read: opened, or not, because retention destroyed the key (expired), or an "
+        "erasure (erased), or because it was not sealed for its place (broken).",
+        "outcome",
+    ),
+    "keys_destroyed_total": _counter("Keys that were destroyed: expired, by retention.", "reason"),
     # Fetches and transactions.
     "fetch_total": _counter("Fetches that were committed, each in one transaction.", "agent"),
     "fetch_records_total": _counter("Records read and committed.", "agent"),

@@ -97,8 +97,8 @@ def first_records(policy: Policy, now_ns: int, licensed: seed.Licensed | None = 
             "the first model is made of must be allowed to train and to be stored; change its sinks or "
             "seed_zone"
         )
-    records, values = records_of(step, policy, (EXAMPLES, 0))
-    records += lineage_of(step, values, policy, (EXAMPLES, 0), extra, (b"training/0", now_ns // 1_000_000))
+    records, written = records_of(step, policy, (EXAMPLES, 0))
+    records += lineage_of(step, written, policy, (EXAMPLES, 0), extra, (b"training/0", now_ns // 1_000_000))
     stamp = now_ns // 1_000_000
     return [
         Outgoing(POLICIES, 0, *record_of(policy), (), stamp),

@@ -9,24 +9,33 @@ import orjson
 from msgspec.structs import asdict
 
 from streams.events.codec import encode
-from streams.events.headers import PARENTS, RUN, SINCE, ZONE, envelope, pack_parents, root_of, tag
-from streams.events.record import Outgoing
+from streams.events.digest import Digests, digest
+from streams.events.headers import DIGEST, PARENTS, RUN, SINCE, ZONE, envelope, pack_parents, root_of, tag
+from streams.events.record import Outgoing, Seal
 from streams.lineage import record
 from streams.lineage.rows import Rows
 from streams.models.version import version_key
 from streams.policy.policy import Policy
 from streams.policy.step import Output, Reject, Step, Stretch
-from streams.topology import CONSENTS, EXAMPLES, REJECTED, TOPICS, ZONED
+from streams.topology import CONSENTS, EXAMPLES, REJECTED, SEALED, TOPICS, ZONED
 
 _SINGLE = frozenset(topic.name for topic in TOPICS if topic.single)
 
 
-def records_of(step: Step, policy: Policy, place: tuple[str, int]) -> tuple[list[Outgoing], list[bytes]]:
-    """Records of one fetch, without lineage, and the bytes of every output of the step.
+def plain_digest(wearer: str, value: bytes) -> str:
+    """Digest of a value without a key."""
+    del wearer
+    return digest(value)
+
+
+def records_of(
+    step: Step, policy: Policy, place: tuple[str, int], digests: Digests = plain_digest
+) -> tuple[list[Outgoing], list[record.Written]]:
+    """Records of one fetch, without lineage, and what lineage says of the value of every output of the step.
 
     The order is: zoned batches in partition order, outputs, rejects. `place` is the (topic, partition) that
     was read. Records go to the partition of the same number, or to partition 0 of topics that have only one
-    (docs/architecture.md, Wire).
+    (docs/architecture.md, Wire). `digests` makes the digests of values for sealed topics.
     """
     topic, partition = place
     values = [
@@ -35,10 +44,17 @@ def records_of(step: Step, policy: Policy, place: tuple[str, int]) -> tuple[list
     passed = [placed for stretch in step.stretches for placed in _zoned(stretch, policy, partition)]
     # The sort is stable, so parts of one batch, which share its position, stay in order.
     passed.sort(key=itemgetter(0))
-    records = [record for _, record in passed]
-    records += [
-        _output(output, value, policy, partition)
+    records = [each for _, each in passed]
+    written = [
+        record.Written(
+            len(value),
+            digests(output.tagged.batch.wearer_id, value) if output.topic in SEALED else digest(value),
+        )
         for output, value in zip(step.outputs, values, strict=True)
+    ]
+    records += [
+        _output(output, value, of, policy, partition)
+        for output, value, of in zip(step.outputs, values, written, strict=True)
         if output.topic
     ]
     return (
@@ -46,7 +62,7 @@ def records_of(step: Step, policy: Policy, place: tuple[str, int]) -> tuple[list
         + [
             _reject(reject, topic, partition) for reject in step.rejects if reject.cause.outcome != "repeated"
         ],
-        values,
+        written,
     )
 
 
@@ -70,7 +86,7 @@ def consent_records(step: Step) -> list[Outgoing]:
 
 def lineage_of(
     step: Step,
-    values: Sequence[bytes],
+    written: Sequence[record.Written],
     policy: Policy,
     place: tuple[str, int],
     extra: Rows,
@@ -78,12 +94,12 @@ def lineage_of(
 ) -> list[Outgoing]:
     """Lineage records of one fetch.
 
-    `values` are the bytes of its outputs, `extra` are rows beside those of the step, `stamp` is key and time
-    in ms. Extra rows come first, so that a policy is stored before its decisions.
+    `written` is what `records_of` returned, `extra` are rows beside those of the step, `stamp` is key and
+    time in ms. Extra rows come first, so that a policy is stored before its decisions.
     """
     tables = {table: record.blocks(table, rows) for table, rows in extra.items()}
     return record.encode(
-        {**tables, **record.blocks_of(step, policy.version, *place, values)}, place[1], *stamp
+        {**tables, **record.blocks_of(step, policy.version, *place, written)}, place[1], *stamp
     )
 
 
@@ -107,20 +123,30 @@ def _zoned(stretch: Stretch, policy: Policy, partition: int) -> list[tuple[int, 
     ]
 
 
-def _output(output: Output, value: bytes, policy: Policy, partition: int) -> Outgoing:
+def _output(
+    output: Output, value: bytes, written: record.Written, policy: Policy, partition: int
+) -> Outgoing:
     tagged = output.tagged
     batch = tagged.batch
     tags = tag(tagged.zone, policy.header(tagged.label))
     root = root_of(batch.source, output.parents)
     since = ((SINCE, b"%d" % batch.oldest_ns),) if output.topic == EXAMPLES else ()
+    sealed = output.topic in SEALED
     key = version_key(batch.run.first) if batch.kind == "model" else batch.source.encode()
     return Outgoing(
         output.topic,
         0 if output.topic in _SINGLE else partition,
         key,
         value,
-        [*envelope(batch, root), *tags, (PARENTS, pack_parents(batch, output.parents)), *since],
+        [
+            *envelope(batch, root),
+            *tags,
+            (PARENTS, pack_parents(batch, output.parents)),
+            *since,
+            *(((DIGEST, written.digest.encode()),) if sealed else ()),
+        ],
         batch.appended_ns // 1_000_000,
+        Seal(batch.wearer_id, policy.retention_days(tagged.label)) if sealed else None,
     )
 
 
@@ -132,7 +158,7 @@ def _reject(reject: Reject, topic: str, partition: int) -> Outgoing:
         ("sightline-outcome", reject.cause.outcome.encode()),
         ("sightline-stage", reject.cause.stage.encode()),
         ("sightline-place", f"{reject.topic or topic} {partition} {reject.position}".encode()),
-        ("sightline-digest", reject.digest.encode()),
+        (DIGEST, reject.digest.encode()),
         (ZONE, reject.zone.encode()),
     ]
     if reject.run is not None:

@@ -12,16 +12,18 @@ from streams.assistant import stage as assistant
 from streams.consent.record import take_ups_of
 from streams.consent.view import PartitionConsents
 from streams.events.codec import codec_of
+from streams.events.digest import Digests
 from streams.events.record import Fetch, Loss, Outcome, Outgoing, Received
 from streams.events.state import DeviceState
 from streams.feedback import stage as feedback
 from streams.limits import POLICY_REFUSALS_PER_FETCH_MAX
+from streams.lineage.record import Written
 from streams.lineage.rows import Row, Rows
 from streams.lineage.tables import CONSENT_TAKEUP, MODEL_CANDIDATE, MODEL_TAKEUP, POLICY_TAKEUP
 from streams.metrics import Tally
 from streams.models.version import ModelVersion
 from streams.pipeline.devices import Devices, Shelf
-from streams.pipeline.emit import consent_records, lineage_of, records_of
+from streams.pipeline.emit import consent_records, lineage_of, plain_digest, records_of
 from streams.pipeline.partition import PARTITION, PartitionState, readable, restored, stored, under
 from streams.pipeline.rows import input_row, policy_row, refusal_of, told
 from streams.pipeline.shadow import differences, with_gate
@@ -51,7 +53,7 @@ class Stages:
     processing: Callable[..., tuple[dict[str, DeviceState], list[Asked]]] = processing.run
     assistant: Callable[..., dict[str, DeviceState]] = assistant.run
     feedback: Callable[..., dict[str, DeviceState]] = feedback.run
-    records: Callable[..., tuple[list[Outgoing], list[bytes]]] = records_of
+    records: Callable[..., tuple[list[Outgoing], list[Written]]] = records_of
     lineage: Callable[..., list[Outgoing]] = lineage_of
     tally: Callable[..., Tally] = tallied
 
@@ -67,7 +69,9 @@ class GlassesCore:
         operators: Operators = SHIPPED_OPERATORS,
         stages: Stages | None = None,
         shelf: Shelf | None = None,
+        digests: Digests = plain_digest,
     ) -> None:
+        self._digests = digests
         self._operators, self._codec = operators, codec_of(operators.kinds)
         self._run, self._shelf = stages or Stages(), shelf
 
@@ -147,10 +151,10 @@ class GlassesCore:
         elif not silent:
             after = self._shadow_run(after, context, fetch, step, policy, extra)
         place, stamp = (fetch.topic, fetch.partition), now_ns // 1_000_000
-        records, values = self._run.records(step, policy, place)
+        records, written = self._run.records(step, policy, place, self._digests)
         records += consent_records(step)
         records += self._run.lineage(
-            step, values, policy, place, extra, (f"glasses/{fetch.partition}".encode(), stamp)
+            step, written, policy, place, extra, (f"glasses/{fetch.partition}".encode(), stamp)
         )
         recorded = after.policies_read != state.policies_read
         return Outcome(

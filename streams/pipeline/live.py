@@ -16,6 +16,7 @@ from streams.events.kinds import Kinds
 from streams.events.record import Fetch, Outcome, Outgoing, Received
 from streams.limits import RETRAIN_EVERY_EXAMPLES
 from streams.models.drift import Drift
+from streams.pipeline.emit import plain_digest
 from streams.pipeline.fitting import Fit
 from streams.pipeline.followed import Followed
 from streams.pipeline.glasses import GlassesCore, Stages, names_of
@@ -27,6 +28,9 @@ from streams.pipeline.training import TrainingCore
 from streams.pipeline.training_state import TrainingState
 from streams.processing.operators import Operators
 from streams.processing.shipped import SHIPPED_OPERATORS
+from streams.sealing.brokers_time import BrokersTime
+from streams.sealing.keys import Keys, MissingDigestKeyError
+from streams.sealing.sealed import unopened
 from streams.topology import EXAMPLES
 from streams.training.gate import labelled_under
 from streams.training.seed import licensed
@@ -53,9 +57,12 @@ class LiveGlasses(GlassesCore):
         *,
         operators: Operators = SHIPPED_OPERATORS,
         stages: Stages | None = None,
+        keys: Keys | None = None,
+        time: BrokersTime | None = None,
     ) -> None:
-        super().__init__(operators=operators, stages=stages, shelf=shelf)
-        self.followed, self._file = followed, shelf
+        digests = plain_digest if keys is None else keys.digest
+        super().__init__(operators=operators, stages=stages, shelf=shelf, digests=digests)
+        self.followed, self._file, self._keys, self._time = followed, shelf, keys, time or BrokersTime()
         self.sending = Sending()
         self._drift: Drift | None = None
 
@@ -104,14 +111,40 @@ class LiveGlasses(GlassesCore):
         silent: bool,
         poisoned: Mapping[int, str],
     ) -> Outcome[PartitionState]:
-        """Run `GlassesCore.process` with the device states loaded. OSError if the shelf's file fails."""
-        if self._file is None:
-            outcome = await super().process(state, fetch, inputs, silent=silent, poisoned=poisoned)
-        else:
-            outcome = await self._in_parts(self._file, state, fetch, inputs, silent=silent, poisoned=poisoned)
+        """Run `GlassesCore.process` with the device states loaded, and seal what is kept for long.
+
+        Whoever has an answer that waits for feedback may get an example, whose digest needs a key.
+
+        OSError if the shelf's file fails, UnavailableError if the key store does.
+        """
+        if self._keys is not None:
+            await self._keys.hold_digest_keys(_answered(state, fetch))
+        while True:
+            try:
+                outcome = await self._processed(state, fetch, inputs, silent=silent, poisoned=poisoned)
+                break
+            except MissingDigestKeyError as missing:
+                # Query and feedback are in one fetch.
+                await missing.hold()
         if not silent:
+            self._time.heard(outcome.state.now_ns, clock.monotonic_ns())
             self._measure(state, fetch, inputs, outcome)
+            if self._keys is not None:
+                outcome = replace(outcome, outputs=await self._keys.sealed(outcome.outputs))
         return outcome
+
+    async def _processed(
+        self,
+        state: PartitionState,
+        fetch: Fetch,
+        inputs: SideInputs,
+        *,
+        silent: bool,
+        poisoned: Mapping[int, str],
+    ) -> Outcome[PartitionState]:
+        if self._file is None:
+            return await super().process(state, fetch, inputs, silent=silent, poisoned=poisoned)
+        return await self._in_parts(self._file, state, fetch, inputs, silent=silent, poisoned=poisoned)
 
     def _measure(
         self, before: PartitionState, fetch: Fetch, inputs: SideInputs, outcome: Outcome[PartitionState]
@@ -162,6 +195,13 @@ class LiveGlasses(GlassesCore):
         return Outcome(state, outputs, due, tally, aside)
 
 
+def _answered(state: PartitionState, fetch: Fetch) -> set[str]:
+    """Wearers with an answer that may still get feedback, of the devices of a fetch, as far as in memory."""
+    slots = [state.devices.slot(name) for name in names_of(fetch.records)]
+    states = [slot.state for slot in slots if slot is not None and slot.state is not None]
+    return {answer.wearer_id for device in states for answer in device.answers}
+
+
 class LiveTraining(TrainingCore):
     """Stage 5 in a worker (see `streams.events.record.LiveCore`); `history` reads `glasses.examples`."""
 
@@ -173,9 +213,10 @@ class LiveTraining(TrainingCore):
         every: int = RETRAIN_EVERY_EXAMPLES,
         *,
         kinds: Kinds = SHIPPED_OPERATORS.kinds,
+        keys: Keys | None = None,
     ) -> None:
         super().__init__(fit, every, kinds=kinds)
-        self.followed, self._history = followed, history
+        self.followed, self._history, self._keys = followed, history, keys
 
     async def stands(self, state: TrainingState) -> bool:
         """Whether the topics hold all that the state has taken up."""
@@ -192,7 +233,7 @@ class LiveTraining(TrainingCore):
 
         If an example names a policy that is not known yet, the policies are read again first.
         """
-        side = self.followed.side_inputs()
+        fetch, side = await self._opened(fetch), self.followed.side_inputs()
         if not {labelled_under(record) for record in fetch.records} <= side.policies.versions.keys():
             await self.followed.refresh()
             side = self.followed.side_inputs()
@@ -203,7 +244,11 @@ class LiveTraining(TrainingCore):
             await self.followed.recall(state.serving)
             side = self.followed.side_inputs()
         try:
-            return TrainingInputs(side, await self._history(fetch.records[-1].offset))
+            history = await self._history(fetch.records[-1].offset)
+            if self._keys is not None:
+                history = await self._keys.opened(EXAMPLES, history)
+            # What was destroyed is no example any more; it was judged when it came.
+            return TrainingInputs(side, [each for each in history if not unopened(each.headers)])
         except UnavailableError:
             raise
         except Exception as error:
@@ -211,3 +256,21 @@ class LiveTraining(TrainingCore):
             raise UnavailableError(
                 f"{EXAMPLES} could not be read for a training run ({type(error).__name__}); tried again"
             ) from error
+
+    async def process(
+        self,
+        state: TrainingState,
+        fetch: Fetch,
+        inputs: TrainingInputs,
+        *,
+        silent: bool,
+        poisoned: Mapping[int, str],
+    ) -> Outcome[TrainingState]:
+        """Run `TrainingCore.process` on the opened examples. UnavailableError if the key store fails."""
+        fetch = await self._opened(fetch)
+        return await super().process(state, fetch, inputs, silent=silent, poisoned=poisoned)
+
+    async def _opened(self, fetch: Fetch) -> Fetch:
+        if self._keys is None:
+            return fetch
+        return replace(fetch, records=await self._keys.opened(fetch.topic, fetch.records))

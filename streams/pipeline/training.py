@@ -12,7 +12,15 @@ from streams.consent.record import take_ups_of
 from streams.errors import MalformedError
 from streams.events.codec import codec_of
 from streams.events.kinds import Kinds
-from streams.events.record import Fetch, Loss, Outcome, Outgoing, Received, WholeState, stamp_ns
+from streams.events.record import (
+    Fetch,
+    Loss,
+    Outcome,
+    Outgoing,
+    Received,
+    WholeState,
+    stamp_ns,
+)
 from streams.events.shipped import SHIPPED
 from streams.limits import (
     RETRAIN_EVERY_EXAMPLES,
@@ -38,6 +46,7 @@ from streams.pipeline.tally import tallied
 from streams.pipeline.training_state import STATE_KEY, TrainingState
 from streams.policy.crossing import Crossing
 from streams.policy.step import MALFORMED, Cause, Reject, Step
+from streams.sealing.sealed import unopened
 from streams.training import gate, promotion, seed
 
 log = logging.getLogger(__name__)
@@ -47,6 +56,13 @@ _UNLISTED = Cause(
     gate.UNLISTED_RULE,
     "intent: it is none that the policy in force lists, so no model learns it",
 )
+
+
+_SEALED = "value: it is sealed, and does not open at this place; expected what the feedback stage sealed"
+_UNOPENED = {
+    "expired": "value: it is sealed, and its key was destroyed because its retention was over",
+    "erased": "value: it is sealed, and its key was destroyed because its wearer was erased",
+}
 
 
 class TrainingCore(WholeState[TrainingState]):
@@ -145,6 +161,8 @@ class TrainingCore(WholeState[TrainingState]):
             try:
                 if record.offset in poisoned:
                     raise MalformedError(poisoned[record.offset])  # noqa: TRY301
+                if why := unopened(record.headers):
+                    raise MalformedError(_UNOPENED.get(why, _SEALED))  # noqa: TRY301
                 candidate = gate.judge(record, self._codec, crossing, adopting(side), now_ns)
             except MalformedError as error:
                 cause = Cause("training", MALFORMED, str(error), MALFORMED)
@@ -165,8 +183,8 @@ class TrainingCore(WholeState[TrainingState]):
         if not silent:
             extra["inputs"].append(input_row(EXAMPLE_ORDER, "training", fetch, " ".join(order)))
         place, stamp = (fetch.topic, 0), stamp_ns(fetch.records[-1]) // 1_000_000
-        records, values = records_of(step, policy, place)
-        records += lineage_of(step, values, policy, place, extra, (b"training/0", stamp))
+        records, written = records_of(step, policy, place)
+        records += lineage_of(step, written, policy, place, extra, (b"training/0", stamp))
         return Outcome(
             state,
             [*records, *pointers],
@@ -232,6 +250,5 @@ def _say(candidate: gate.Candidate, record: Received, step: Step, now_ns: int) -
             _UNLISTED,
             zone=zone,
             key=record.key or b"",
-            value=record.value or b"",
         )
     )

@@ -261,7 +261,7 @@ class Policy:
         return {
             "zone": zone,
             **vocabulary.says(packed),
-            "retention_days": vocabulary.retention_days[vocabulary.retention(packed)],
+            "retention_days": self.retention_days(packed),
             "nature": lattice.NATURES[lattice.unpack(packed)["nature"]],
             "sink": sink.name,
             "purpose": sink.purpose,
@@ -301,7 +301,11 @@ class Policy:
 
         It is the append time plus the retention of the label.
         """
-        return appended_ns + self.vocabulary.retention_days[self.vocabulary.retention(packed)] * DAY_NS
+        return appended_ns + self.retention_days(packed) * DAY_NS
+
+    def retention_days(self, packed: bytes) -> int:
+        """Days for which data with a label may be kept."""
+        return self.vocabulary.retention_days[self.vocabulary.retention(packed)]
 
     def declassify(self, name: str, packed: bytes, wearers: int) -> bytes:
         """Label after the declassifier `name`, for data that came from `wearers` people.

@@ -18,7 +18,7 @@ from streams.consent.words import NO_CONSENT, Consent, Word
 from streams.events.batch import Batch
 from streams.events.claims import claimed
 from streams.events.digest import digest
-from streams.events.record import Headers, Received
+from streams.events.record import Headers, Received, bytes_on_topic
 from streams.events.runs import Parent, Run
 from streams.limits import KEY_BYTES_MAX, REJECTED_BYTES_MAX
 
@@ -222,7 +222,7 @@ class Reject(Struct, frozen=True, kw_only=True):
         The reject names the events that the record claims to contain, but no wearer, because the claim was
         not checked. `now_ns` is the broker's time.
         """
-        value = record.value or b""
+        value = bytes_on_topic(record)
         source, stream, run = claimed(record)
         return cls(
             cause=cause,

@@ -23,6 +23,8 @@ from streams.errors import InputError
 from streams.events import journal
 from streams.events.record import Headers, Received, StoredRecord
 from streams.kafka.reader import Follower, end_offsets, read_all
+from streams.sealing.keys import Keys
+from streams.sealing.sealed import is_sealed
 from streams.settings.kafka import Broker
 from streams.topology import CAPTURED, EXAMPLES
 
@@ -170,18 +172,19 @@ class JournalArrivals:
 class BrokerArrivals:
     """The records of `glasses.captured` that are on a broker now, whoever sent them; use it in `async with`.
 
-    `foreign` counts records that were read and that no journal has in exactly this form.
+    `foreign` counts records that were read and that no journal has in exactly this form. `keys` open what is
+    sealed.
 
     Raises
     ------
     InputError
-        There is no journal, or the log no longer begins at offset 0.
+        There is no journal, the log no longer begins at offset 0, or something is sealed and `keys` is None.
     UnavailableError
         The broker or a topic is absent.
     """
 
-    def __init__(self, path: Path, broker: Broker) -> None:
-        self._broker = broker
+    def __init__(self, path: Path, broker: Broker, keys: Keys | None = None) -> None:
+        self._broker, self._keys = broker, keys
         self._known = np.unique(np.fromiter(_fingerprints(path), np.uint64))
         self._ends: dict[int, int] = {}
         self._followers: dict[int, Follower] = {}
@@ -231,7 +234,13 @@ class BrokerArrivals:
     async def examples(self, begin: int, end: int | None) -> Sequence[Received]:
         """Committed records of `glasses.examples`; the topic is read completely on the first call."""
         if self._examples is None:
-            self._examples = await read_all(self._broker, EXAMPLES, 0)
+            examples = await read_all(self._broker, EXAMPLES, 0)
+            if self._keys is None and any(is_sealed(record.headers) for record in examples):
+                raise InputError(
+                    f"{EXAMPLES} on {self._broker}: found sealed records, expected a key store to open them; "
+                    "name it with --keys"
+                )
+            self._examples = examples if self._keys is None else await self._keys.opened(EXAMPLES, examples)
         return [
             record
             for record in self._examples

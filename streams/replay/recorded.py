@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from streams.consent.record import consents_of
 from streams.consent.view import Consents
 from streams.errors import InputError
+from streams.events.digest import Digests
 from streams.events.record import Fetch, Outgoing, Received, StoredRecord
 from streams.kafka.compute import compute
 from streams.limits import RETRAIN_EVERY_EXAMPLES
@@ -22,6 +23,7 @@ from streams.lineage.tables import CONSENT_TAKEUP, MODEL_CANDIDATE, MODEL_ROLLBA
 from streams.models.pointer import Rollback
 from streams.models.registry import ModelTable, ModelVersions
 from streams.pipeline.bootstrap import first_records
+from streams.pipeline.emit import plain_digest
 from streams.pipeline.glasses import GlassesCore
 from streams.pipeline.partition import PartitionState
 from streams.pipeline.side_inputs import SideInputs, TrainingInputs
@@ -106,6 +108,8 @@ class RecordedReplay:
         (device, wearer) that count as paired, for inputs without pairings.
     operators
         Those of the live pipeline.
+    digests
+        Makes digests of values for sealed topics.
     """
 
     inputs: RecordedInputs
@@ -114,6 +118,7 @@ class RecordedReplay:
     every: int = RETRAIN_EVERY_EXAMPLES
     pairs: list[tuple[str, str]] = field(default_factory=list)
     operators: Operators = SHIPPED_OPERATORS
+    digests: Digests = plain_digest
     fetches: int = 0
     #: Number of records that the live pipeline lost, and that are therefore skipped.
     lost: int = 0
@@ -129,7 +134,7 @@ class RecordedReplay:
         self._policies = PolicyVersions(policies, self.inputs.policy.version)
         self._taken_up = _TakenUp(self._policies, self.pairs)
         self._take_ups = deque(self.inputs.training)
-        self._glasses = GlassesCore(operators=self.operators)
+        self._glasses = GlassesCore(operators=self.operators, digests=self.digests)
         self._training = TrainingCore(fit_here, self.every, kinds=self.operators.kinds)
         self._learned = TrainingState(consents_taken=self._taken_up.bound)
 
@@ -316,4 +321,5 @@ class RecordedReplay:
 
 
 def _moved(record: Received, offset: int) -> StoredRecord:
-    return StoredRecord(offset, record.timestamp, record.key, record.value, record.headers)
+    wire = record.wire if isinstance(record, StoredRecord) else None
+    return StoredRecord(offset, record.timestamp, record.key, record.value, record.headers, wire)

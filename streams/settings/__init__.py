@@ -50,10 +50,12 @@ def _words(name: str) -> list[str]:
 
 
 #: Settings that can be at the top of the file or in a variable.
-SHARED = ("broker", "store", "policy", "pair", "extend", "group_prefix", "role", "roles", "time_zone")
+SHARED = ("broker", "store", "keys", "policy", "pair", "extend", "group_prefix", "role", "roles", "time_zone")
 #: Defaults of `--broker`, `--store` and `--policy`.
 BROKER = _text("broker", "127.0.0.1:9092")
 STORE = _path("store", "lineage-store")
+#: Default of `--keys`: directory of the key store, under whose keys the topics are sealed.
+KEYS = _path("keys", "lineage-keys")
 POLICY = _text("policy", "household")
 #: Default of `--pair`: pairings DEVICE=WEARER that a worker writes; space-separated in a variable.
 PAIRS = _words("pair")

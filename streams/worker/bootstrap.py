@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ from typing import Any
 from streams import clock, metrics
 from streams.consent.record import learn_consent, pairing_record
 from streams.consent.view import Consents
+from streams.ends import end_with
 from streams.errors import InputError, MalformedError, UnavailableError
 from streams.events.kinds import Kinds
 from streams.events.record import AgentSpec, LiveCore, Outgoing, Received
@@ -30,8 +32,12 @@ from streams.pipeline.shelf import FileShelf
 from streams.policy.load import load, parse
 from streams.policy.policy import Policy
 from streams.policy.versions import Check, PolicyTable, PolicyVersions
+from streams.sealing.brokers_time import BrokersTime
+from streams.sealing.key_store import KeyStore
+from streams.sealing.keys import Keys
+from streams.sealing.release import release
 from streams.settings.kafka import Broker
-from streams.topology import AGENTS, CONSENTS, EXAMPLES, MODELS, POLICIES
+from streams.topology import AGENTS, CONSENTS, EXAMPLES, MODELS, POLICIES, TRAINING_RUN
 from streams.training.check import can_serve
 from streams.training.lesson import Lesson
 from streams.training.promotion import Validation
@@ -41,6 +47,7 @@ from streams.worker.checking import Checker
 from streams.worker.child import Child
 from streams.worker.follower import TableFollower
 from streams.worker.run import WorkerContext, WorkerSettings
+from streams.worker.sealing import expire_keys, key_store_of
 from streams.worker.showing import Showing
 
 log = logging.getLogger(__name__)
@@ -51,12 +58,19 @@ async def prepare(context: WorkerContext) -> list[AgentSpec]:
 
     Raises
     ------
-    InputError, UnavailableError
-        See `followed_topics`.
+    InputError, UnavailableError, DamagedError
+        See `followed_topics` and `streams.worker.sealing.key_store_of`.
     """
     child = Child("fits models")
     context.closing.callback(child.close)
-    return agents(context, await followed_topics(context, child), child)
+    followed = await followed_topics(context, child)
+    store = await key_store_of(context.settings.broker, context.settings.keys)
+    context.closing.callback(store.close)
+    policy = followed.policies.now.version(followed.policies.now.current)
+    if TRAINING_RUN in policy.sinks:
+        # Without that sink the gate refuses every example, so nothing is asked for.
+        release(store, policy, TRAINING_RUN, "sightline worker", clock.now_ns())
+    return agents(context, followed, child, store)
 
 
 async def followed_topics(context: WorkerContext, child: Child) -> Followed:
@@ -234,9 +248,13 @@ async def policies_of(records: Sequence[Received], checker: Check) -> PolicyTabl
     return policies
 
 
-def agents(context: WorkerContext, followed: Followed, child: Child) -> list[AgentSpec]:
+def agents(context: WorkerContext, followed: Followed, child: Child, store: KeyStore) -> list[AgentSpec]:
     """Make the agents of `topology.AGENTS` with their cores; models are trained in `child`."""
     broker, operators = context.settings.broker, context.settings.operators
+    keys, time = Keys(store), BrokersTime()
+    expiring = asyncio.create_task(expire_keys(store, time), name="expiry of keys")
+    expiring.add_done_callback(end_with)
+    context.closing.callback(expiring.cancel)
 
     async def history(offset: int) -> Sequence[Received]:
         first = offset + 1 - TRAINING_READ_RATIO * TRAINING_EXAMPLES_MAX
@@ -252,12 +270,12 @@ def agents(context: WorkerContext, followed: Followed, child: Child) -> list[Age
     if context.directory is not None:
         shelf = FileShelf(context.directory / "device-states")
         context.closing.callback(shelf.close)
-    glasses = LiveGlasses(followed, shelf, operators=operators, stages=_traced_stages())
+    glasses = LiveGlasses(followed, shelf, operators=operators, stages=_traced_stages(), keys=keys, time=time)
     context.closing.callback(metrics.before_reading(Showing(followed).show))
     context.closing.callback(metrics.before_reading(lambda: glasses.sending.show(clock.monotonic_s())))
     cores: Mapping[str, LiveCore[Any]] = {
         "glasses": glasses,
-        "training": LiveTraining(followed, history, fit, kinds=operators.kinds),
+        "training": LiveTraining(followed, history, fit, kinds=operators.kinds, keys=keys),
     }
     return [AgentSpec(name, topic, cores[name]) for name, topic in AGENTS.items()]
 

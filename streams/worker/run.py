@@ -24,6 +24,7 @@ from streams.kafka.topics import declare
 from streams.kafka.transport import NOTHING_LOST
 from streams.processing.operators import Operators
 from streams.processing.shipped import SHIPPED_OPERATORS
+from streams.settings import KEYS
 from streams.settings.kafka import Broker, KafkaSettings
 from streams.worker.agents import build_app
 from streams.worker.follower import OnRecord, TableFollower
@@ -55,6 +56,8 @@ class WorkerSettings:
         File to which the metrics are written every METRICS_INTERVAL_S; None: not written.
     operators
         The shipped operators, and those of extensions.
+    keys
+        Directory of the key store, which is made if the topics have nothing that is sealed.
     """
 
     broker: Broker
@@ -65,6 +68,7 @@ class WorkerSettings:
     group_prefix: str = ""
     metrics_path: Path | None = None
     operators: Operators = SHIPPED_OPERATORS
+    keys: Path = KEYS
 
     @property
     def groups_begin_with(self) -> str:

@@ -112,6 +112,10 @@ ALONE: tuple[Sample, ...] = (
     Sample("sightline ledger {journal} --store {store}"),
     Sample("sightline ledger {journal} --store {store} --extend tests.extensions.temple --json"),
     Sample("sightline topics --schemas {tmp}/schemas --extend tests.extensions.temple"),
+    Sample("sightline keys show --keys {own_keys} --json"),
+    Sample("sightline keys renew --keys {own_keys} --json"),
+    Sample("sightline keys show --keys {tmp}/none", code=2),
+    Sample("sightline keys renew --keys {tmp}/none", code=2),
     Sample("sightline replay {journal} --store {tmp}/replayed --out {tmp}/derived --policy {policy} --json"),
     Sample("sightline evaluate --draw 1 --every 400 --part loop --part gate"),
     Sample("sightline evaluate --draw 2 --every 400 --part loop --json"),
@@ -192,18 +196,21 @@ LIVE: tuple[Sample, ...] = (
         " --extend tests.extensions.temple --json"
     ),
     Sample("sightline models rollback --to 1 --why '' --broker {broker} --json", code=2),
-    Sample("sightline models compare --broker {broker} --topic-prefix '' --extend tests.extensions.temple"),
-    Sample("sightline models compare --version 1 --broker {broker} --json"),
+    Sample(
+        "sightline models compare --broker {broker} --keys {keys} --topic-prefix ''"
+        " --extend tests.extensions.temple"
+    ),
+    Sample("sightline models compare --version 1 --broker {broker} --keys {keys} --json"),
     Sample("sightline models compare --version 999 --broker {broker}", code=2),
     Sample("sightline training --broker {broker}", code=2),
-    Sample("sightline training --dry-run --broker {broker} --topic-prefix ''"),
+    Sample("sightline training --dry-run --broker {broker} --keys {keys} --topic-prefix ''"),
     Sample(
-        "sightline training --dry-run --broker {broker} --topic-prefix '' --extend tests.extensions.temple"
-        " --json"
+        "sightline training --dry-run --broker {broker} --keys {keys} --topic-prefix ''"
+        " --extend tests.extensions.temple --json"
     ),
     Sample(
-        "sightline models rollback --to 999 --why 'nobody made it' --broker {broker} --topic-prefix ''"
-        " --extend tests.extensions.temple",
+        "sightline models rollback --to 999 --why 'nobody made it' --broker {broker} --keys {keys}"
+        " --topic-prefix '' --extend tests.extensions.temple",
         code=2,
     ),
     Sample(
@@ -228,10 +235,12 @@ LIVE: tuple[Sample, ...] = (
     Sample("sightline sql 'FROM epochs' --store {tmp}/a --store {tmp}/b --role privacy-officer"),
     Sample("sightline status --store {tmp}/a --store {tmp}/b --broker {broker} --role privacy-officer"),
     Sample("sightline ledger {sent} --store {tmp}/a --store {tmp}/b"),
+    Sample("sightline keys show --keys {keys}"),
+    Sample("sightline keys renew --keys {keys}"),
     Sample("sightline replay {sent} --inputs {live} --compare --extend tests.extensions.temple"),
     Sample(
-        "sightline replay {sent} --inputs {live} --broker {broker} --topic-prefix '' --compare --json"
-        " --extend tests.extensions.temple"
+        "sightline replay {sent} --inputs {live} --broker {broker} --keys {keys} --topic-prefix ''"
+        " --compare --json --extend tests.extensions.temple"
     ),
     Sample("sightline ledger {sent} --broker {broker} --topic-prefix '' --store {live} --json"),
     Sample(
@@ -242,8 +251,8 @@ LIVE: tuple[Sample, ...] = (
 PROCESSES: tuple[str, ...] = (
     "sightline broker --port {port} --directory {tmp}/kafka --partitions 4 --nodes 1 --log json"
     " --ready-fd {fd} --ready-file {ready}",
-    "sightline worker --broker {broker} --policy household --partitions 4 --pair g1=w1 --pair g2=w2"
-    " --topic-prefix ''"
+    "sightline worker --broker {broker} --keys {keys} --policy household --partitions 4"
+    " --pair g1=w1 --pair g2=w2 --topic-prefix ''"
     " --metrics {tmp}/metrics --metrics-port 0 --metrics-host localhost --traces-to http://127.0.0.1:9"
     " --log text --accept-loss --group-prefix samples."
     " --extend tests.extensions.temple"

@@ -30,6 +30,7 @@ from streams.connection import connect
 from streams.kafka.broker import EmbeddedBroker, free_port
 from streams.kafka.reader import read_all
 from streams.policy.load import load
+from streams.sealing.key_store import KeyStore
 from tests.cli.samples import ALONE, DEMOS, LIVE, PROCESSES, Sample
 from tests.kafka.conftest import create
 from tests.kafka.world import until_all_is_read
@@ -104,8 +105,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     before, zone, after = load("household").text.partition('name = "voice-assistant"')
     policy.write_text(before + zone + after.replace(' "ai:ModelTraining",', "", 1), encoding="utf-8")
     (rules := tmp / "rules.toml").write_text("[no-epoch]\nsilent_s = 1\n")
+    KeyStore.made(own_keys := tmp / "own-keys").close()
     paths = {"tmp": tmp, "journal": journal, "store": store, "copy": tmp / "copy", "policy": policy}
-    return {**paths, "rules": rules}
+    return {**paths, "rules": rules, "own_keys": own_keys, "keys": tmp / "keys"}
 
 
 @contextlib.contextmanager
@@ -164,7 +166,8 @@ def test_an_absent_broker_is_one_sentence(
     times = itertools.count(0, 3)
     monkeypatch.setattr(clock, "monotonic_s", lambda: float(next(times)))
     journal = shutil.copytree(made["journal"], tmp_path / "sent")
-    given = {**made, "sent": journal, "tmp": tmp_path, "live": tmp_path / "live", "broker": "127.0.0.1:9"}
+    given = {**made, "sent": journal, "tmp": tmp_path, "live": tmp_path / "live", "keys": made["own_keys"]}
+    given["broker"] = "127.0.0.1:9"
     line = line.replace(" --ready-fd {fd}", "").replace("HOST:PORT", "{broker}").replace("STORE", "{live}")
     if "--inputs" in line or path_of(line) == ("sightline", "ledger"):
         given["live"] = made["store"]
@@ -280,13 +283,13 @@ def staying(line: str, tmp: Path, **made: object) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def live(made: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of a broker with a worker, both run as their help says."""
     port = free_port()
     with contextlib.ExitStack() as stack:
         for line in PROCESSES:
-            room = tmp_path_factory.mktemp("process")
-            stack.enter_context(staying(line, room, port=port, broker=f"127.0.0.1:{port}"))
+            given = {**made, "tmp": tmp_path_factory.mktemp("process"), "broker": f"127.0.0.1:{port}"}
+            stack.enter_context(staying(line, port=port, **given))
         yield f"127.0.0.1:{port}"
 
 

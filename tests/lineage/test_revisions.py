@@ -97,11 +97,14 @@ def written(graph: Graph, nodes: Sequence[Node]) -> list[Outgoing]:
     rows = {
         "policies": record.blocks("policies", [POLICY]),
         "streams": record.blocks("streams", streams),
-        **record.blocks_of(
-            step, HOUSEHOLD.version, "glasses.captured", 0, [output.value or b"" for output in step.outputs]
-        ),
+        **record.blocks_of(step, HOUSEHOLD.version, "glasses.captured", 0, written_of(step)),
     }
     return record.encode(rows, 0, b"glasses/0", T0_NS // 1_000_000)
+
+
+def written_of(step: Step) -> list[record.Written]:
+    values = [output.value or b"" for output in step.outputs]
+    return [record.Written(len(value), digest(value)) for value in values]
 
 
 def sent(graph: Graph, nodes: Sequence[Node], offset: int) -> list[StoredRecord]:

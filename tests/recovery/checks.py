@@ -39,10 +39,10 @@ async def ledger(journal: Path, broker: str, store: Path) -> dict[str, Any]:
     return found
 
 
-async def lineage(journal: Path, broker: str, store: Path, out: Path) -> Lineage:
+async def lineage(journal: Path, broker: str, store: Path, keys: Path, out: Path) -> Lineage:
     """Compare the lineage in `store` with that of a replay of `journal` that is given the recorded inputs."""
     options = (await sightline("replay", "--help", timeout_s=60.0)).out
-    missing = [option for option in ("--inputs", "--compare", "--broker") if option not in options]
+    missing = [option for option in ("--inputs", "--compare", "--broker", "--keys") if option not in options]
     if missing:
         return Lineage(None, f"sightline replay has no {' and no '.join(missing)}")
     done = await sightline(
@@ -53,6 +53,8 @@ async def lineage(journal: Path, broker: str, store: Path, out: Path) -> Lineage
         "--compare",
         "--broker",
         broker,
+        "--keys",
+        str(keys),
         "--store",
         str(out),
         "--json",
@@ -77,9 +79,9 @@ async def missing(store: Path) -> dict[str, Any]:
     return found
 
 
-async def replay(journal: Path, store: Path, out: Path) -> tuple[str, int]:
+async def replay(journal: Path, store: Path, keys: Path, out: Path) -> tuple[str, int]:
     """(`equal`, or what a replay under the recorded inputs says otherwise; records that it left out)."""
-    inputs = ("--inputs", str(store), "--compare", "--store", str(out), "--json")
+    inputs = ("--inputs", str(store), "--keys", str(keys), "--compare", "--store", str(out), "--json")
     done = await sightline("replay", str(journal), *inputs, timeout_s=REPLAY_WAIT_S)
     try:
         found = orjson.loads(done.out.strip().splitlines()[-1])

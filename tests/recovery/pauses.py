@@ -343,7 +343,9 @@ async def _judged(pipeline: Pauses, directory: Path, steps: Sequence[tuple[str, 
     account, findings = pipeline.account, pipeline.findings
     found = await checks.ledger(pipeline.journal, pipeline.address, pipeline.store)
     missing = await checks.missing(pipeline.store)
-    replay, replayed_lost = await checks.replay(pipeline.journal, pipeline.store, directory / "replayed")
+    replay, replayed_lost = await checks.replay(
+        pipeline.journal, pipeline.store, pipeline.keys, directory / "replayed"
+    )
     findings += [said for said in found["findings"] if not any(words in said for words in _LOSS)]
     if found.get("records_lost") != account.lost_records:
         findings.append("the ledger names another number of lost records than were removed")

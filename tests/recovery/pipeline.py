@@ -59,6 +59,7 @@ class Pipeline:
         self.directory.mkdir(parents=True, exist_ok=True)
         self.broker, self.address = EmbeddedBroker(), ""
         self.store, self.journal = self.directory / "store", self.directory / "journal"
+        self.keys = self.directory / "keys"
         self.children: dict[str, Child] = {}
         self.kept: set[str] = set()
         self._busy: set[str] = set()
@@ -83,7 +84,8 @@ class Pipeline:
         # The one that comes back is one more.
         pairs = [f"--pair=g{number}=w{number}" for number in range(1, self.devices + 2)]
         for name in (*WORKERS, JOINER):
-            self._add(name, "streams.cli", "worker", "--broker", self.address, *pairs)
+            own = ("--keys", str(self.keys), *pairs)
+            self._add(name, "streams.cli", "worker", "--broker", self.address, *own)
         self._add(SNAPSHOTS, "streams.cli", "snapshots", "--broker", self.address, "--store", str(self.store))
 
     def keep(self, *names: str) -> None:

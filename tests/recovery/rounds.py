@@ -89,7 +89,7 @@ async def chaos(
         say(f"seed {seed}: drained, counting")
         places = pipeline.journal, pipeline.address, pipeline.store
         ledger = await checks.ledger(*places)
-        lineage = await checks.lineage(*places, directory / "replayed")
+        lineage = await checks.lineage(*places, pipeline.keys, directory / "replayed")
         progress = "".join(
             f"{at_s - began_s:.1f},{done},{captured}\n" for at_s, done, captured in watch.samples
         )

@@ -70,8 +70,8 @@ def test_what_does_not_fit_is_a_sentence(
 
 def test_an_example_that_no_input_names_is_a_difference(tmp_path: Path) -> None:
     one = store(tmp_path / "one", {"events": [event("g1", "imu", 0, 20)]})
-    assert _compared(one, one, Replayed(fetches=1), candidates=True)["equal"]
-    result = _compared(one, one, Replayed(fetches=1, unread=("g1/example/7",)), candidates=True)
+    assert _compared(one, one, Replayed(fetches=1), candidates=True, sealed=True)["equal"]
+    result = _compared(one, one, Replayed(fetches=1, unread=("g1/example/7",)), candidates=True, sealed=True)
     assert not result["equal"]
     assert result["differences"] == [
         "inputs: 1 examples were made and no recorded input says that training read them: g1/example/7"

@@ -16,7 +16,12 @@ from click.testing import CliRunner, Result
 
 from streams.cli.main import main
 from streams.demo import Demo
+from streams.events import journal
 from streams.kafka.broker import EmbeddedBroker, free_port
+from streams.kafka.reader import read_all
+from streams.sealing.key_store import KeyStore
+from streams.sealing.keys import Keys
+from streams.sealing.sealed import is_sealed
 from streams.topology import CAPTURED, EXAMPLES
 
 pytestmark = pytest.mark.kafka
@@ -57,7 +62,8 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     demo = Demo(tmp_path_factory.mktemp("live") / "store", "household", lambda _: None, node.address, 4)
     try:
         demo.start()
-        second = demo._spawn("second-worker", "streams.cli", "worker", "--broker", str(demo.broker))
+        own = ("--broker", str(demo.broker), "--keys", str(demo.keys))
+        second = demo._spawn("second-worker", "streams.cli", "worker", *own)
         device = demo.play([*DEVICES, "--duration-s", "80"])
         time.sleep(4)
         demo.parts.remove(second)
@@ -83,6 +89,8 @@ def test_a_replay_of_what_kafka_holds_is_equal(lived: Demo, tmp_path: Path) -> N
         str(lived.store),
         "--broker",
         str(lived.broker),
+        "--keys",
+        str(lived.keys),
         "--compare",
         "--store",
         str(tmp_path / "store"),
@@ -107,6 +115,18 @@ def test_a_replay_of_what_kafka_holds_is_equal(lived: Demo, tmp_path: Path) -> N
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         f"glasses.{name}.jsonl" for name in ("derived", "answers", "examples", "models")
     }
+
+
+def test_no_word_of_an_example_is_on_the_topic_that_keeps_it_for_a_year(lived: Demo) -> None:
+    on_topic = asyncio.run(read_all(str(lived.broker), EXAMPLES))
+    sealed = [record for record in on_topic if is_sealed(record.headers)]
+    assert len(sealed) == len(on_topic) - 3, "all but the litter"
+    opened = asyncio.run(Keys(KeyStore(lived.keys)).opened(EXAMPLES, sealed))
+    words = {json.loads(record.value or b"")["columns"]["utterance"][0] for record in opened}
+    assert len(words) > 20
+    asked = b"".join(sent.value for path in lived.journal.glob("*.jsonl") for sent in journal.sent(path))
+    assert all(word.encode() in asked for word in words)
+    assert not any(word.encode() in (record.value or b"") for record in on_topic for word in words)
 
 
 def test_take_ups_and_the_order_of_examples_were_recorded_once(lived: Demo) -> None:
@@ -140,6 +160,7 @@ def test_take_ups_and_the_order_of_examples_were_recorded_once(lived: Demo) -> N
 
 def test_acknowledgements_are_enough_for_what_the_devices_sent(lived: Demo) -> None:
     code, result = answered("replay", str(lived.journal), "--inputs", str(lived.store), "--compare")
+    assert result["digests_of_sealed"] is False
     tables = result["lineage"]["tables"]
     assert {name for name, found in tables.items() if found["differ"] and name != "inputs"} == {"rejected"}
     assert (code, tables["rejected"]["differ"], result["unplaced"], result["store"]) == (1, 3, 0, None), (
@@ -162,7 +183,10 @@ def test_another_store_or_journal_is_a_sentence(lived: Demo, tmp_path: Path) -> 
     ):
         result = run("replay", *arguments)
         assert (result.exit_code, sentence in result.stderr) == (code, True), result.output
-    told = run("replay", journal, "--inputs", store, "--broker", str(lived.broker), "--compare")
+    whole = ("replay", journal, "--inputs", store, "--broker", str(lived.broker), "--compare")
+    told = run(*whole)
+    assert (told.exit_code, "found sealed records, expected a key store" in told.stderr) == (2, True)
+    told = run(*whole, "--keys", str(lived.keys))
     assert told.exit_code == 0
     assert re.search(
         r"lineage   events 0 differ of [\d,]+, edges 0 differ of [\d,]+, .*; equal\n", told.stdout
