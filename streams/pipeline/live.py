@@ -30,7 +30,6 @@ from streams.processing.operators import Operators
 from streams.processing.shipped import SHIPPED_OPERATORS
 from streams.sealing.brokers_time import BrokersTime
 from streams.sealing.keys import Keys, MissingDigestKeyError
-from streams.sealing.sealed import unopened
 from streams.topology import EXAMPLES
 from streams.training.gate import labelled_under
 from streams.training.seed import licensed
@@ -247,8 +246,8 @@ class LiveTraining(TrainingCore):
             history = await self._history(fetch.records[-1].offset)
             if self._keys is not None:
                 history = await self._keys.opened(EXAMPLES, history)
-            # What was destroyed is no example any more; it was judged when it came.
-            return TrainingInputs(side, [each for each in history if not unopened(each.headers)])
+            # What was destroyed has no value, so it is no example any more; it was judged when it came.
+            return TrainingInputs(side, history)
         except UnavailableError:
             raise
         except Exception as error:

@@ -166,8 +166,8 @@ def test_an_absent_broker_is_one_sentence(
     times = itertools.count(0, 3)
     monkeypatch.setattr(clock, "monotonic_s", lambda: float(next(times)))
     journal = shutil.copytree(made["journal"], tmp_path / "sent")
-    given = {**made, "sent": journal, "tmp": tmp_path, "live": tmp_path / "live", "keys": made["own_keys"]}
-    given["broker"] = "127.0.0.1:9"
+    own: dict[str, object] = {"sent": journal, "tmp": tmp_path, "live": tmp_path / "live"}
+    given = {**made, **own, "keys": made["own_keys"], "broker": "127.0.0.1:9"}
     line = line.replace(" --ready-fd {fd}", "").replace("HOST:PORT", "{broker}").replace("STORE", "{live}")
     if "--inputs" in line or path_of(line) == ("sightline", "ledger"):
         given["live"] = made["store"]
@@ -258,7 +258,7 @@ def test_a_command_does_what_its_help_says(sample: Sample, made: dict[str, Path]
 
 
 @contextlib.contextmanager
-def staying(line: str, tmp: Path, **made: object) -> Iterator[None]:
+def staying(line: str, *, tmp: Path, **made: object) -> Iterator[None]:
     """A command that stays, as a process; ready when the block begins, asked to stop after it."""
     read, write = os.pipe()
     words = shlex.split(line.format(tmp=tmp, fd=write, ready=tmp / "ready-file", **made))
@@ -288,8 +288,8 @@ def live(made: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Ite
     port = free_port()
     with contextlib.ExitStack() as stack:
         for line in PROCESSES:
-            given = {**made, "tmp": tmp_path_factory.mktemp("process"), "broker": f"127.0.0.1:{port}"}
-            stack.enter_context(staying(line, port=port, **given))
+            own = {**made, "tmp": tmp_path_factory.mktemp("process")}
+            stack.enter_context(staying(line, **own, port=port, broker=f"127.0.0.1:{port}"))
         yield f"127.0.0.1:{port}"
 
 
