@@ -12,6 +12,7 @@ import shlex
 import subprocess
 import sys
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -142,13 +143,13 @@ def test_ci_runs_the_readme_command() -> None:
     assert "make test" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 
 
-def rewrite(store: Path, page: Path = README) -> None:
-    """Write current outputs to a page; `store` must be named lineage-store."""
+def rewrite(store: Path, page: Path = README, run: Callable[[str, Path], str] = printed) -> None:
+    """Write current outputs to a page, as `run` gives them; `store` must be named lineage-store."""
     text = page.read_text(encoding="utf-8")
     for command in shown(page):
         typed = "\n> ".join(command.split("\n"))
         pattern = re.compile(r"(```console\n\$ " + re.escape(typed) + r"\n).*?(```)", re.DOTALL)
-        output = printed(command, store.parent)
+        output = run(command, store.parent)
         text = pattern.sub(lambda match, output=output: match[1] + output + match[2], text)  # type: ignore[misc]
     page.write_text(text, encoding="utf-8")
 

@@ -68,9 +68,7 @@ TABLES: dict[str, Sequence[str]] = {
 }
 
 
-@click.command("inventory")
-@policy_option
-@click.option(
+packages_option = click.option(
     "--extend",
     "packages",
     multiple=True,
@@ -78,6 +76,11 @@ TABLES: dict[str, Sequence[str]] = {
     metavar="PACKAGE",
     help="A package with kinds and operators of your own, by the name that `import` takes.",
 )
+
+
+@click.command("inventory")
+@policy_option
+@packages_option
 @asking()
 def command(policy: str, packages: tuple[str, ...], stores: Stores, role: Role, form: Form) -> None:
     """List what holds data and where it flows: declared against observed, what is undeclared first.

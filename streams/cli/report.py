@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from streams.cli.output import emit_hidden, emit_left_out, role_option, store_option
+from streams.cli.asking import Form, asked, asking, say_answer
+from streams.cli.inventory import packages_option
+from streams.cli.output import Stores, emit_hidden, emit_left_out, role_option, store_option
 from streams.cli.paper import print_to_pdf
+from streams.cli.requirement import policy_option
 from streams.errors import InputError
 from streams.extras import require
 from streams.limits import TIME_NS_MAX
 from streams.moving import moving
+from streams.policy.load import load
 from streams.printing import say
+from streams.queries.declared import System
+from streams.queries.notice import notice
 from streams.queries.role import Role
+from streams.queries.ropa import Activity, Ropa, ropa, transfers
+from streams.queries.store import Store
 
 if TYPE_CHECKING:
     from streams.page.report.reporting import Counted
@@ -34,11 +43,10 @@ def _length(_context: click.Context, _parameter: click.Parameter, text: str) -> 
     return f"{match[1]} {match[2]}", min(int(match[1]) * _UNITS_S[match[2]] * 10**9, TIME_NS_MAX)
 
 
-@click.command("report")
+@click.group("report", invoke_without_command=True)
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
-    required=True,
     metavar="FILE",
     help="File to write: report.html, or report.pdf, which needs a Chromium on this machine.",
 )
@@ -65,8 +73,10 @@ def _length(_context: click.Context, _parameter: click.Parameter, text: str) -> 
     help="The devices' journals, a file or a directory, to compare with the store as `ledger` does.",
 )
 @click.option("--force", is_flag=True, help="Replace a file of this name.")
+@click.pass_context
 def command(
-    out: Path,
+    context: click.Context,
+    out: Path | None,
     store: Path,
     role: Role,
     as_of: str,
@@ -75,12 +85,21 @@ def command(
     *,
     force: bool,
 ) -> None:
-    """Write a report of a store into one FILE that needs nothing beside it: no server, network or script.
+    """Write a report of a store into one FILE that needs nothing beside it, or print one of its own kind.
 
-    It says whether anything was where it should not be, what ran, crossed, was refused and why, the loop by
-    generation, how far wearers' data reached, how requirements stand, and whether the record is whole. It
-    holds what the policies let the role take out (the sink `export`), and is on record.
+    FILE opens without server, network or script. It says whether anything was where it should not be, what
+    ran, crossed, was refused and why, the loop by generation, how far wearers' data reached, how requirements
+    stand, and whether the record is whole. It holds what the policies let the role take out (the sink
+    `export`), and is on record.
     """
+    if context.invoked_subcommand is not None:
+        if out is not None:
+            raise InputError(
+                f"--out: found it beside {context.invoked_subcommand}, which prints; leave it out"
+            )
+        return
+    if out is None:
+        raise InputError("report: found no --out, expected a file to write; or ask ropa, transfers or notice")
     require("page")
     if out.suffix not in (".html", ".pdf"):
         raise InputError(f"{out}: found the ending {out.suffix!r}, expected .html or .pdf")
@@ -124,3 +143,76 @@ def _counted(journal: Path | None, store: Path, as_of: str) -> Counted | None:
         elsewhere=result["zone_truth_mismatches"],
         unknown_parents=result["orphan_parents"],
     )
+
+
+_ROPA: dict[str, Sequence[str]] = {
+    "activities": (
+        "activity",
+        "standing",
+        "purpose",
+        "sensitivity",
+        "region",
+        "retention_days",
+        "events",
+        "stopped",
+        "latest",
+    ),
+    "undeclared": ("of", "how", "to", "by", "zones", "events", "reason"),
+}
+_TRANSFERS: dict[str, Sequence[str]] = {
+    "regions": ("region", "recipients", "events", "subjects", "sensitivity"),
+    "transfers": ("region", "recipient", "standing", "purpose", "run_by", "events", "subjects", "latest"),
+}
+_NOTICE: dict[str, Sequence[str]] = {
+    "says": ("data", "used_for", "about", "kept_days", "where"),
+    "changes": ("policy", "since", "change", "text"),
+}
+
+
+@command.command("ropa")
+@click.argument("activity", default="")
+@policy_option
+@packages_option
+@asking()
+def records(
+    activity: str, policy: str, packages: tuple[str, ...], stores: Stores, role: Role, form: Form
+) -> None:
+    """Print the records of processing activities (GDPR, Article 30): declared beside observed.
+
+    An activity is what goes into one sink of the policy. ACTIVITY names one, to see its whole record:
+    purpose and its term in DPV, data subjects, categories, region and retention, as declared and as observed.
+    """
+    system = System.extended(packages)
+    draft = load(policy, kinds=system.kinds) if policy else None
+
+    def question(opened: Store) -> Ropa | Activity:
+        every = ropa(opened, draft, system)
+        return every if not activity else every.activity(activity)
+
+    say_answer(asked(stores, role, question, group="report "), form, _ROPA)
+
+
+@command.command("transfers")
+@policy_option
+@packages_option
+@asking()
+def recipients(policy: str, packages: tuple[str, ...], stores: Stores, role: Role, form: Form) -> None:
+    """Print where data went, by region and recipient; and where nothing went, what may go there."""
+    system = System.extended(packages)
+    draft = load(policy, kinds=system.kinds) if policy else None
+    shown = asked(stores, role, lambda opened: transfers(opened, draft, system), group="report ")
+    say_answer(shown, form, _TRANSFERS)
+
+
+@command.command("notice")
+@policy_option
+@asking()
+def told(policy: str, stores: Stores, role: Role, form: Form) -> None:
+    """Print a notice for those who wear the glasses, from what was observed, in plain words.
+
+    A line for each category of data and purpose, and what each policy changed. With --policy it is what the
+    same events would be used for under that policy, so that the change is known before it is published.
+    """
+    draft = load(policy) if policy else None
+    shown = asked(stores, role, lambda opened: notice(opened, draft), group="report ")
+    say_answer(shown, form, _NOTICE)

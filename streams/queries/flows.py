@@ -86,6 +86,18 @@ class StoredKind(Struct, frozen=True):
     latest_ns: int
 
 
+def observed(store: Store) -> tuple[list[DecidedKind], list[StoredKind]]:
+    """What was decided and what is stored, of what the role of a store is shown."""
+    decided = [DecidedKind(*row) for row in store.shown("inventory_decisions").rows]
+    stored = [
+        StoredKind(kind, captured, stream, topic, zone, version, labelled, tuple(sources), events, latest_ns)
+        for kind, captured, stream, topic, zone, version, labelled, sources, events, latest_ns in store.shown(
+            "inventory_events"
+        ).rows
+    ]
+    return decided, stored
+
+
 @dataclass(slots=True)
 class _Sum:
     """What is added up of one flow."""

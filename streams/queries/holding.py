@@ -14,10 +14,15 @@ from streams.queries.declared import System
 from streams.queries.differing import OverStore, differing
 from streams.queries.inventory import Inventory
 from streams.queries.inventory import inventory as inventory_of
+from streams.queries.notice import Notice
+from streams.queries.notice import notice as notice_of
 from streams.queries.requirement import Required, Requirements
 from streams.queries.requirement import requirement as requirement_of
 from streams.queries.requirement import requirements as requirements_of
 from streams.queries.role import Role
+from streams.queries.ropa import Ropa, Transfers
+from streams.queries.ropa import ropa as ropa_of
+from streams.queries.ropa import transfers as transfers_of
 from streams.queries.store import Store
 
 T = TypeVar("T")
@@ -61,6 +66,31 @@ class PolicyQuestions:
             lambda store: inventory_of(store, draft, system),
             {"--policy": policy, "--extend": tuple(extend)},
         )
+
+    def ropa(self, *, policy: str = "", extend: Sequence[str] = ()) -> Ropa:
+        """The records of processing activities: declared beside observed, as in `inventory`."""
+        system = System.extended(extend)
+        draft = load(policy, kinds=system.kinds) if policy else None
+        return self._recorded(
+            "report ropa",
+            lambda store: ropa_of(store, draft, system),
+            {"--policy": policy, "--extend": tuple(extend)},
+        )
+
+    def transfers(self, *, policy: str = "", extend: Sequence[str] = ()) -> Transfers:
+        """Where data went, by region and recipient, as in `inventory`."""
+        system = System.extended(extend)
+        draft = load(policy, kinds=system.kinds) if policy else None
+        return self._recorded(
+            "report transfers",
+            lambda store: transfers_of(store, draft, system),
+            {"--policy": policy, "--extend": tuple(extend)},
+        )
+
+    def notice(self, *, policy: str = "") -> Notice:
+        """The notice to those who wear the glasses, and what each policy changed in it."""
+        draft = load(policy) if policy else None
+        return self._recorded("report notice", lambda store: notice_of(store, draft), {"--policy": policy})
 
     def differing(self, new: str, old: str, *, rows_max: int = limits.NUMBER_MAX) -> OverStore:
         """Which decisions of the store the policy `new` makes otherwise; `old` is only named beside it.

@@ -15,7 +15,7 @@ from streams.policy.recheck import StoredPolicies
 from streams.queries.answers import Answer, Bounded
 from streams.queries.assets import Assets
 from streams.queries.declared import SHIPPED_SYSTEM, System
-from streams.queries.flows import STANDINGS, DataFlow, DecidedKind, Flows, StoredKind
+from streams.queries.flows import STANDINGS, DataFlow, Flows, StoredKind, observed
 from streams.queries.listed import (
     NOBODY,
     ListedColumn,
@@ -74,14 +74,8 @@ def inventory(store: Store, draft: Policy | None = None, system: System = SHIPPE
 
     InputError if no policy decided about what the role is shown and none is given.
     """
-    policy = draft or _newest(store)
-    decided = [DecidedKind(*row) for row in store.shown("inventory_decisions").rows]
-    stored = [
-        StoredKind(kind, captured, stream, topic, zone, version, labelled, tuple(sources), events, latest_ns)
-        for kind, captured, stream, topic, zone, version, labelled, sources, events, latest_ns in store.shown(
-            "inventory_events"
-        ).rows
-    ]
+    policy = draft or newest_policy(store)
+    decided, stored = observed(store)
     flowing = Flows(store, policy, system, decided, stored)
     rows = flowing.rows()
     assets = Assets(store, policy, system, decided, stored)
@@ -114,7 +108,8 @@ def inventory(store: Store, draft: Policy | None = None, system: System = SHIPPE
     )
 
 
-def _newest(store: Store) -> Policy:
+def newest_policy(store: Store) -> Policy:
+    """The newest policy that decided about what the role is shown; InputError if there is none."""
     rows = store.shown("newest_policy").rows
     if not rows:
         raise InputError(

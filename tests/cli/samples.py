@@ -88,6 +88,14 @@ ALONE: tuple[Sample, ...] = (
     Sample(f"sightline requirements {_AS} --json"),
     Sample(f"sightline requirement nobody-learns-from-health --format table {_THEN}"),
     Sample(f"sightline requirement no-training-on-employees --policy enterprise {_AS} --json"),
+    Sample(
+        f"sightline report ropa --policy household --extend tests.extensions.temple --format table {_THEN}"
+    ),
+    Sample(f"sightline report ropa training-run {_AS} --json"),
+    Sample(f"sightline report transfers --policy enterprise --format json {_THEN}"),
+    Sample(f"sightline report transfers --extend tests.extensions.temple {_AS} --json"),
+    Sample(f"sightline report notice --format table {_THEN}"),
+    Sample(f"sightline report notice --policy clinic {_AS} --json"),
     Sample(f"sightline inventory --policy enterprise --format table {_THEN}"),
     Sample(f"sightline inventory --extend tests.extensions.temple {_AS} --json"),
     Sample(f"sightline status --broker 127.0.0.1:9 {_AS}", code=3),

@@ -1,0 +1,174 @@
+"""The notice to those who wear the glasses (GDPR, Articles 13 and 14), from what was observed.
+
+It says of each category of data what it was used for, where, about whom, and how long it may be kept, as the
+decisions of the store have it; and how that changed with each policy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import Literal
+
+from msgspec import UNSET, Struct, UnsetType
+
+from streams.errors import InputError
+from streams.events.headers import rfc3339
+from streams.policy.plain import plain
+from streams.policy.policy import Policy
+from streams.policy.recheck import StoredPolicies, labelled_under
+from streams.queries.answers import Answer, Bounded
+from streams.queries.declared import refused
+from streams.queries.flows import DecidedKind, observed
+from streams.queries.listed import NOBODY
+from streams.queries.ropa import NOWHERE, Seen
+from streams.queries.store import Store
+
+Change = Literal["added", "gone"]
+
+
+class Told(Struct, frozen=True, kw_only=True):
+    """What a notice says of one category of data for one purpose in one region; `text` is the sentence.
+
+    `data`, `used_for`, `about` and `where` are in plain words; `kept_days` is the longest that it may be
+    kept, `recipients` are sinks.
+    """
+
+    category: str
+    purpose: str
+    region: str
+    data: str
+    used_for: str
+    about: tuple[str, ...]
+    kept_days: int
+    where: str
+    recipients: tuple[str, ...]
+    text: str
+
+
+class NoticeChange(Struct, frozen=True, kw_only=True):
+    """What a notice says since a policy and did not before (`added`), or says no longer (`gone`)."""
+
+    policy: str
+    since: str | UnsetType = UNSET
+    change: Change
+    text: str
+
+
+class Notice(Answer, frozen=True, kw_only=True):
+    """A notice of what was done under a policy, of what the role is shown.
+
+    `controller` answers for the policy; `since` is when it came into force. `changes` are those between this
+    policy and the ones before. `unread` are policies that decided and whose text the store does not have, so
+    nothing is said of them.
+    """
+
+    epoch: int
+    policy: str
+    controller: str
+    since: str | UnsetType = UNSET
+    unread: tuple[str, ...]
+    says: Bounded[Told]
+    changes: Bounded[NoticeChange]
+
+
+def notice(store: Store, draft: Policy | None = None) -> Notice:
+    """Return the notice for the newest policy that decided.
+
+    With `draft`, which need not be published: what the same events would be used for under it, and the
+    change to it. InputError if no policy decided about what the role is shown.
+    """
+    decided, _ = observed(store)
+    known = StoredPolicies(store.policies)
+    lived: list[tuple[Policy, str | UnsetType, tuple[Told, ...]]] = []
+    unread = list[str]()
+    for version, name, published_ns in store.shown("notice_policies").rows:
+        try:
+            policy = known.version(version)
+        except InputError:
+            unread.append(f"{name} {version}")
+            continue
+        rows = [row for row in decided if row.policy_version == version]
+        lived.append((policy, rfc3339(published_ns), _told(policy, rows, known)))
+    if draft is not None:
+        lived.append((draft, UNSET, _told(draft, decided, known)))
+    if not lived:
+        raise InputError(
+            f"{store.named}: found no policy that decided about what the role is shown, expected one; ask as "
+            "another role (--role), or about a policy file (--policy)"
+        )
+    policy, since, says = lived[-1]
+    return Notice(
+        epoch=store.epoch,
+        policy=f"{policy.name} {policy.version}",
+        controller=policy.owner or NOBODY,
+        since=since,
+        unread=tuple(unread),
+        says=Bounded.of(says),
+        changes=Bounded.of(_changes(lived)),
+    )
+
+
+def _told(policy: Policy, decided: Iterable[DecidedKind], known: StoredPolicies) -> tuple[Told, ...]:
+    """What is said of decisions that let something pass, as far as a policy permits it."""
+    seen: dict[tuple[str, str, str], Seen] = {}
+    for row in decided:
+        if not row.passed:
+            continue
+        zone, label = labelled_under(policy, known, row.policy_version, row.attributes, row.zone, row.label)
+        own = row.policy_version == policy.version
+        if not label or (not own and refused(policy, zone, label, row.sink)):
+            continue
+        sink = policy.sinks.get(row.sink)
+        purpose, region = (row.purpose, NOWHERE) if sink is None else (sink.purpose, sink.region)
+        for category in policy.vocabulary.says(label)["categories"]:
+            place = seen.setdefault((category, purpose, region), Seen())
+            place.add(policy, zone, label)
+            place.sinks.add(row.sink)
+    words = policy.vocabulary
+    order = {word: at for at, word in enumerate((*words.categories, *words.purposes, *words.regions))}
+    places = sorted(seen, key=lambda place: [order.get(word, len(order)) for word in place])
+    return tuple(_sentence(policy, *place, seen[place]) for place in places)
+
+
+def _sentence(policy: Policy, category: str, purpose: str, region: str, of: Seen) -> Told:
+    words, days = policy.vocabulary, max(of.days)
+    data, used_for = plain(category, words), plain(purpose, words)
+    about = tuple(plain(word, words) for word in words.subjects if word in of.subjects)
+    where = plain(region, words) if region != NOWHERE else "in a place that the policy does not name"
+    kept = f"kept for at most {days:,} day{'s' * (days != 1)}"
+    whom = ", ".join(about) or "nobody"
+    text = f"{data[:1].upper()}{data[1:]}: used {used_for}, {where}; about {whom}; {kept}"
+    return Told(
+        category=category,
+        purpose=purpose,
+        region=region,
+        data=data,
+        used_for=used_for,
+        about=about,
+        kept_days=days,
+        where=where,
+        recipients=tuple(sorted(of.sinks)),
+        text=text,
+    )
+
+
+def _changes(lived: Sequence[tuple[Policy, str | UnsetType, tuple[Told, ...]]]) -> list[NoticeChange]:
+    """What each policy changed in the notice, the newest policy first."""
+    changes = list[NoticeChange]()
+    for (_, _, before), (policy, since, after) in reversed([*pairwise(lived)]):
+        old, new = [each.text for each in before], [each.text for each in after]
+        changes += _differing("added", policy, since, new, old)
+        changes += _differing("gone", policy, since, old, new)
+    return changes
+
+
+def _differing(
+    change: Change, policy: Policy, since: str | UnsetType, texts: Sequence[str], others: Sequence[str]
+) -> list[NoticeChange]:
+    name = f"{policy.name} {policy.version}"
+    return [
+        NoticeChange(policy=name, since=since, change=change, text=text)
+        for text in texts
+        if text not in others
+    ]
