@@ -22,8 +22,8 @@ WITHOUT_EVENTS: Mapping[str, tuple[str, ...]] = {
     ),
     "keys of sealed values: random bytes, by wearer, retention and day": (
         "streams/sealing/key_store.py:KeyStore.made:files.added",
-        "streams/sealing/key_store.py:_opened:sqlite3.connect",
-        "streams/sealing/key_store.py:_made:sqlite3.connect",
+        "streams/sealing/key_file.py:content:sqlite3.connect",
+        "streams/sealing/key_file.py:KeyFile.__init__:sqlite3.connect",
         "streams/sealing/wrapping.py:FileWrapping.begin:files.added",
         "streams/sealing/wrapping.py:FileWrapping._cipher:files.read_guarded",
     ),

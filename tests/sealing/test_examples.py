@@ -178,8 +178,8 @@ def test_an_example_whose_key_was_destroyed_is_refused_and_the_others_are_learne
     if state == "erased":
         assert store.erase("w2", 1) == 1
     else:
-        [(number,)] = store._file.execute("SELECT number FROM keys WHERE wearer = 'w2'")
-        store._file.execute("UPDATE keys SET day = 0 WHERE number = ?", (number,))
+        [(number,)] = store._file.file.execute("SELECT number FROM keys WHERE wearer = 'w2'")
+        store._file.file.execute("UPDATE keys SET day = 0 WHERE number = ?", (number,))
         assert store.expire(day_of(GOOD_EXAMPLES[0].timestamp * 1_000_000) * DAY_NS) == 1
     written, after = trained(records, Keys(store), every=8)
     assert digests(written) == digests(trained(GOOD_EXAMPLES[:8], None, every=8)[0]) != []
@@ -242,7 +242,7 @@ def test_without_its_key_store_training_waits_and_refuses_nothing(
     elif fault == "another store":
         keys = Keys(KeyStore.made(tmp_path / "other"))
     else:
-        store._file.execute("DELETE FROM keys")
+        store._file.file.execute("DELETE FROM keys")
     with pytest.raises(UnavailableError, match=r"[Nn]othing is erased"):
         trained(records, keys)
 

@@ -238,7 +238,7 @@ def test_a_store_that_another_process_locks_is_said_and_left_whole(
     store: KeyStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key = store.ensure([ANNA])[ANNA]
-    store._file.execute("PRAGMA busy_timeout = 50")
+    store._file.file.execute("PRAGMA busy_timeout = 50")
     with sqlite3.connect(store.path, isolation_level=None) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(UnavailableError, match="cannot be used now"):
