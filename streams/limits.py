@@ -76,7 +76,7 @@ SEEN_MARKS_MAX = 16  #: per stream, times that identify older numbers: 20 bytes 
 CLOCK_SLACK_NS = 60_000_000_000  #: by which the time of a repeated batch may differ from the marks
 
 # Keys of sealed values
-KEYS_WAIT_S = 5.0  #: for another process that writes the key store
+KEYS_WAIT_S = 2.0  #: for another process that writes the key store
 KEYS_AT_ONCE = 10_000  #: wrapped again at once, when the key-encryption key is renewed
 KEY_HELD_S = 1.5  #: by a process, until it asks the key store again whether it is still present
 KEYS_HELD_MAX = 10_000  #: by a process

@@ -164,7 +164,7 @@ _TRANSFERS: dict[str, Sequence[str]] = {
     "transfers": ("region", "recipient", "standing", "purpose", "run_by", "events", "subjects", "latest"),
 }
 _NOTICE: dict[str, Sequence[str]] = {
-    "says": ("data", "used_for", "about", "kept_days", "where"),
+    "says": ("data", "used_for", "about", "days", "where"),
     "changes": ("policy", "since", "change", "text"),
 }
 

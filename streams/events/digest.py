@@ -17,6 +17,12 @@ def digest(value: bytes) -> str:
     return xxhash.xxh3_128_hexdigest(value)
 
 
+def plain_digest(wearer: str, value: bytes) -> str:
+    """Digest of a value of a wearer without a key."""
+    del wearer
+    return digest(value)
+
+
 def keyed_digest(key: bytes, value: bytes) -> str:
     """BLAKE2b (RFC 7693) of bytes under a key, as hex of the same length.
 

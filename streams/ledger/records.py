@@ -46,10 +46,12 @@ class Records:
     """Records of one topic that name their events, in order within each partition.
 
     `unreadable` counts records that do not, and `unread` has (partition, offset) of the first of these.
-    `whole`: records are batches of devices, whose numbers are consecutive.
+    `whole`: records are batches of devices, whose numbers are consecutive. `sealed`: those that say so are
+    sealed, and are compared by the digest that they name; whether their value opens is seen by who has keys.
     """
 
     whole: bool = False
+    sealed: bool = False
 
     keys: list[str] = field(default_factory=list)
     key: array[int] = field(default_factory=lambda: array("q"))
@@ -82,8 +84,8 @@ class Records:
         columns = (self.key, self.first, self.step, self.count, self.partition, self.offset)
         for place, number in zip(columns, (index, *run[1:], partition, offset), strict=True):
             place.append(number)
-        sealed = headers.get("content-encoding") == b"sightline-sealed"
-        # Only who has keys can compute the digest of what is sealed. Who has none cannot change that value.
+        sealed = self.sealed and headers.get("content-encoding") == b"sightline-sealed"
+        # Only who has keys can compute the digest of what is sealed, so that which the record names is taken.
         named = _DIGEST.fullmatch(headers.get("sightline-digest") or b"") if sealed else None
         self.digests += (
             bytes.fromhex(named[0].decode()) if named is not None else xxhash.xxh3_128_digest(value or b"")

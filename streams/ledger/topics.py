@@ -95,7 +95,9 @@ async def _read_topics(broker: Broker) -> Topics:
     async for record in _records(broker, topology.REJECTED):
         headers = dict(record.headers)
         topics.refusal(headers).take(headers, record.value, record.partition, record.offset)
-    topics.derived = {topic: await _read(broker, topic, Records()) for topic in DERIVED}
+    topics.derived = {
+        topic: await _read(broker, topic, Records(sealed=topic in topology.SEALED)) for topic in DERIVED
+    }
     async with Follower(broker, topology.LINEAGE) as follower:
         topics.lineage_ends = await follower.end_offsets()
         async for records in _polled(follower, topics.lineage_ends):

@@ -9,7 +9,7 @@ import orjson
 from msgspec.structs import asdict
 
 from streams.events.codec import encode
-from streams.events.digest import Digests, digest
+from streams.events.digest import Digests, digest, plain_digest
 from streams.events.headers import DIGEST, PARENTS, RUN, SINCE, ZONE, envelope, pack_parents, root_of, tag
 from streams.events.record import Outgoing, Seal
 from streams.lineage import record
@@ -20,12 +20,6 @@ from streams.policy.step import Output, Reject, Step, Stretch
 from streams.topology import CONSENTS, EXAMPLES, REJECTED, SEALED, TOPICS, ZONED
 
 _SINGLE = frozenset(topic.name for topic in TOPICS if topic.single)
-
-
-def plain_digest(wearer: str, value: bytes) -> str:
-    """Digest of a value without a key."""
-    del wearer
-    return digest(value)
 
 
 def records_of(

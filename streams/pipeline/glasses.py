@@ -12,7 +12,6 @@ from streams.assistant import stage as assistant
 from streams.consent.record import take_ups_of
 from streams.consent.view import PartitionConsents
 from streams.events.codec import codec_of
-from streams.events.digest import Digests
 from streams.events.record import Fetch, Loss, Outcome, Outgoing, Received
 from streams.events.state import DeviceState
 from streams.feedback import stage as feedback
@@ -23,7 +22,7 @@ from streams.lineage.tables import CONSENT_TAKEUP, MODEL_CANDIDATE, MODEL_TAKEUP
 from streams.metrics import Tally
 from streams.models.version import ModelVersion
 from streams.pipeline.devices import Devices, Shelf
-from streams.pipeline.emit import consent_records, lineage_of, plain_digest, records_of
+from streams.pipeline.emit import consent_records, lineage_of, records_of
 from streams.pipeline.partition import PARTITION, PartitionState, readable, restored, stored, under
 from streams.pipeline.rows import input_row, policy_row, refusal_of, told
 from streams.pipeline.shadow import differences, with_gate
@@ -69,9 +68,7 @@ class GlassesCore:
         operators: Operators = SHIPPED_OPERATORS,
         stages: Stages | None = None,
         shelf: Shelf | None = None,
-        digests: Digests = plain_digest,
     ) -> None:
-        self._digests = digests
         self._operators, self._codec = operators, codec_of(operators.kinds)
         self._run, self._shelf = stages or Stages(), shelf
 
@@ -151,7 +148,7 @@ class GlassesCore:
         elif not silent:
             after = self._shadow_run(after, context, fetch, step, policy, extra)
         place, stamp = (fetch.topic, fetch.partition), now_ns // 1_000_000
-        records, written = self._run.records(step, policy, place, self._digests)
+        records, written = self._run.records(step, policy, place, inputs.digests)
         records += consent_records(step)
         records += self._run.lineage(
             step, written, policy, place, extra, (f"glasses/{fetch.partition}".encode(), stamp)

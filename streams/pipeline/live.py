@@ -16,7 +16,6 @@ from streams.events.kinds import Kinds
 from streams.events.record import Fetch, Outcome, Outgoing, Received
 from streams.limits import RETRAIN_EVERY_EXAMPLES
 from streams.models.drift import Drift
-from streams.pipeline.emit import plain_digest
 from streams.pipeline.fitting import Fit
 from streams.pipeline.followed import Followed
 from streams.pipeline.glasses import GlassesCore, Stages, names_of
@@ -29,7 +28,7 @@ from streams.pipeline.training_state import TrainingState
 from streams.processing.operators import Operators
 from streams.processing.shipped import SHIPPED_OPERATORS
 from streams.sealing.brokers_time import BrokersTime
-from streams.sealing.keys import Keys, MissingDigestKeyError
+from streams.sealing.keys import FetchDigests, Keys
 from streams.topology import EXAMPLES
 from streams.training.gate import labelled_under
 from streams.training.seed import licensed
@@ -59,8 +58,7 @@ class LiveGlasses(GlassesCore):
         keys: Keys | None = None,
         time: BrokersTime | None = None,
     ) -> None:
-        digests = plain_digest if keys is None else keys.digest
-        super().__init__(operators=operators, stages=stages, shelf=shelf, digests=digests)
+        super().__init__(operators=operators, stages=stages, shelf=shelf)
         self.followed, self._file, self._keys, self._time = followed, shelf, keys, time or BrokersTime()
         self.sending = Sending()
         self._drift: Drift | None = None
@@ -116,15 +114,15 @@ class LiveGlasses(GlassesCore):
 
         OSError if the shelf's file fails, UnavailableError if the key store does.
         """
-        if self._keys is not None:
-            await self._keys.hold_digest_keys(_answered(state, fetch))
+        held = {} if self._keys is None else dict(await self._keys.digest_keys(_answered(state, fetch)))
         while True:
-            try:
-                outcome = await self._processed(state, fetch, inputs, silent=silent, poisoned=poisoned)
+            digests = FetchDigests(held)
+            given = inputs if self._keys is None else replace(inputs, digests=digests.digest)
+            outcome = await self._processed(state, fetch, given, silent=silent, poisoned=poisoned)
+            if self._keys is None or not digests.missing:
                 break
-            except MissingDigestKeyError as missing:
-                # Query and feedback are in one fetch.
-                await missing.hold()
+            # Query and feedback are in one fetch. The second time all keys are there.
+            held |= await self._keys.digest_keys(digests.missing)
         if not silent:
             self._time.heard(outcome.state.now_ns, clock.monotonic_ns())
             self._measure(state, fetch, inputs, outcome)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from streams.consent.view import ConsentView
+from streams.events.digest import Digests, plain_digest
 from streams.events.record import Received
 from streams.models.registry import ModelVersions
 from streams.policy.policy import Policy
@@ -19,11 +20,15 @@ from streams.policy.versions import PolicyVersions
 
 @dataclass(frozen=True, slots=True)
 class SideInputs:
-    """Snapshot of `glasses.policies`, `glasses.models` and `glasses.consents`, as far as they were read."""
+    """Snapshot of `glasses.policies`, `glasses.models` and `glasses.consents`, as far as they were read.
+
+    `digests` makes the digests of values for sealed topics.
+    """
 
     policies: PolicyVersions
     models: ModelVersions
     consents: ConsentView
+    digests: Digests = plain_digest
 
     def label(self, label: bytes, version: str, policy: Policy) -> bytes:
         """Translate a label of policy `version` to the encoding of `policy`.

@@ -1,6 +1,6 @@
 """The notice to those who wear the glasses (GDPR, Articles 13 and 14), from what was observed.
 
-It says of each category of data what it was used for, where, about whom, and how long it may be kept, as the
+It says of each category of data what it was used for, where, about whom, and how long it may be used, as the
 decisions of the store have it; and how that changed with each policy.
 """
 
@@ -12,7 +12,6 @@ from typing import Literal
 
 from msgspec import UNSET, Struct, UnsetType
 
-from streams.errors import InputError
 from streams.events.headers import rfc3339
 from streams.policy.plain import plain
 from streams.policy.policy import Policy
@@ -20,8 +19,9 @@ from streams.policy.recheck import StoredPolicies, labelled_under
 from streams.queries.answers import Answer, Bounded
 from streams.queries.declared import refused
 from streams.queries.flows import DecidedKind, observed
+from streams.queries.inventory import newest_policy
 from streams.queries.listed import NOBODY
-from streams.queries.ropa import NOWHERE, Seen
+from streams.queries.ropa import NOWHERE, Place, Seen, known
 from streams.queries.store import Store
 
 Change = Literal["added", "gone"]
@@ -30,8 +30,8 @@ Change = Literal["added", "gone"]
 class Told(Struct, frozen=True, kw_only=True):
     """What a notice says of one category of data for one purpose in one region; `text` is the sentence.
 
-    `data`, `used_for`, `about` and `where` are in plain words; `kept_days` is the longest that it may be
-    kept, `recipients` are sinks.
+    `data`, `used_for`, `about` and `where` are in plain words; `days` is the longest that it may be
+    used, `recipients` are sinks.
     """
 
     category: str
@@ -40,7 +40,7 @@ class Told(Struct, frozen=True, kw_only=True):
     data: str
     used_for: str
     about: tuple[str, ...]
-    kept_days: int
+    days: int
     where: str
     recipients: tuple[str, ...]
     text: str
@@ -79,24 +79,20 @@ def notice(store: Store, draft: Policy | None = None) -> Notice:
     change to it. InputError if no policy decided about what the role is shown.
     """
     decided, _ = observed(store)
-    known = StoredPolicies(store.policies)
+    policies, newest = StoredPolicies(store.policies), newest_policy(store)
     lived: list[tuple[Policy, str | UnsetType, tuple[Told, ...]]] = []
     unread = list[str]()
-    for version, name, published_ns in store.shown("notice_policies").rows:
-        try:
-            policy = known.version(version)
-        except InputError:
+    # A policy may have come back, so the one that decided last is the last.
+    ordered = sorted(store.shown("notice_policies").rows, key=lambda row: row[0] == newest.version)
+    for version, name, published_ns in ordered:
+        policy = known(policies, version)
+        if policy is None:
             unread.append(f"{name} {version}")
             continue
         rows = [row for row in decided if row.policy_version == version]
-        lived.append((policy, rfc3339(published_ns), _told(policy, rows, known)))
+        lived.append((policy, rfc3339(published_ns), _told(policy, rows, policies)))
     if draft is not None:
-        lived.append((draft, UNSET, _told(draft, decided, known)))
-    if not lived:
-        raise InputError(
-            f"{store.named}: found no policy that decided about what the role is shown, expected one; ask as "
-            "another role (--role), or about a policy file (--policy)"
-        )
+        lived.append((draft, UNSET, _told(draft, decided, policies)))
     policy, since, says = lived[-1]
     return Notice(
         epoch=store.epoch,
@@ -109,18 +105,21 @@ def notice(store: Store, draft: Policy | None = None) -> Notice:
     )
 
 
-def _told(policy: Policy, decided: Iterable[DecidedKind], known: StoredPolicies) -> tuple[Told, ...]:
+def _told(policy: Policy, decided: Iterable[DecidedKind], policies: StoredPolicies) -> tuple[Told, ...]:
     """What is said of decisions that let something pass, as far as a policy permits it."""
     seen: dict[tuple[str, str, str], Seen] = {}
     for row in decided:
         if not row.passed:
             continue
-        zone, label = labelled_under(policy, known, row.policy_version, row.attributes, row.zone, row.label)
-        own = row.policy_version == policy.version
+        decided_by = row.policy_version
+        zone, label = labelled_under(policy, policies, decided_by, row.attributes, row.zone, row.label)
+        own = decided_by == policy.version
         if not label or (not own and refused(policy, zone, label, row.sink)):
             continue
-        sink = policy.sinks.get(row.sink)
-        purpose, region = (row.purpose, NOWHERE) if sink is None else (sink.purpose, sink.region)
+        # What is about nobody, as the licensed examples are, is nothing that a wearer is told of.
+        if not policy.vocabulary.says(label)["subjects"]:
+            continue
+        _, purpose, region, _ = Place.of(policy, row.sink, row.purpose)
         for category in policy.vocabulary.says(label)["categories"]:
             place = seen.setdefault((category, purpose, region), Seen())
             place.add(policy, zone, label)
@@ -136,9 +135,9 @@ def _sentence(policy: Policy, category: str, purpose: str, region: str, of: Seen
     data, used_for = plain(category, words), plain(purpose, words)
     about = tuple(plain(word, words) for word in words.subjects if word in of.subjects)
     where = plain(region, words) if region != NOWHERE else "in a place that the policy does not name"
-    kept = f"kept for at most {days:,} day{'s' * (days != 1)}"
+    within = f"may be used for at most {days:,} day{'s' * (days != 1)}"
     whom = ", ".join(about) or "nobody"
-    text = f"{data[:1].upper()}{data[1:]}: used {used_for}, {where}; about {whom}; {kept}"
+    text = f"{data[:1].upper()}{data[1:]}: used {used_for}, {where}; about {whom}; {within}"
     return Told(
         category=category,
         purpose=purpose,
@@ -146,7 +145,7 @@ def _sentence(policy: Policy, category: str, purpose: str, region: str, of: Seen
         data=data,
         used_for=used_for,
         about=about,
-        kept_days=days,
+        days=days,
         where=where,
         recipients=tuple(sorted(of.sinks)),
         text=text,

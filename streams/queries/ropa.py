@@ -7,13 +7,15 @@ Both are taken from the same rows as the inventory, so a flow that nobody declar
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from msgspec import UNSET, Struct, UnsetType
 
 from streams.errors import InputError
 from streams.events.headers import rfc3339
+from streams.limits import LABEL_BYTES
 from streams.policy.dpv import SOURCE, TERMS, Sensitivity, sensitivity_of
 from streams.policy.policy import Policy
 from streams.policy.recheck import StoredPolicies
@@ -41,7 +43,8 @@ class Activity(Answer, frozen=True, kw_only=True):
 
     `categories`, `subjects` and `retention_days` (shortest and longest) are those that may go there,
     `…_observed` those that went. `consent` says whether a zone that it may come from needs the wearer's.
-    `stopped` are events that were kept from it, `undeclared` flows that nobody declared.
+    `stopped` are events that were kept from it, `undeclared` flows that nobody declared. What went there by a
+    policy under which the sink had another purpose, region or operator is an activity of its own, `former`.
     """
 
     activity: str
@@ -152,24 +155,60 @@ class Seen:
         return (min(self.days), max(self.days)) if self.days else ()
 
 
-def seen_by_sink(decided: Iterable[DecidedKind], policies: StoredPolicies) -> dict[str, Seen]:
-    """What decisions let into each sink, and how much they kept from it.
+class Place(NamedTuple):
+    """A sink as a policy describes it; a sink that it does not have has an unknown region."""
 
-    A label that cannot be read, because the store has no text of its policy, adds events and no words.
+    sink: str
+    purpose: str
+    region: str
+    run_by: str
+
+    @classmethod
+    def of(cls, policy: Policy | None, sink: str, purpose: str) -> Place:
+        """The place under a policy; `purpose` is that of the decision."""
+        declared = None if policy is None else policy.sinks.get(sink)
+        if declared is None:
+            return cls(sink, purpose, NOWHERE, "")
+        return cls(sink, declared.purpose, declared.region, declared.run_by)
+
+
+def seen_by_place(decided: Iterable[DecidedKind], policies: StoredPolicies) -> dict[Place, Seen]:
+    """What decisions let into each place, and how much they kept from it, by the policies that decided.
+
+    A label that cannot be read, because the store has no text of its policy, adds events and no words; so
+    does one about nobody, as that of the licensed examples.
     """
-    sinks: dict[str, Seen] = {}
+    places: dict[Place, Seen] = {}
     for row in decided:
-        seen = sinks.setdefault(row.sink, Seen())
+        policy = known(policies, row.policy_version)
+        seen = places.setdefault(Place.of(policy, row.sink, row.purpose), Seen())
         if not row.passed:
             seen.stopped += row.events
             continue
         seen.events += row.events
+        seen.zones.add(row.zone)
         seen.latest_ns = max(seen.latest_ns, row.latest_ns)
-        try:
-            seen.add(policies.version(row.policy_version), row.zone, bytes.fromhex(row.label))
-        except (InputError, ValueError):
-            seen.zones.add(row.zone)
-    return sinks
+        label = label_of(row.label)
+        if policy is not None and label and policy.vocabulary.says(label)["subjects"]:
+            seen.add(policy, row.zone, label)
+    return places
+
+
+def known(policies: StoredPolicies, version: str) -> Policy | None:
+    """A policy of a store; None if the store does not have its text."""
+    try:
+        return policies.version(version)
+    except InputError:
+        return None
+
+
+def label_of(text: str) -> bytes:
+    """A stored label; empty if it is none."""
+    try:
+        label = bytes.fromhex(text)
+    except ValueError:
+        return b""
+    return label if len(label) == LABEL_BYTES else b""
 
 
 def ropa(store: Store, draft: Policy | None = None, system: System = SHIPPED_SYSTEM) -> Ropa:
@@ -181,12 +220,12 @@ def ropa(store: Store, draft: Policy | None = None, system: System = SHIPPED_SYS
     policy = draft or newest_policy(store)
     decided, stored = observed(store)
     flows = Flows(store, policy, system, decided, stored).rows()
-    went = seen_by_sink(decided, StoredPolicies(store.policies))
+    went = seen_by_place(decided, StoredPolicies(store.policies))
     may = _declared(policy, system)
     undeclared = [flow for flow in flows if flow.standing == "undeclared"]
     activities = [
-        _activity(policy, sink, may.get(sink, Seen()), went.get(sink, Seen()), flows)
-        for sink in dict.fromkeys((*policy.sinks, *sorted(went)))
+        _activity(policy, place, may.get(place, Seen()), went.get(place, Seen()), flows)
+        for place in dict.fromkeys((*may, *sorted(went)))
     ]
     return Ropa(
         epoch=store.epoch,
@@ -233,9 +272,9 @@ def transfers(store: Store, draft: Policy | None = None, system: System = SHIPPE
     )
 
 
-def _declared(policy: Policy, system: System) -> Mapping[str, Seen]:
-    """What the policy permits and the system hands to each sink."""
-    sinks: dict[str, Seen] = {}
+def _declared(policy: Policy, system: System) -> Mapping[Place, Seen]:
+    """What the policy permits and the system hands to each of its sinks."""
+    sinks = {sink: Seen() for sink in policy.sinks}
     for kind in system.kinds.values():
         for zone, label in labels_of(policy, system, kind).items():
             for sink in policy.sinks:
@@ -244,28 +283,19 @@ def _declared(policy: Policy, system: System) -> Mapping[str, Seen]:
                     asked or sink not in CROSSINGS or system.carries(kind.name, sink, captured=kind.captured)
                 )
                 if carried and not refused(policy, zone, label, sink):
-                    sinks.setdefault(sink, Seen()).add(policy, zone, label)
-    return sinks
+                    sinks[sink].add(policy, zone, label)
+    return {Place.of(policy, sink, ""): seen for sink, seen in sinks.items()}
 
 
-def _activity(policy: Policy, sink: str, may: Seen, went: Seen, flows: Iterable[DataFlow]) -> Activity:
+def _activity(policy: Policy, place: Place, may: Seen, went: Seen, flows: Iterable[DataFlow]) -> Activity:
+    sink, purpose = place.sink, place.purpose
     into = [flow for flow in flows if flow.to == sink and flow.how != "made into"]
     undeclared = [flow for flow in into if flow.standing == "undeclared"]
     declared = policy.sinks.get(sink)
-    standing: Standing = (
-        "undeclared"
-        if undeclared or declared is None
-        else "declared"
-        if went.events or any(flow.standing == "declared" for flow in into)
-        else "hidden"
-        if any(flow.standing == "hidden" for flow in into)
-        else "unobserved"
-    )
-    purpose = declared.purpose if declared is not None else ""
     zones = [policy.zones_by_name[name] for name in sorted(may.zones)]
     return Activity(
         activity=sink,
-        standing=standing,
+        standing=_standing(policy, place, went, into),
         about=declared.about if declared is not None else f"no sink of policy {policy.name} {policy.version}",
         purpose=purpose,
         term=TERMS[purpose].term if purpose in TERMS else "",
@@ -275,8 +305,8 @@ def _activity(policy: Policy, sink: str, may: Seen, went: Seen, flows: Iterable[
         categories=tuple(sorted(may.categories)),
         categories_observed=tuple(sorted(went.categories)),
         sensitivity=sensitivity_of(went.categories if went.events else may.categories),
-        region=declared.region if declared is not None else NOWHERE,
-        run_by=declared.run_by if declared is not None else "",
+        region=place.region,
+        run_by=place.run_by,
         zones=tuple(sorted(went.zones)),
         retention_days=may.range_days,
         retention_observed=went.range_days,
@@ -285,6 +315,17 @@ def _activity(policy: Policy, sink: str, may: Seen, went: Seen, flows: Iterable[
         undeclared=len(undeclared),
         latest=rfc3339(went.latest_ns) if went.latest_ns else UNSET,
     )
+
+
+def _standing(policy: Policy, place: Place, went: Seen, into: Sequence[DataFlow]) -> Standing:
+    if place.region == NOWHERE or any(flow.standing == "undeclared" for flow in into):
+        return "undeclared"
+    if place != Place.of(policy, place.sink, ""):
+        return "former"
+    # Who reads lineage is no decision; what crosses in stands where it went.
+    if went.events or any(flow.standing == "declared" and flow.how == "read by" for flow in into):
+        return "declared"
+    return "hidden" if any(flow.standing == "hidden" for flow in into) else "unobserved"
 
 
 def _region(name: str, rows: list[Transfer]) -> Region:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from streams.consent.record import consents_of
 from streams.consent.view import Consents
 from streams.errors import InputError
-from streams.events.digest import Digests
+from streams.events.digest import Digests, plain_digest
 from streams.events.record import Fetch, Outgoing, Received, StoredRecord
 from streams.kafka.compute import compute
 from streams.limits import RETRAIN_EVERY_EXAMPLES
@@ -23,7 +23,6 @@ from streams.lineage.tables import CONSENT_TAKEUP, MODEL_CANDIDATE, MODEL_ROLLBA
 from streams.models.pointer import Rollback
 from streams.models.registry import ModelTable, ModelVersions
 from streams.pipeline.bootstrap import first_records
-from streams.pipeline.emit import plain_digest
 from streams.pipeline.glasses import GlassesCore
 from streams.pipeline.partition import PartitionState
 from streams.pipeline.side_inputs import SideInputs, TrainingInputs
@@ -46,7 +45,10 @@ class _TakenUp:
     offsets, in the order in which they are taken up.
     """
 
-    def __init__(self, policies: PolicyVersions, pairs: list[tuple[str, str]]) -> None:
+    def __init__(
+        self, policies: PolicyVersions, pairs: list[tuple[str, str]], digests: Digests = plain_digest
+    ) -> None:
+        self._digests = digests
         self._policies, self._pairs, self.model, self.candidate = policies, pairs, 0, 0
         self._consents = Consents()
         self._rollback: Rollback | None = None
@@ -71,7 +73,7 @@ class _TakenUp:
         """Side inputs with everything that was taken up so far; `made` are the existing model versions."""
         model = self.model
         models = ModelVersions(made.versions, model, model, model, self._rollback, self.candidate)
-        return SideInputs(self._policies, models, self._consents.view())
+        return SideInputs(self._policies, models, self._consents.view(), self._digests)
 
 
 @dataclass
@@ -134,7 +136,7 @@ class RecordedReplay:
         self._policies = PolicyVersions(policies, self.inputs.policy.version)
         self._taken_up = _TakenUp(self._policies, self.pairs)
         self._take_ups = deque(self.inputs.training)
-        self._glasses = GlassesCore(operators=self.operators, digests=self.digests)
+        self._glasses = GlassesCore(operators=self.operators)
         self._training = TrainingCore(fit_here, self.every, kinds=self.operators.kinds)
         self._learned = TrainingState(consents_taken=self._taken_up.bound)
 
@@ -159,7 +161,7 @@ class RecordedReplay:
                 raise InputError(self._stuck(partitions))
 
     def _partition(self, number: int) -> _Partition:
-        taken_up = _TakenUp(self._policies, self.pairs)
+        taken_up = _TakenUp(self._policies, self.pairs, self.digests)
         return _Partition(
             number,
             taken_up,

@@ -16,6 +16,8 @@ from streams.sealing.sealed import STORE_ID_BYTES
 FORM = 1
 _SCHEMA = """
 CREATE TABLE store (form INTEGER NOT NULL, id BLOB NOT NULL, generation INTEGER NOT NULL);
+CREATE TABLE mark_key (name TEXT PRIMARY KEY, generation INTEGER NOT NULL, wrapped BLOB NOT NULL)
+    WITHOUT ROWID;
 CREATE TABLE keys (number INTEGER PRIMARY KEY AUTOINCREMENT, wearer TEXT NOT NULL, days INTEGER NOT NULL,
     day INTEGER NOT NULL, generation INTEGER NOT NULL, wrapped BLOB, state TEXT NOT NULL,
     destroyed_ns INTEGER NOT NULL);
@@ -88,6 +90,11 @@ class KeyFile:
         try:
             yield
         except sqlite3.OperationalError as error:
+            if "no such table" in str(error):
+                raise DamagedError(
+                    f"{self.path}: found no tables of a key store, expected its own; nothing is erased by "
+                    "that, bring back the newest one"
+                ) from None
             raise UnavailableError(
                 f"{self.path}: cannot be used now ({error}); nothing is sealed and nothing opened without it"
             ) from None

@@ -13,6 +13,7 @@ Bytes that SQLite or a disk left of a destroyed key are worthless once the key-e
 from __future__ import annotations
 
 import contextlib
+import hmac
 import os
 import secrets
 import sqlite3
@@ -25,7 +26,7 @@ from streams import files
 from streams.errors import DamagedError, InputError
 from streams.limits import KEYS_AT_ONCE
 from streams.sealing.key_file import FORM, KeyFile, content
-from streams.sealing.sealed import KEY_BYTES, KeyName
+from streams.sealing.sealed import KEY_BYTES, MARK_BYTES, KeyName
 from streams.sealing.wrapping import FileWrapping, Wrapping
 
 _FILE, _KEK = "keys.sqlite", "key-encryption-key"
@@ -52,9 +53,12 @@ class Key(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """What a key store knows of a key: its state, the key if it is present, or else when it was destroyed."""
+    """What a key store knows of a key: its state, the key if it is present, or else when it was destroyed.
 
-    state: State
+    `broken` is what no key store of these topics named.
+    """
+
+    state: State | Literal["broken"]
     key: bytes
     destroyed_ns: int
 
@@ -97,13 +101,19 @@ class KeyStore:
         if row is None or row[0] != FORM:
             raise DamagedError(f"{self.path}: found another form, expected a key store of form {FORM}")
         self.id: bytes = row[1]
+        self._mark_key = b""
+
+    @staticmethod
+    def is_in(directory: Path) -> bool:
+        """Whether a directory has a key store."""
+        return (directory / _FILE).exists()
 
     @classmethod
     def made(cls, directory: Path, wrapping: Wrapping | None = None) -> KeyStore:
         """The key store in a directory, which is made if absent."""
         files.make_directory(directory)
         path = directory / _FILE
-        if not path.exists():
+        if not cls.is_in(directory):
             wrapping = wrapping or FileWrapping(directory / _KEK)
             wrapping.begin(1)
             # Another process may make it at the same time; then that one is used.
@@ -115,6 +125,7 @@ class KeyStore:
 
     def ensure(self, wanted: Collection[KeyFor]) -> dict[KeyFor, Key]:
         """The keys for `wanted`; those that are absent are made."""
+        marks = self._marks()
         with self._file.write() as file:
             generation = _generation(file)
             absent = [each for each in dict.fromkeys(wanted) if _present(file, each) is None]
@@ -127,14 +138,18 @@ class KeyStore:
                 [(of, key, _bound_to(self.id, number)) for number, of, key in kept.values()]
             )
         return {
-            each: Key(KeyName(self.id, number), key)
+            each: Key(KeyName(self.id, number, _mark(marks, number)), key)
             for (each, (number, *_)), key in zip(kept.items(), keys, strict=True)
         }
 
     def find(self, names: Collection[KeyName]) -> dict[KeyName, Kept]:
-        """What is known of keys; DamagedError if this store never had one of them, or lost it."""
+        """What is known of keys; DamagedError if this store lost one of them.
+
+        A name of another key store, or one that this store cannot have given, is `broken`.
+        """
+        marks = self._marks()
         with self._file.read() as file:
-            rows = {name: self._row(file, name) for name in names}
+            rows = {name: self._row(file, name, marks) for name in names}
             present = [name for name, row in rows.items() if row[0] == "present"]
             keys = self._unwrapped(
                 [(rows[name][3], rows[name][1], _bound_to(self.id, name.number)) for name in present]
@@ -142,18 +157,14 @@ class KeyStore:
         opened = dict(zip(present, keys, strict=True))
         return {name: Kept(row[0], opened.get(name, b""), row[2]) for name, row in rows.items()}
 
-    def _row(self, file: sqlite3.Connection, name: KeyName) -> tuple[State, bytes, int, int]:
-        if name.store != self.id:
-            raise DamagedError(
-                f"{self.path}: found a value that is sealed under key store {name.store.hex()}, expected one"
-                f" of this one, {self.id.hex()}; nothing is erased by that, name the right one"
-            )
-        row: tuple[State, bytes, int, int] | None = None
-        # SQLite's integers end there; a name can hold more.
-        if name.number < 2**63:
-            row = file.execute(
-                "SELECT state, wrapped, destroyed_ns, generation FROM keys WHERE number = ?", (name.number,)
-            ).fetchone()
+    def _row(
+        self, file: sqlite3.Connection, name: KeyName, marks: bytes
+    ) -> tuple[State | Literal["broken"], bytes, int, int]:
+        if name.store != self.id or not hmac.compare_digest(name.mark, _mark(marks, name.number)):
+            return "broken", b"", 0, 0
+        row: tuple[State, bytes, int, int] | None = file.execute(
+            "SELECT state, wrapped, destroyed_ns, generation FROM keys WHERE number = ?", (name.number,)
+        ).fetchone()
         if row is None:
             raise DamagedError(
                 f"{self.path}: found a value that is sealed under key {name.number}, which was never in this"
@@ -169,7 +180,7 @@ class KeyStore:
         if absent := [wearer for wearer in wearers if wearer not in kept]:
             with self._file.write() as file:
                 generation = _generation(file)
-                fresh = [(secrets.token_bytes(KEY_BYTES), _digests_of(self.id, wearer)) for wearer in absent]
+                fresh = [(secrets.token_bytes(KEY_BYTES), _named(self.id, wearer)) for wearer in absent]
                 wrapped = self._wrapping.wrap(generation, fresh)
                 # Another process may have made some of them since.
                 file.executemany(
@@ -186,7 +197,7 @@ class KeyStore:
             for wearer in dict.fromkeys(wearers)
             for row in file.execute("SELECT generation, wrapped FROM digest_keys WHERE wearer = ?", (wearer,))
         ]
-        named = [(of, wrapped, _digests_of(self.id, wearer)) for wearer, of, wrapped in rows]
+        named = [(of, wrapped, _named(self.id, wearer)) for wearer, of, wrapped in rows]
         return {wearer: key for (wearer, *_), key in zip(rows, self._unwrapped(named), strict=True)}
 
     def digest_key(self, wearer: str) -> bytes | None:
@@ -206,14 +217,16 @@ class KeyStore:
         That is when the newest value that one of them can have sealed has expired.
         """
         with self._file.write() as file:
-            return _destroyed(file, "expired", now_ns, _DUE, (day_of(now_ns),))
+            count = _destroyed(file, "expired", now_ns, _DUE, (day_of(now_ns),))
+            return self._begun(file, count)
 
     def erase(self, wearer: str, now_ns: int) -> int:
         """Destroy all keys of a wearer, that of the digests among them; returns their number."""
         with self._file.write() as file:
             count = _destroyed(file, "erased", now_ns, f"{_PRESENT} AND wearer = ?", (wearer,))
             # Keys that retention destroyed have no wearer any more, so nothing else names her.
-            return count + file.execute("DELETE FROM digest_keys WHERE wearer = ?", (wearer,)).rowcount
+            count += file.execute("DELETE FROM digest_keys WHERE wearer = ?", (wearer,)).rowcount
+            return self._begun(file, count)
 
     def renew(self) -> int:
         """Wrap all keys under a new key-encryption key and destroy the old one; returns their number.
@@ -222,24 +235,45 @@ class KeyStore:
         leaves, the next `renew` or `settle` finishes.
         """
         with self._file.write() as file:
+            self._begun(file, 1)
+        return self.settle()
+
+    def _begun(self, file: sqlite3.Connection, count: int) -> int:
+        """Begin another generation if keys were destroyed, so that `settle` is owed from then on."""
+        if count:
             generation = _generation(file) + 1
             self._wrapping.begin(generation)
             file.execute("UPDATE store SET generation = ?", (generation,))
-        return self.settle()
+        return count
 
     def settle(self) -> int:
         """Wrap what earlier key-encryption keys wrap under the newest one, and destroy those.
 
         Returns the number of keys that were wrapped again.
         """
+        self._marks()
         count = 0
-        while some := sum(self._rewrapped(*of) for of in (("keys", "number"), ("digest_keys", "wearer"))):
+        while some := sum(self._rewrapped(*of) for of in _TABLES.items()):
             count += some
         with self._file.write() as file:
             # Within the transaction, so that nobody begins another generation meanwhile.
-            if not any(_outdated(file, table, "1", 1) for table in ("keys", "digest_keys")):
+            if not any(_outdated(file, table, "1", 1) for table in _TABLES):
                 self._wrapping.end(_generation(file))
         return count
+
+    def _marks(self) -> bytes:
+        """The key by which the store marks the names that it gives, made with the first of them."""
+        if not self._mark_key:
+            name = _named(self.id, _MARKS)
+            with self._file.write() as file:
+                generation = _generation(file)
+                row = file.execute("SELECT generation, wrapped FROM mark_key").fetchone()
+                if row is None:
+                    (wrapped,) = self._wrapping.wrap(generation, [(secrets.token_bytes(KEY_BYTES), name)])
+                    row = (generation, wrapped)
+                    file.execute("INSERT INTO mark_key VALUES (?, ?, ?)", (_MARKS, *row))
+                (self._mark_key,) = self._unwrapped([(*row, name)])
+        return self._mark_key
 
     def record(self, release: Release) -> None:
         """Write down that somebody asked for keys."""
@@ -274,7 +308,7 @@ class KeyStore:
         with self._file.write() as file:
             generation, rows = _generation(file), _outdated(file, table, key, KEYS_AT_ONCE)
             names = [
-                _bound_to(self.id, each) if isinstance(each, int) else _digests_of(self.id, each)
+                _bound_to(self.id, each) if isinstance(each, int) else _named(self.id, each)
                 for each, *_ in rows
             ]
             keys = self._unwrapped(
@@ -288,6 +322,10 @@ class KeyStore:
             return len(rows)
 
 
+#: Tables of wrapped keys, with the column that names one.
+_TABLES = {"keys": "number", "digest_keys": "wearer", "mark_key": "name"}
+#: Name of the key of the marks. No wearer has a name with a space.
+_MARKS = "key of marks"
 _PRESENT = "state = 'present'"
 #: Keys whose retention is over on a day: their day, and the days that its values may be kept, have passed.
 _DUE = f"{_PRESENT} AND day + days < ?"
@@ -336,5 +374,10 @@ def _bound_to(store: bytes, number: int) -> bytes:
     return store + struct.pack(">Q", number)
 
 
-def _digests_of(store: bytes, wearer: str) -> bytes:
-    return store + wearer.encode()
+def _named(store: bytes, name: str) -> bytes:
+    """The same for a key of digests, by its wearer, and for that of the marks."""
+    return store + name.encode()
+
+
+def _mark(key: bytes, number: int) -> bytes:
+    return hmac.digest(key, struct.pack(">Q", number), "sha256")[:MARK_BYTES]

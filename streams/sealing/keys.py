@@ -6,13 +6,13 @@ So a reader that has a key holds it for less than 2 s beyond its destruction.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 from msgspec.structs import replace
 
 from streams import clock, limits, metrics
-from streams.errors import DamagedError, MalformedError, UnavailableError
+from streams.errors import MalformedError, SightlineError, UnavailableError
 from streams.events.digest import keyed_digest
 from streams.events.record import Outgoing, Received, StoredRecord
 from streams.sealing.key_store import Kept, Key, KeyFor, KeyStore, day_of
@@ -22,12 +22,23 @@ _Name = TypeVar("_Name")
 _Known = TypeVar("_Known")
 
 
-class MissingDigestKeyError(Exception):
-    """A digest key is not held at the moment; `hold` waits until it is, and makes it if it is absent."""
+class FetchDigests:
+    """Digests of the values of one fetch, under keys that do not change while it is computed.
 
-    def __init__(self, hold: Callable[[], Awaitable[object]]) -> None:
-        super().__init__("a digest key is not held")
-        self.hold = hold
+    `missing` has the wearers whose keys were not given; what was computed then must be computed again.
+    """
+
+    def __init__(self, keys: Mapping[str, bytes]) -> None:
+        self._keys = keys
+        self.missing: set[str] = set()
+
+    def digest(self, wearer: str, value: bytes) -> str:
+        """Digest of a value of a wearer, under a key that is destroyed with all others of the wearer."""
+        key = self._keys.get(wearer)
+        if key is None:
+            self.missing.add(wearer)
+            return ""
+        return keyed_digest(key, value)
 
 
 class _Held(NamedTuple, Generic[_Known]):
@@ -58,7 +69,8 @@ class _Memory(Generic[_Name, _Known]):
             try:
                 # It may wait for a disk or for a lock.
                 asked = await asyncio.to_thread(self._ask, absent)
-            except DamagedError as error:
+            except SightlineError as error:
+                # Whatever is wrong with the key store, no record is to blame.
                 raise UnavailableError(str(error)) from None
             if len(self.held) + len(asked) > limits.KEYS_HELD_MAX:
                 self.held.clear()
@@ -79,20 +91,9 @@ class Keys:
         self._opening = _Memory[KeyName, Kept](store.find)
         self._digests = _Memory[str, bytes](store.digest_keys)
 
-    async def hold_digest_keys(self, wearers: Collection[str]) -> None:
-        """Hold the digest keys of wearers; those that are absent are made."""
-        if wearers:
-            await self._digests.of(wearers)
-
-    def digest(self, wearer: str, value: bytes) -> str:
-        """Digest of a value of a wearer, under a key that is destroyed with all others of the wearer.
-
-        MissingDigestKeyError if the key is not held at the moment.
-        """
-        held = self._digests.held.get(wearer)
-        if held is None or not held.fresh():
-            raise MissingDigestKeyError(lambda: self._digests.of([wearer]))
-        return keyed_digest(held.known, value)
+    async def digest_keys(self, wearers: Collection[str]) -> Mapping[str, bytes]:
+        """Keys of the wearers' digests; those that are absent are made."""
+        return await self._digests.of(wearers) if wearers else {}
 
     async def sealed(self, outputs: Sequence[Outgoing]) -> Sequence[Outgoing]:
         """The same records, with those sealed that ask for it (`Outgoing.seal`)."""

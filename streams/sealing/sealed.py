@@ -3,7 +3,8 @@
 A sealed record has the header `content-encoding: sightline-sealed` (as HTTP names what was done to a body);
 its `content-type` is still that of the value inside. The value is
 
-    form (1 byte) · id of the key store (8) · number of the key (8, big-endian) · nonce (12) · ciphertext
+    form (1 byte) · id of the key store (8) · number of the key (8, big-endian) · mark (8) · nonce (12)
+    · ciphertext
 
 with AES-256-GCM (NIST SP 800-38D), a random nonce, and at most 2^32 values to a key (section 8.3 there). What
 is encrypted is compressed first, because nothing compresses ciphertext. The topic, the event and the tags of
@@ -30,19 +31,24 @@ from streams.limits import VALUE_BYTES_MAX
 ENCODING, SEALED = "content-encoding", b"sightline-sealed"
 #: Stands in that header of a record that could not be opened, if its key is there.
 BROKEN = "broken"
-STORE_ID_BYTES, KEY_BYTES, NONCE_BYTES, TAG_BYTES = 8, 32, 12, 16
+STORE_ID_BYTES, KEY_BYTES, MARK_BYTES, NONCE_BYTES, TAG_BYTES = 8, 32, 8, 12, 16
 _FORM = 1
-_HEAD = struct.Struct(f">B{STORE_ID_BYTES}sQ")
+_HEAD = struct.Struct(f">B{STORE_ID_BYTES}sQ{MARK_BYTES}s")
 #: Headers that are authenticated with the value, besides the topic.
 _BOUND = ("ce_id", CONTENT_TYPE, RUN, *sorted(RESERVED))
 _NOT_SEALED = "value: found none that is sealed, expected what the header content-encoding says"
 
 
 class KeyName(NamedTuple):
-    """Names a key for ever: the id of its key store, and its number there. It tells nothing of a wearer."""
+    """Names a key for ever: the id of its key store, and its number there. It tells nothing of a wearer.
+
+    By the `mark`, which only the key store can make, a name that somebody invented is told from one that an
+    older copy of the store does not have.
+    """
 
     store: bytes
     number: int
+    mark: bytes
 
 
 def is_sealed(headers: Headers) -> bool:
@@ -52,7 +58,7 @@ def is_sealed(headers: Headers) -> bool:
 
 def unopened(headers: Headers) -> str:
     """Why a record has no value: the state of its key, or `broken`; empty for any other record."""
-    return next((value.decode(errors="replace") for name, value in headers if name == ENCODING), "")
+    return next(((value or b"").decode(errors="replace") for name, value in headers if name == ENCODING), "")
 
 
 def seal(name: KeyName, key: bytes, topic: str, headers: Headers, value: bytes) -> tuple[Headers, bytes]:
@@ -67,8 +73,8 @@ def key_of(value: bytes | None) -> KeyName:
     """Name of the key that a value is sealed under; MalformedError if it has not the form of a sealed one."""
     if value is None or len(value) < _HEAD.size + NONCE_BYTES + TAG_BYTES or value[0] != _FORM:
         raise MalformedError(_NOT_SEALED)
-    _, store, number = _HEAD.unpack_from(value)
-    return KeyName(store, number)
+    _, store, number, mark = _HEAD.unpack_from(value)
+    return KeyName(store, number, mark)
 
 
 def unseal(key: bytes, topic: str, headers: Headers, value: bytes) -> tuple[Headers, bytes]:
@@ -96,5 +102,5 @@ def unseal(key: bytes, topic: str, headers: Headers, value: bytes) -> tuple[Head
 
 def _bound(head: bytes, topic: str, headers: Mapping[str, bytes]) -> bytes:
     """What is authenticated with a value: parts with their lengths, so no two places are written alike."""
-    parts = (head, topic.encode(), *(headers.get(name, b"") for name in _BOUND))
+    parts = (head, topic.encode(), *(headers.get(name) or b"" for name in _BOUND))
     return b"".join(struct.pack(">I", len(part)) + part for part in parts)

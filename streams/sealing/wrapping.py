@@ -40,7 +40,10 @@ class Wrapping(Protocol):
         """
 
     def end(self, generation: int) -> None:
-        """Destroy the key of every other generation. From then on what they wrapped cannot be read."""
+        """Destroy the keys of all generations before. From then on what they wrapped cannot be read.
+
+        UnavailableError, and nothing is destroyed, if the key of `generation` is not there.
+        """
 
 
 class FileWrapping:
@@ -89,8 +92,10 @@ class FileWrapping:
 
     def end(self, generation: int) -> None:
         """See `Wrapping`."""
+        self._cipher(generation)
         for file in self._path.parent.glob(f"{self._path.name}.*"):
-            if file != self._file(generation) and file.suffix[1:].isdecimal():
+            # A later one was begun by somebody who did not come further; the next to begin takes it.
+            if file.suffix[1:].isdecimal() and int(file.suffix[1:]) < generation:
                 files.destroy(file)
 
     def _cipher(self, generation: int) -> AESGCM:
@@ -100,7 +105,10 @@ class FileWrapping:
                 f"{file}: found no key-encryption key, expected the one of generation {generation} of the key"
                 " store; nothing is erased by that, bring it back from where it is kept"
             )
-        key = files.read_guarded(file, owner=os.geteuid(), bytes_max=KEY_BYTES)
+        try:
+            key = files.read_guarded(file, owner=os.geteuid(), bytes_max=KEY_BYTES)
+        except InputError as error:
+            raise UnavailableError(str(error)) from None
         if len(key) != KEY_BYTES:
             raise DamagedError(
                 f"{file}: found {len(key)} bytes, expected a key-encryption key of {KEY_BYTES}; nothing is"

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from streams import clock, metrics
-from streams.errors import MalformedError, SightlineError, reason
+from streams.errors import InputError, MalformedError, SightlineError, reason
 from streams.events.record import Received
-from streams.kafka.reader import log_bounds, read_all
+from streams.kafka.reader import log_bounds, read_all, read_through
 from streams.limits import CLOCKS_APART_S_MAX, KEYS_EXPIRE_S
 from streams.policy.policy import Policy
 from streams.sealing.brokers_time import BrokersTime
@@ -33,22 +34,40 @@ async def key_store_of(broker: Broker, directory: Path) -> KeyStore:
     Raises
     ------
     InputError
-        The topics have sealed records and there is no key store.
+        The topics have sealed records and there is no key store, or it is another one than theirs.
     DamagedError
-        The key store is another one than that of the topics, or older, or cannot be read.
+        The key store is older than the topics, or cannot be read.
     UnavailableError
         The broker is absent, or the key-encryption key is.
     """
-    newest = await _newest_key(broker)
-    store = await asyncio.to_thread(KeyStore.made if newest is None else KeyStore, directory)
+    absent = not await asyncio.to_thread(KeyStore.is_in, directory)
+    # All of the topic once, where there is no key store: a first start is not to be mistaken.
+    names = await _names(broker, None if absent else _LOOKED_AT)
+    store = await asyncio.to_thread(KeyStore.made if absent and not names else KeyStore, directory)
     try:
-        if newest is not None:
-            await asyncio.to_thread(store.find, [newest])
+        if names and not _own(store, names):
+            # Somebody else's may fill the end of the topic.
+            names = await _names(broker, None)
+        _refuse_other(store, names)
+        await asyncio.to_thread(store.find, _own(store, names))
         await asyncio.to_thread(store.settle)
     except BaseException:
         store.close()
         raise
     return store
+
+
+def _own(store: KeyStore, names: Collection[KeyName]) -> list[KeyName]:
+    return [name for name in names if name.store == store.id]
+
+
+def _refuse_other(store: KeyStore, names: Sequence[KeyName]) -> None:
+    """InputError if the names are of other key stores; a few among those of this one are somebody's noise."""
+    if names and not _own(store, names):
+        raise InputError(
+            f"{store.path}: found key store {store.id.hex()}, expected {names[-1].store.hex()}, under whose "
+            f"keys {EXAMPLES} is sealed; nothing is erased by that, name the right one with --keys"
+        )
 
 
 async def examples_of(broker: Broker, directory: Path, policy: Policy, principal: str) -> list[Received]:
@@ -61,55 +80,67 @@ async def examples_of(broker: Broker, directory: Path, policy: Policy, principal
     if not any(is_sealed(record.headers) for record in records):
         return records
     with contextlib.closing(KeyStore(directory)) as store:
+        _refuse_other(store, _names_in(records))
         await asyncio.to_thread(release, store, policy, TRAINING_RUN, principal, clock.now_ns())
         opened = await Keys(store).opened(EXAMPLES, records)
     return [record for record in opened if not unopened(record.headers)]
 
 
-async def _newest_key(broker: Broker) -> KeyName | None:
-    """Name of the key of the newest sealed record; None if there is none near the end of the topic."""
+async def _names(broker: Broker, at_end: int | None) -> list[KeyName]:
+    """Names of keys in some offsets at the end of the topic (None: in all), as its records have them."""
     begin, end = (await log_bounds(broker, EXAMPLES))[0]
-    newest = None
-    for record in await read_all(broker, EXAMPLES, 0, from_offsets={0: max(begin, end - _LOOKED_AT)}):
+    start = begin if at_end is None else max(begin, end - at_end)
+    names = dict[KeyName, None]()
+
+    def look(record: Received) -> None:
+        names.update(dict.fromkeys(_names_in([record])))
+
+    await read_through(broker, EXAMPLES, look, 0, from_offsets={0: start})
+    return list(names)
+
+
+def _names_in(records: Iterable[Received]) -> list[KeyName]:
+    """Names of the keys of sealed records; what has not the form of one is passed over."""
+    names = []
+    for record in records:
         if is_sealed(record.headers):
-            try:
-                newest = key_of(record.value)
-            except MalformedError:
-                continue
-    return newest
+            with contextlib.suppress(MalformedError):
+                names.append(key_of(record.value))
+    return names
 
 
 async def expire_keys(store: KeyStore, time: BrokersTime) -> None:
     """Destroy the keys of days whose retention is over, again and again until cancelled.
 
-    What counts is the broker's time. If the clock of this machine disagrees with it, one of them is wrong and
-    nothing is destroyed, because a key that is gone does not come back.
+    What counts is the broker's time, as far as it was heard: it is never ahead of the broker, so without
+    traffic keys are destroyed later, and not too early. If it is ahead of this machine's clock, one of them
+    is wrong and nothing is destroyed, because a key that is gone does not come back.
     """
     while True:
         await asyncio.sleep(KEYS_EXPIRE_S)
         now_ns = time.now_ns(clock.monotonic_ns())
-        if not now_ns:
-            continue
-        apart_s = (clock.now_ns() - now_ns) / 1e9
-        if abs(apart_s) > CLOCKS_APART_S_MAX:
+        ahead_s = (now_ns - clock.now_ns()) / 1e9
+        if ahead_s > CLOCKS_APART_S_MAX:
             log.error(
-                "No key is destroyed: this machine's clock is %.0f s %s the broker's, expected at most %d s",
-                abs(apart_s),
-                "ahead of" if apart_s > 0 else "behind",
+                "No key is destroyed: the broker is %.0f s ahead of this machine's clock, more than %d",
+                ahead_s,
                 CLOCKS_APART_S_MAX,
             )
             continue
         try:
             await asyncio.to_thread(expire, store, now_ns)
         except (SightlineError, OSError) as error:
-            log.warning("Keys whose retention is over are not destroyed yet, tried again: %s", reason(error))
+            log.warning("The expiry of keys is not finished, tried again: %s", reason(error))
 
 
 def expire(store: KeyStore, now_ns: int) -> int:
-    """Destroy the keys whose retention is over at a time of the broker, and the key that wrapped them."""
-    count = store.expire(now_ns)
+    """Destroy the keys whose retention is over at a time of the broker (0: unknown), and what wrapped them.
+
+    It also finishes what was interrupted before.
+    """
+    count = store.expire(now_ns) if now_ns else 0
     if count:
-        store.renew()
         metrics.count("keys_destroyed_total", count, reason="expired")
         log.info("Retention destroyed %d keys: what they sealed cannot be read any more", count)
+    store.settle()
     return count

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,7 +24,12 @@ from tests.hostile.test_cores import GOOD_EXAMPLES
 POLICY = build.policy()
 
 
-def publish(broker: Broker, store: KeyStore | None, records: Sequence[StoredRecord] = GOOD_EXAMPLES) -> None:
+def publish(
+    broker: Broker,
+    store: KeyStore | None,
+    records: Sequence[StoredRecord] = GOOD_EXAMPLES,
+    wearer: str = "w1",
+) -> None:
     """Put examples on the topic, sealed unless there is no key store."""
     written = [
         Outgoing(
@@ -33,7 +39,7 @@ def publish(broker: Broker, store: KeyStore | None, records: Sequence[StoredReco
             record.value,
             list(record.headers),
             record.timestamp,
-            Seal("w1", 30) if store is not None else None,
+            Seal(wearer, 30) if store is not None else None,
         )
         for record in records
     ]
@@ -64,18 +70,27 @@ def test_a_key_store_is_made_where_nothing_is_sealed_and_refused_where_it_is_ano
         taken(own_broker, tmp_path / "none")
     assert not (tmp_path / "none").exists()
     KeyStore.made(tmp_path / "other")
-    with pytest.raises(DamagedError, match="is sealed under key store"):
-        taken(own_broker, tmp_path / "other")
+    for other in (taken, lambda broker, path: asyncio.run(examples_of(broker, path, POLICY, "a test"))):
+        with pytest.raises(InputError, match=f"expected {store.id.hex()}, under whose keys"):
+            other(own_broker, tmp_path / "other")
+    # What somebody invents behind them changes nothing of that.
+    publish(own_broker, KeyStore.made(tmp_path / "invented"), GOOD_EXAMPLES[:3])
+    assert taken(own_broker, tmp_path / "keys").id == store.id
+    shutil.copytree(tmp_path / "keys", tmp_path / "older")
+    publish(own_broker, store, GOOD_EXAMPLES[:1], wearer="w2")
+    with pytest.raises(DamagedError, match="older than the topics"):
+        taken(own_broker, tmp_path / "older")
     opened = asyncio.run(examples_of(own_broker, tmp_path / "keys", POLICY, "a test"))
     assert [record.value for record in opened] == [
         *(record.value for record in GOOD_EXAMPLES[:3]),
         *(record.value for record in GOOD_EXAMPLES),
+        GOOD_EXAMPLES[0].value,
     ]
     assert [(release.principal, release.verdict) for release in store.releases()] == [("a test", "allow")]
     # What was destroyed is no example any more.
     store.erase("w1", 1)
-    store.renew()
-    assert len(asyncio.run(examples_of(own_broker, tmp_path / "keys", POLICY, "a test"))) == 3
+    store.settle()
+    assert len(asyncio.run(examples_of(own_broker, tmp_path / "keys", POLICY, "a test"))) == 4
     for path in (tmp_path / "keys").glob("key-encryption-key.*"):
         path.unlink()
     with pytest.raises(UnavailableError, match="found no key-encryption key"):

@@ -8,6 +8,7 @@ import pytest
 
 from streams.ledger.records import Records, run_of
 from streams.topology import ANSWERS, DERIVED, EXAMPLES, ZONED
+from tests.ledger.test_ledger import digest
 from tests.ledger.test_topics import CLEAN, Headers, found, headers, said
 
 #: A stream of each topic, and the first run of it there.
@@ -78,6 +79,20 @@ def test_a_copy_elsewhere_is_the_copy_even_where_its_offset_is_lower(tmp_path: P
 def test_a_forged_record_alone_does_not_stand_for_the_one_that_is_gone(tmp_path: Path, topic: str) -> None:
     runs = CLEAN | {topic: CLEAN[topic][1:]}
     counts, findings = found(tmp_path, runs, (topic, headers(*RUNS[topic]), b"forged", 0))
+    assert "hold something else than an agent wrote" in findings[0]
+    assert counts["events_missing"] == RUNS[topic][3]
+
+
+@TOPICS
+def test_a_forged_record_is_not_believed_where_nothing_is_sealed(tmp_path: Path, topic: str) -> None:
+    """It names the digest that lineage has, and says that this is of what it sealed."""
+    stream, first, *_ = RUNS[topic]
+    claims = {
+        "sightline-digest": digest(said(stream, first)).encode(),
+        "content-encoding": b"sightline-sealed",
+    }
+    runs = CLEAN | {topic: CLEAN[topic][1:]}
+    counts, findings = found(tmp_path, runs, (topic, headers(*RUNS[topic]) | claims, b"forged", 0))
     assert "hold something else than an agent wrote" in findings[0]
     assert counts["events_missing"] == RUNS[topic][3]
 

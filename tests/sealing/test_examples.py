@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace as replace_batch
 
 from streams import clock, limits, metrics
 from streams.errors import UnavailableError
@@ -20,7 +21,7 @@ from streams.pipeline.training_state import TrainingState
 from streams.replay import fit_here
 from streams.sealing.key_store import KeyFor, KeyStore, day_of
 from streams.sealing.keys import Keys
-from streams.sealing.sealed import ENCODING, SEALED, is_sealed, key_of, unseal
+from streams.sealing.sealed import ENCODING, SEALED, is_sealed, key_of, seal, unseal
 from streams.topology import EXAMPLES, LINEAGE, REJECTED
 from tests import build
 from tests.feedback.test_feedback import T
@@ -117,6 +118,63 @@ def test_query_and_feedback_in_one_fetch_make_a_sealed_example_too(store: KeySto
     ]
     records, _ = build.process(LiveGlasses(build.followed(), keys=Keys(store)), [build.fetch(batches)])
     assert is_sealed(example_of(records).headers)
+
+
+def test_a_fetch_is_computed_twice_at_most_however_many_wearers_and_however_slow(
+    store: KeyStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s, computed, process = 1000.0, list[int](), GlassesCore.process
+    monkeypatch.setattr(clock, "monotonic_s", lambda: now_s)
+
+    async def slow(self: GlassesCore, *arguments: Any, **named: Any) -> Any:
+        nonlocal now_s
+        now_s += 10.0
+        computed.append(len(arguments[1].records))
+        return await process(self, *arguments, **named)
+
+    monkeypatch.setattr(GlassesCore, "process", slow)
+    wearers = [f"w{number}" for number in range(90, 100)]
+    batches = []
+    for at, wearer in enumerate(wearers):
+        first = {"session": f"s{at}", "consent": 1}
+        batches += [
+            replace_batch(build.query(at, WORDS, T + at * 10**9, **first), wearer_id=wearer),
+            replace_batch(
+                build.feedback(at, f"g1/answer/{at}", "alarm_set", T + at * 10**9 + 1, **first),
+                wearer_id=wearer,
+            ),
+        ]
+    records, _ = build.process(LiveGlasses(build.followed(), keys=Keys(store)), [build.fetch(batches)])
+    examples = [record for record in records if record.topic == EXAMPLES]
+    assert (computed, len(examples)) == ([20, 20], 10)
+    rows = [row for row in build.lineage(records)["events"] if row["kind"] == "example"]
+    assert len({row["digest"] for row in rows}) == 10
+
+
+@pytest.mark.parametrize(
+    "forged",
+    ["another store", "unknown number", "greatest number", "no value in a header", "encoding without value"],
+)
+def test_what_somebody_invents_is_rejected_and_stops_nobody(store: KeyStore, forged: str) -> None:
+    keys = Keys(store)
+    good = sealed(keys)
+    name = key_of(good[0].value)
+    invented = {
+        "another store": name._replace(store=bytes(8)),
+        "unknown number": name._replace(number=999),
+        "greatest number": name._replace(number=2**64 - 1),
+    }.get(forged, name)
+    headers, value = seal(invented, bytes(32), EXAMPLES, GOOD_EXAMPLES[0].headers, b"{}")
+    if forged == "no value in a header":
+        headers = [(each, b"" if each == "ce_id" else of) for each, of in headers]
+        headers = [(each, None if each == "ce_id" else of) for each, of in headers]  # type: ignore[misc]
+    if forged == "encoding without value":
+        headers = [(each, None if each == ENCODING else of) for each, of in headers]  # type: ignore[misc]
+    bad = replace(good[0], value=value, headers=headers)
+    written, state = trained([bad, *good[1:]], keys, every=11)
+    assert len([record for record in written if record.topic == REJECTED]) == 1
+    assert digests(written) == digests(trained(GOOD_EXAMPLES[1:], None, every=11)[0]) != []
+    assert state.admitted == 0
 
 
 def sealed(keys: Keys, records: Sequence[Received] = GOOD_EXAMPLES, wearer: str = "w1") -> list[StoredRecord]:
@@ -230,20 +288,19 @@ def test_a_sealed_example_that_was_tampered_with_is_malformed_and_shows_nothing(
     assert state.admitted == 0
 
 
-@pytest.mark.parametrize("fault", ["no key-encryption key", "another store", "older store"])
-def test_without_its_key_store_training_waits_and_refuses_nothing(
-    store: KeyStore, tmp_path: Path, fault: str
-) -> None:
+@pytest.mark.parametrize("fault", ["no key-encryption key", "unsafe key-encryption key", "older store"])
+def test_without_its_key_store_training_waits_and_refuses_nothing(store: KeyStore, fault: str) -> None:
     records = sealed(Keys(store))
     keys = Keys(store)
     if fault == "no key-encryption key":
         for path in store.path.parent.glob("key-encryption-key.*"):
             path.unlink()
-    elif fault == "another store":
-        keys = Keys(KeyStore.made(tmp_path / "other"))
+    elif fault == "unsafe key-encryption key":
+        for path in store.path.parent.glob("key-encryption-key.*"):
+            path.chmod(0o666)
     else:
         store._file.file.execute("DELETE FROM keys")
-    with pytest.raises(UnavailableError, match=r"[Nn]othing is erased"):
+    with pytest.raises(UnavailableError, match=r"[Nn]othing is erased|found a file of mode 0666"):
         trained(records, keys)
 
 

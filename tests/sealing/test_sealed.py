@@ -15,7 +15,7 @@ from streams.events.headers import CONTENT_TYPE, DIGEST, LABEL, PARENTS, RUN, SI
 from streams.limits import VALUE_BYTES_MAX
 from streams.sealing.sealed import ENCODING, SEALED, KeyName, is_sealed, key_of, seal, unseal
 
-KEY, NAME, TOPIC = bytes(range(32)), KeyName(b"keystore", 7), "glasses.examples"
+KEY, NAME, TOPIC = bytes(range(32)), KeyName(b"keystore", 7, b"a mark 8"), "glasses.examples"
 HEADERS = [
     ("ce_id", b"g1/example/5"),
     (CONTENT_TYPE, b"application/json"),
@@ -34,10 +34,11 @@ def test_what_is_sealed_is_aes_gcm_over_what_is_compressed_bound_to_its_place() 
     assert (sealed[0], sealed[1:9], struct.unpack(">Q", sealed[9:17])) == (1, b"keystore", (7,))
     order = ["ce_id", CONTENT_TYPE, RUN, LABEL, DIGEST, PARENTS, SINCE, ZONE]
     by_name = dict(HEADERS)
-    parts = [sealed[:17], TOPIC.encode(), *(by_name[name] for name in ["ce_id", CONTENT_TYPE, RUN])]
+    assert sealed[17:25] == b"a mark 8"
+    parts = [sealed[:25], TOPIC.encode(), *(by_name[name] for name in ["ce_id", CONTENT_TYPE, RUN])]
     parts += [by_name[name] for name in sorted(order[3:])]
     bound = b"".join(struct.pack(">I", len(part)) + part for part in parts)
-    assert zlib.decompress(AESGCM(KEY).decrypt(sealed[17:29], sealed[29:], bound)) == WORDS
+    assert zlib.decompress(AESGCM(KEY).decrypt(sealed[25:37], sealed[37:], bound)) == WORDS
     assert headers == [*HEADERS, (ENCODING, SEALED)]
     assert is_sealed(headers)
     assert not is_sealed(HEADERS)
@@ -90,7 +91,7 @@ def test_bytes_that_are_not_sealed_are_malformed(value: bytes) -> None:
         unseal(KEY, TOPIC, HEADERS, value)
 
 
-@pytest.mark.parametrize("value", [None, b"", b"\x01" * 44, b"\x02" + bytes(60)])
+@pytest.mark.parametrize("value", [None, b"", b"\x01" * 52, b"\x02" + bytes(60)])
 def test_a_value_without_the_form_names_no_key(value: bytes | None) -> None:
     with pytest.raises(MalformedError, match="found none that is sealed"):
         key_of(value)
