@@ -92,7 +92,7 @@ def test_a_forged_record_is_not_believed_where_nothing_is_sealed(tmp_path: Path,
         "content-encoding": b"sightline-sealed",
     }
     runs = CLEAN | {topic: CLEAN[topic][1:]}
-    counts, findings = found(tmp_path, runs, (topic, headers(*RUNS[topic]) | claims, b"forged", 0))
+    counts, findings = found(tmp_path, runs, (topic, {**headers(*RUNS[topic]), **claims}, b"forged", 0))
     assert "hold something else than an agent wrote" in findings[0]
     assert counts["events_missing"] == RUNS[topic][3]
 
