@@ -146,7 +146,10 @@ async def test_it_learns_goes_back_when_feedback_turns_and_is_held(installed: tu
         return rows(path, "SELECT version, against, reason FROM promotions WHERE outcome = 'rolled-back'")
 
     def declined() -> list[tuple[Any, ...]]:
-        return rows(path, "SELECT version, against, reason FROM promotions WHERE outcome = 'declined'")
+        # Others may have been declined before it went back.
+        since = "(SELECT min(t_ns) FROM promotions WHERE outcome = 'rolled-back')"
+        where = f"WHERE outcome = 'declined' AND t_ns > {since} ORDER BY version"
+        return rows(path, f"SELECT version, against, reason FROM promotions {where}")
 
     def held() -> list[tuple[Any, ...]]:
         return rows(path, "SELECT reason FROM rejected WHERE rule = 'run-held'")

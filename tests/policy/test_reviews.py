@@ -18,6 +18,7 @@ from streams.errors import InputError
 from streams.policy.load import load, parse
 from streams.policy.source import bundle, find, shipped_names
 from streams.policy.versions import CURRENT_KEY, pointer_to, record_of
+from streams.sealing.key_store import KeyStore
 from streams.topology import POLICIES
 from streams.worker import bootstrap
 from streams.worker.bootstrap import say_overdue
@@ -95,6 +96,10 @@ async def test_a_worker_starts_under_what_is_in_force_unless_that_stops(
         for record in records if topic == POLICIES else ():
             await cast("Awaitable[None]", on_record(record))
 
+    async def key_store_of(_broker: str, _directory: Path) -> KeyStore:
+        return KeyStore.made(tmp_path / "keys")
+
+    monkeypatch.setattr(bootstrap, "key_store_of", key_store_of)
     monkeypatch.setattr(WorkerContext, "follow", follow)
     for today in DATES:
         monkeypatch.setattr(clock, "date_today", lambda today=today: today)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,6 @@ from streams.errors import UnavailableError
 from streams.events.digest import keyed_digest
 from streams.events.headers import DIGEST
 from streams.events.record import Fetch, Outgoing, Received, Seal, StoredRecord
-from streams.pipeline.glasses import GlassesCore
 from streams.pipeline.live import LiveGlasses, LiveTraining
 from streams.pipeline.training_state import TrainingState
 from streams.replay import fit_here
@@ -36,14 +35,14 @@ def store(tmp_path: Path) -> KeyStore:
     return KeyStore.made(tmp_path / "keys")
 
 
-def conversation(keys: Keys | None) -> list[Outgoing]:
-    """All that is written of a query and of feedback about its answer."""
+def conversation(keys: Keys | None, core: LiveGlasses | None = None) -> list[Outgoing]:
+    """All that is written of a query and of feedback about its answer, by a core or one with these keys."""
     batches = [
         *(build.imu(1.2, i * 20, 20) for i in range(5)),
         build.query(7, WORDS, T),
         build.feedback(3, "g1/answer/7", "alarm_set", T + 1_000_000_000),
     ]
-    core = LiveGlasses(build.followed(), keys=keys)
+    core = core or LiveGlasses(build.followed(), keys=keys)
     records, _ = build.process(core, [build.fetch(batches[:6]), build.fetch(batches[6:], 6)])
     return records
 
@@ -97,18 +96,23 @@ def test_lineage_has_the_digest_under_the_wearers_key_and_the_size_of_the_words(
     assert rest[0] == rest[1], "of nothing else anything changed"
 
 
-def test_a_fetch_with_feedback_about_an_earlier_answer_is_computed_once(
-    store: KeyStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    computed, process = list[int](), GlassesCore.process
+class Counted(LiveGlasses):
+    """Notes how many records each attempt at a fetch computes; each takes a while on a clock of tests."""
 
-    async def counted(self: GlassesCore, *arguments: Any, **named: Any) -> Any:
-        computed.append(len(arguments[1].records))
-        return await process(self, *arguments, **named)
+    def __init__(self, keys: Keys, takes: Callable[[], None] = lambda: None) -> None:
+        super().__init__(build.followed(), keys=keys)
+        self.computed, self._takes = list[int](), takes
 
-    monkeypatch.setattr(GlassesCore, "process", counted)
-    conversation(Keys(store))
-    assert computed == [6, 1]
+    async def _processed(self, state: Any, fetch: Fetch, inputs: Any, **how: Any) -> Any:
+        self.computed.append(len(fetch.records))
+        self._takes()
+        return await super()._processed(state, fetch, inputs, **how)
+
+
+def test_a_fetch_with_feedback_about_an_earlier_answer_is_computed_once(store: KeyStore) -> None:
+    core = Counted(Keys(store))
+    conversation(None, core)
+    assert core.computed == [6, 1]
 
 
 def test_query_and_feedback_in_one_fetch_make_a_sealed_example_too(store: KeyStore) -> None:
@@ -123,16 +127,14 @@ def test_query_and_feedback_in_one_fetch_make_a_sealed_example_too(store: KeySto
 def test_a_fetch_is_computed_twice_at_most_however_many_wearers_and_however_slow(
     store: KeyStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    now_s, computed, process = 1000.0, list[int](), GlassesCore.process
+    now_s = 1000.0
     monkeypatch.setattr(clock, "monotonic_s", lambda: now_s)
 
-    async def slow(self: GlassesCore, *arguments: Any, **named: Any) -> Any:
+    def takes() -> None:
         nonlocal now_s
         now_s += 10.0
-        computed.append(len(arguments[1].records))
-        return await process(self, *arguments, **named)
 
-    monkeypatch.setattr(GlassesCore, "process", slow)
+    core = Counted(Keys(store), takes)
     wearers = [f"w{number}" for number in range(90, 100)]
     batches = []
     for at, wearer in enumerate(wearers):
@@ -144,9 +146,9 @@ def test_a_fetch_is_computed_twice_at_most_however_many_wearers_and_however_slow
                 wearer_id=wearer,
             ),
         ]
-    records, _ = build.process(LiveGlasses(build.followed(), keys=Keys(store)), [build.fetch(batches)])
+    records, _ = build.process(core, [build.fetch(batches)])
     examples = [record for record in records if record.topic == EXAMPLES]
-    assert (computed, len(examples)) == ([20, 20], 10)
+    assert (core.computed, len(examples)) == ([20, 20], 10)
     rows = [row for row in build.lineage(records)["events"] if row["kind"] == "example"]
     assert len({row["digest"] for row in rows}) == 10
 
