@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import NoError, TopicAlreadyExistsError, UnknownTopicOrPartitionError, for_code
+from aiokafka.errors import (
+    KafkaConnectionError,
+    NoError,
+    TopicAlreadyExistsError,
+    UnknownTopicOrPartitionError,
+    for_code,
+)
 
 from streams import limits, topology
 from streams.connection.connect import WAIT_S_DEFAULT, administering, reach
@@ -72,7 +79,7 @@ async def declare(
     if not 1 <= partitions <= PARTITIONS_MAX:
         raise InputError(f"--partitions is {partitions}; expected 1 to {PARTITIONS_MAX}.")
 
-    async with administering(broker, wait_s) as admin:
+    async with _asking(broker, wait_s) as admin:
         existing = await _created(admin, KafkaSettings.of(broker), topology.TOPICS, partitions)
         await _refuse_uneven(admin, broker, partitions)
         differing = [*await _settings(admin, broker, existing), *await _in_sync(admin, broker, existing)]
@@ -87,6 +94,18 @@ async def declare(
                 each.actual,
                 each.wanted,
             )
+
+
+@asynccontextmanager
+async def _asking(broker: Broker, wait_s: float) -> AsyncIterator[AIOKafkaAdminClient]:
+    """An admin client; UnavailableError also if the broker goes away between two requests."""
+    try:
+        async with administering(broker, wait_s) as admin:
+            yield admin
+    except KafkaConnectionError as error:
+        raise UnavailableError(
+            f"The broker {broker} went away while it was asked about its topics; try again when it answers."
+        ) from error
 
 
 def _refuse(broker: Broker, differing: list[Differing], why: str) -> None:
@@ -113,7 +132,7 @@ async def plan(
     broker: Broker, partitions: int = topology.PARTITIONS_DEFAULT, *, wait_s: float = WAIT_S_DEFAULT
 ) -> list[Differing]:
     """Return the differences between declared and actual topics; UnavailableError if the broker is absent."""
-    async with administering(broker, wait_s) as admin:
+    async with _asking(broker, wait_s) as admin:
         return await _differing(admin, broker, partitions)
 
 
@@ -125,7 +144,7 @@ async def migrate(
     A partition count cannot be changed: if one differs, InputError is raised before anything is changed.
     Existing records keep their timestamps.
     """
-    async with administering(broker, wait_s) as admin:
+    async with _asking(broker, wait_s) as admin:
         differing = await _differing(admin, broker, partitions)
         if any(each.setting == "partitions" and each.actual for each in differing):
             await _refuse_uneven(admin, broker, partitions)
@@ -155,7 +174,7 @@ async def uneven(
     broker: Broker, partitions: int = topology.PARTITIONS_DEFAULT, *, wait_s: float = WAIT_S_DEFAULT
 ) -> str:
     """Return the sentence about topics with unexpected partition counts; empty if there are none."""
-    async with administering(broker, wait_s) as admin:
+    async with _asking(broker, wait_s) as admin:
         return await _uneven(admin, broker, partitions)
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaConnectionError
 
 from streams import limits
+from streams.errors import UnavailableError
 from streams.kafka import topics
 from streams.kafka.node import node_properties
 from streams.kafka.topics import Differing
@@ -53,3 +57,21 @@ def test_commits_of_an_empty_group_are_kept_as_long_everywhere() -> None:
     assert ours is not None
     assert compose is not None
     assert int(ours[1]) == int(compose[1]) == limits.OFFSETS_RETENTION_MINUTES
+
+
+async def test_a_broker_that_goes_away_between_two_requests_is_a_sentence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It was killed while a worker started, which then ended with an error that nobody expected."""
+
+    class Admin:
+        async def create_topics(self, _topics: object) -> None:
+            raise KafkaConnectionError
+
+    @asynccontextmanager
+    async def reached(_broker: object, _wait_s: float) -> AsyncIterator[Admin]:
+        yield Admin()
+
+    monkeypatch.setattr("streams.kafka.topics.administering", reached)
+    with pytest.raises(UnavailableError, match=r"127\.0\.0\.1:9 went away while it was asked"):
+        await topics.declare("127.0.0.1:9")
