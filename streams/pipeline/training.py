@@ -12,15 +12,7 @@ from streams.consent.record import take_ups_of
 from streams.errors import MalformedError
 from streams.events.codec import codec_of
 from streams.events.kinds import Kinds
-from streams.events.record import (
-    Fetch,
-    Loss,
-    Outcome,
-    Outgoing,
-    Received,
-    WholeState,
-    stamp_ns,
-)
+from streams.events.record import Fetch, Loss, Outcome, Outgoing, Received, WholeState, stamp_ns
 from streams.events.shipped import SHIPPED
 from streams.limits import (
     RETRAIN_EVERY_EXAMPLES,

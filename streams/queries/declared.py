@@ -101,6 +101,10 @@ class System:
             return not captured and (kind == _SITUATION or kind not in self._elsewhere)
         return kind in TAKEN.get(sink, ())
 
+    def hands(self, kind: Kind, sink: str) -> bool:
+        """Whether events of a known kind can come into a sink; who fills those of others is unknown."""
+        return sink not in CROSSINGS or self.carries(kind.name, sink, captured=kind.captured)
+
     def topics_of(self, kind: str, *, captured: bool) -> tuple[str, ...]:
         """Topics on which stored events of a kind lie; the empty one is that of licensed examples."""
         if captured:

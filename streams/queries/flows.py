@@ -16,7 +16,7 @@ from streams.queries.declared import System, labels_of, refused, undone
 from streams.queries.reads import logged_reads
 from streams.queries.role import Role
 from streams.queries.store import Store
-from streams.topology import CAPTURED, CROSSINGS, EXPORT, STORE, ZONED
+from streams.topology import CAPTURED, EXPORT, STORE, ZONED
 
 #: `undeclared`: it was observed, and neither the policy that decided then nor the system declares it.
 #: `former`: it was declared when it happened, and the policy that is asked about does not permit it.
@@ -308,7 +308,7 @@ class Flows:
             for sink, declared in self._policy.sinks.items():
                 if sink.startswith("ask:") or sink == EXPORT:
                     continue
-                if sink in CROSSINGS and not self._system.carries(kind.name, sink, captured=kind.captured):
+                if not self._system.hands(kind, sink):
                     continue
                 for zone in labels.keys() - self._seen.get((kind.name, sink), set()):
                     if not refused(self._policy, zone, labels[zone], sink):

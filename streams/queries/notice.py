@@ -12,6 +12,7 @@ from typing import Literal
 
 from msgspec import UNSET, Struct, UnsetType
 
+from streams.errors import InputError
 from streams.events.headers import rfc3339
 from streams.policy.plain import plain
 from streams.policy.policy import Policy
@@ -93,6 +94,11 @@ def notice(store: Store, draft: Policy | None = None) -> Notice:
         lived.append((policy, rfc3339(published_ns), _told(policy, rows, policies)))
     if draft is not None:
         lived.append((draft, UNSET, _told(draft, decided, policies)))
+    if not lived:
+        raise InputError(
+            f"{store.named}: found no decision of a policy in what the role is shown, expected one; ask as "
+            "another role (--role), or about a policy file (--policy)"
+        )
     policy, since, says = lived[-1]
     return Notice(
         epoch=store.epoch,
@@ -116,11 +122,12 @@ def _told(policy: Policy, decided: Iterable[DecidedKind], policies: StoredPolici
         own = decided_by == policy.version
         if not label or (not own and refused(policy, zone, label, row.sink)):
             continue
+        says = policy.vocabulary.says(label)
         # What is about nobody, as the licensed examples are, is nothing that a wearer is told of.
-        if not policy.vocabulary.says(label)["subjects"]:
+        if not says["subjects"]:
             continue
         _, purpose, region, _ = Place.of(policy, row.sink, row.purpose)
-        for category in policy.vocabulary.says(label)["categories"]:
+        for category in says["categories"]:
             place = seen.setdefault((category, purpose, region), Seen())
             place.add(policy, zone, label)
             place.sinks.add(row.sink)

@@ -25,7 +25,7 @@ from streams.queries.flows import DataFlow, DecidedKind, Flows, Standing, observ
 from streams.queries.inventory import newest_policy
 from streams.queries.listed import NOBODY
 from streams.queries.store import Store
-from streams.topology import CROSSINGS, EXPORT, SEALED
+from streams.topology import EXPORT, SEALED
 
 #: Stands for the region of a sink that no policy has.
 NOWHERE = "unknown"
@@ -279,10 +279,7 @@ def _declared(policy: Policy, system: System) -> Mapping[Place, Seen]:
         for zone, label in labels_of(policy, system, kind).items():
             for sink in policy.sinks:
                 asked = sink.startswith("ask:") or sink == EXPORT
-                carried = (
-                    asked or sink not in CROSSINGS or system.carries(kind.name, sink, captured=kind.captured)
-                )
-                if carried and not refused(policy, zone, label, sink):
+                if (asked or system.hands(kind, sink)) and not refused(policy, zone, label, sink):
                     sinks[sink].add(policy, zone, label)
     return {Place.of(policy, sink, ""): seen for sink, seen in sinks.items()}
 

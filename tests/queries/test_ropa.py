@@ -281,6 +281,19 @@ def test_programs_ask_the_same(spoilt: Path) -> None:
         assert opened.notice(policy="clinic") == notice(own, load("clinic"))
 
 
+def test_a_store_with_events_and_without_decisions_has_no_notice(tmp_path: Path) -> None:
+    path = store(
+        tmp_path / "s",
+        {
+            "policies": [POLICY],
+            "streams": [stream("g1", "voice-query", "voice_query")],
+            "events": [stored("voice_query", "voice-assistant", "glasses.captured")],
+        },
+    )
+    with Store.open(path) as opened, pytest.raises(InputError, match="found no decision of a policy"):
+        notice(opened)
+
+
 def test_the_commands_print_the_record_and_one_of_it(spoilt: Path) -> None:
     where = ["--store", str(spoilt), "--role", "privacy-officer"]
 
