@@ -170,9 +170,9 @@ TRAINING_SOURCE = "training"
 SEED_STREAM = "seed"
 #: Words in keys of `glasses.consents` in place of a wearer or a device: for a pairing, and for an operator's
 #: statement.
-PAIRING_KEY, OPERATOR_KEY = "pairing", "operator"
+PAIRING_KEY, OPERATOR_KEY, ERASURE_KEY = "pairing", "operator", "erasure"
 #: Names that no device and no wearer may have.
-RESERVED_SOURCES: tuple[str, ...] = (TRAINING_SOURCE, PAIRING_KEY, OPERATOR_KEY)
+RESERVED_SOURCES: tuple[str, ...] = (TRAINING_SOURCE, PAIRING_KEY, OPERATOR_KEY, ERASURE_KEY)
 #: Kinds with a single stream per device, of this name; derived streams do not carry that name.
 SINGLE_STREAMS: Mapping[str, str] = {"voice_query": "voice-query", "feedback": "feedback", "review": "review"}
 

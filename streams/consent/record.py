@@ -1,4 +1,4 @@
-"""Encodings of the words of wearers and operators.
+"""Encodings of the words of wearers, and of the statements of operators.
 
 They are records of `glasses.consents`, values of recorded inputs, and a partition's own words in its state.
 """
@@ -12,7 +12,7 @@ import orjson
 from msgspec import DecodeError, Meta, Struct, ValidationError, convert, json, to_builtins
 
 from streams.consent.view import Consents, Own
-from streams.consent.words import STATUSES, WITHDRAWN, Pairing, Statement, Word
+from streams.consent.words import NOBODY, STATUSES, WITHDRAWN, Erasure, Pairing, Statement, Word
 from streams.errors import MalformedError
 from streams.events.identity import EventId
 from streams.events.record import Outgoing, Received, stamp_ns
@@ -23,7 +23,7 @@ from streams.limits import (
     PURPOSES_MAX,
     TOKEN_CHARACTERS_MAX,
 )
-from streams.topology import CONSENTS, OPERATOR_KEY, PAIRING_KEY
+from streams.topology import CONSENTS, ERASURE_KEY, OPERATOR_KEY, PAIRING_KEY
 
 _JSON = (("content-type", b"application/json"),)
 #: Timestamp of outgoing records; the broker replaces it by the append time on this topic.
@@ -72,6 +72,13 @@ class _Pairing(Struct, forbid_unknown_fields=True):
     pairing: _Bound
 
 
+class _Erased(Struct, forbid_unknown_fields=True):
+    """Value of an operator's erasure on `glasses.consents`."""
+
+    v: int
+    erasure: Erasure
+
+
 def learn_consent(consents: Consents, record: Received) -> None:
     """Process one record of `glasses.consents`.
 
@@ -81,8 +88,11 @@ def learn_consent(consents: Consents, record: Received) -> None:
     if len(record.value or b"") > CONSENT_BYTES_MAX:
         raise MalformedError(f"consent: found more than {CONSENT_BYTES_MAX} bytes, expected fewer")
     try:
-        if (record.key or b"").count(b"/") == 2 and (record.key or b"").startswith(b"pairing/"):
+        kind = (record.key or b"").partition(b"/")[0].decode() if (record.key or b"").count(b"/") == 2 else ""
+        if kind == PAIRING_KEY:
             wearer, statement = _pairing(record)
+        elif kind == ERASURE_KEY:
+            wearer, statement = _erasure(record)
         else:
             wearer, statement = _word(record)
     except (DecodeError, UnicodeDecodeError):
@@ -96,6 +106,14 @@ def _pairing(record: Received) -> Statement:
     if value.v != 2 or record.key != f"{PAIRING_KEY}/{bound.device}/{bound.wearer}".encode():
         raise MalformedError(_NOT_OURS)
     return bound.wearer, Pairing(bound.device, bound.bound, bound.at_ns or stamp_ns(record))
+
+
+def _erasure(record: Received) -> Statement:
+    value = json.decode(record.value or b"", type=_Erased)
+    erased = value.erasure
+    if value.v != 2 or record.key != f"{ERASURE_KEY}/{erased.mark}/{erased.number}".encode():
+        raise MalformedError(_NOT_OURS)
+    return NOBODY, Erasure(erased.mark, erased.number, erased.at_ns or stamp_ns(record))
 
 
 def _word(record: Received) -> Statement:
@@ -137,6 +155,13 @@ def withdrawal_record(wearer: str, number: int) -> Outgoing:
     word = to_builtins(Word("", 0, 0, WITHDRAWN, (), 0, 0))
     value = {"v": 2, "wearer": wearer, "event": event, **word}
     return Outgoing(CONSENTS, 0, f"{wearer}/{event}".encode(), orjson.dumps(value), _JSON, _BROKERS_MS)
+
+
+def erasure_record(mark: str, number: int) -> Outgoing:
+    """Record of an operator for `glasses.consents`: all that a wearer captured until now is erased."""
+    key = f"{ERASURE_KEY}/{mark}/{number}".encode()
+    value = {"v": 2, "erasure": to_builtins(Erasure(mark, number, 0))}
+    return Outgoing(CONSENTS, 0, key, orjson.dumps(value), _JSON, _BROKERS_MS)
 
 
 def consents_text(statements: Iterable[Statement]) -> str:
@@ -185,6 +210,8 @@ def _statement(row: Any) -> Statement:
     wearer, content = str(row[0]), row[1]
     if isinstance(content, dict) and "bound" in content:
         return wearer, convert(content, Pairing)
+    if isinstance(content, dict) and "mark" in content:
+        return wearer, convert(content, Erasure)
     if isinstance(content, dict):
         word = convert(content, Word)
     else:

@@ -11,6 +11,8 @@ from streams.consent.words import (
     NOTHING_SAID,
     Consent,
     EffectiveConsent,
+    Erasure,
+    Mark,
     Pairing,
     Reference,
     Statement,
@@ -23,21 +25,26 @@ from streams.topology import CONSENTS
 
 
 class Consents:
-    """Content of `glasses.consents`: each wearer's words and the pairings, in the order of their offsets.
+    """Content of `glasses.consents`: each wearer's words, pairings and erasures, in order of their offsets.
 
     A state that has taken them up to an offset asks for that offset, so later arrivals change nothing. The
-    time of a look-up does not grow with the number of words.
+    time of a look-up does not grow with the number of words. Without `mark`, which the key store has, nobody
+    can tell whose an erasure is, so a question about a wearer's erasures fails if there are any.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, mark: Mark | None = None) -> None:
         self.offset = 0  #: the next offset to read
+        self.mark = mark
+        self._erasures: dict[str, tuple[list[int], list[int]]] = {}
         self._places: list[int] = []
         self._log: list[Statement] = []
         self._appended_ms: list[int] = []
         self._words: dict[str, tuple[list[int], list[Words]]] = {}
         self._pairings: dict[tuple[str, str], tuple[list[int], list[bool]]] = {}
 
-    def learn(self, offset: int, wearer: str, statement: Word | Pairing, *, appended_ms: int = 0) -> None:
+    def learn(
+        self, offset: int, wearer: str, statement: Word | Pairing | Erasure, *, appended_ms: int = 0
+    ) -> None:
         """Add the statement at `offset`, which is after all that were added before.
 
         `appended_ms` is its append time in ms since the epoch, if it is known.
@@ -46,6 +53,11 @@ class Consents:
         self._log.append((wearer, statement))
         self._appended_ms.append(appended_ms)
         self.offset = max(self.offset, offset + 1)
+        if isinstance(statement, Erasure):
+            places, times_ns = self._erasures.setdefault(statement.mark, ([], []))
+            places.append(offset)
+            times_ns.append(max([statement.at_ns, *times_ns[-1:]]))
+            return
         if isinstance(statement, Pairing):
             places, bound = self._pairings.setdefault((statement.device, wearer), ([], []))
             places.append(offset)
@@ -76,6 +88,21 @@ class Consents:
         at = bisect_left(places, below)
         return bool(at) and bound[at - 1]
 
+    def erased_ns(self, wearer: str, below: int) -> int:
+        """Append time (ns) of the last erasure of `wearer` below an offset; 0 if there is none.
+
+        UnavailableError if there are erasures and nothing tells whose.
+        """
+        if not self._erasures:
+            return 0
+        if self.mark is None:
+            raise UnavailableError(
+                f"{CONSENTS} has erasures, and without the key store nothing tells whose; name it with --keys"
+            )
+        places, times_ns = self._erasures.get(self.mark(wearer), ((), ()))
+        at = bisect_left(places, below)
+        return times_ns[at - 1] if at else 0
+
     def view(self) -> ConsentView:
         """A view of all statements so far, without later ones; its cost does not grow with their number."""
         return ConsentView(self, self.offset)
@@ -89,7 +116,7 @@ class Consents:
         """Append time of the statement at an offset, ms since the epoch; 0 if it is not known."""
         return self._appended_ms[bisect_left(self._places, offset)]
 
-    def between(self, low: int, high: int) -> list[tuple[int, str, Word | Pairing]]:
+    def between(self, low: int, high: int) -> list[tuple[int, str, Word | Pairing | Erasure]]:
         """(offset, wearer, statement) at offsets from `low` to below `high`, in order."""
         begin, end = bisect_left(self._places, low), bisect_left(self._places, high)
         return [(self._places[at], *self._log[at]) for at in range(begin, end)]
@@ -134,8 +161,8 @@ class ConsentView:
         ]
         return list(filter(None, times))
 
-    def _divided(self, taken: int, own: Own) -> tuple[list[tuple[int, str, Word | Pairing]], Own]:
-        foreign: list[tuple[int, str, Word | Pairing]] = []
+    def _divided(self, taken: int, own: Own) -> tuple[list[tuple[int, str, Word | Pairing | Erasure]], Own]:
+        foreign: list[tuple[int, str, Word | Pairing | Erasure]] = []
         left = dict(own)
         for offset, wearer, statement in self._log.between(taken, self.offset):
             mine = left.get(wearer, ())
@@ -161,6 +188,7 @@ class PartitionConsents:
         self.version = 0  #: number of words that were added
         self._by_wearer: dict[str, tuple[list[int], list[Words]]] = {}
         self._memo: dict[tuple[str, Reference], tuple[int, int, EffectiveConsent]] = {}
+        self._erased_ns: dict[str, int] = {}
 
     def words(self, wearer: str, position: int) -> Words:
         """Words of `wearer` up to a position of this partition."""
@@ -179,6 +207,12 @@ class PartitionConsents:
     def bound(self, device: str, wearer: str) -> bool:
         """Whether a device may speak for a wearer."""
         return self._consents.bound(device, wearer, self._taken)
+
+    def erased_ns(self, wearer: str) -> int:
+        """Up to which capture time (ns) the data of a wearer is erased; 0 if none is."""
+        if wearer not in self._erased_ns:
+            self._erased_ns[wearer] = self._consents.erased_ns(wearer, self._taken)
+        return self._erased_ns[wearer]
 
     def of(self, wearer: str, under: Reference, since_ns: int, position: int, at_ns: int) -> Consent:
         """Consent in force at `position` and `at_ns` for data of `wearer` that was captured under a record.

@@ -12,7 +12,7 @@ that record.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -65,8 +65,23 @@ class Pairing(Struct, frozen=True):
     at_ns: int
 
 
-#: A wearer, and a statement by or about the wearer.
-Statement = tuple[str, Word | Pairing]
+class Erasure(Struct, frozen=True):
+    """An operator's statement: all that a wearer captured up to `at_ns`, the append time, is erased.
+
+    The wearer is named by a mark alone (`Mark`), because this statement outlives all else about the wearer.
+    `number` is that of the erasure in its key store.
+    """
+
+    mark: str
+    number: int
+    at_ns: int
+
+
+#: A wearer, and a statement by or about the wearer; for an erasure the wearer is NOBODY.
+Statement = tuple[str, Word | Pairing | Erasure]
+NOBODY = ""
+#: Mark of a wearer (hexadecimal): a hash under a key of the key store, equal for equal wearers.
+Mark = Callable[[str], str]
 
 
 class Reference(NamedTuple):

@@ -12,7 +12,7 @@ import orjson
 from msgspec.structs import replace
 
 from streams.consent.view import Consents
-from streams.consent.words import Pairing, Word
+from streams.consent.words import Erasure, Pairing, Word
 from streams.events import journal
 from streams.events.batch import MESSAGEPACK
 from streams.events.headers import CONTENT_TYPE
@@ -43,7 +43,9 @@ def bind(consents: Consents, bound: list[tuple[str, str]]) -> int:
     return consents.offset
 
 
-def on_device(wearer: str, word: Word | Pairing, bound: list[tuple[str, str]]) -> Word | Pairing:
+def on_device(
+    wearer: str, word: Word | Pairing | Erasure, bound: list[tuple[str, str]]
+) -> Word | Pairing | Erasure:
     """Add the device to a word of an older input that does not name it, if the wearer has only one device."""
     devices = [device for device, of in bound if of == wearer]
     if isinstance(word, Word) and not word.device and word.number and len(devices) == 1:

@@ -13,6 +13,7 @@ Bytes that SQLite or a disk left of a destroyed key are worthless once the key-e
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import hmac
 import os
 import secrets
@@ -30,6 +31,8 @@ from streams.sealing.sealed import KEY_BYTES, MARK_BYTES, KeyName
 from streams.sealing.wrapping import FileWrapping, Wrapping
 
 _FILE, _KEK = "keys.sqlite", "key-encryption-key"
+#: Bytes of the mark of a wearer.
+ERASED_MARK_BYTES = 16
 _DAY_NS = 86_400_000_000_000
 State = Literal["present", "expired", "erased"]
 
@@ -274,6 +277,12 @@ class KeyStore:
                     file.execute("INSERT INTO mark_key VALUES (?, ?, ?)", (_MARKS, *row))
                 (self._mark_key,) = self._unwrapped([(*row, name)])
         return self._mark_key
+
+    def mark_of(self, wearer: str) -> str:
+        """Mark by which an erasure names a wearer (hexadecimal); without the key store it tells nothing."""
+        return hashlib.blake2b(
+            wearer.encode(), key=self._marks(), digest_size=ERASED_MARK_BYTES, person=b"erasure"
+        ).hexdigest()
 
     def record(self, release: Release) -> None:
         """Write down that somebody asked for keys."""

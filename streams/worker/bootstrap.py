@@ -66,6 +66,7 @@ async def prepare(context: WorkerContext) -> list[AgentSpec]:
     followed = await followed_topics(context, child)
     store = await key_store_of(context.settings.broker, context.settings.keys)
     context.closing.callback(store.close)
+    followed.consents.mark = store.mark_of
     policy = followed.policies.now.version(followed.policies.now.current)
     if TRAINING_RUN in policy.sinks:
         # Without that sink the gate refuses every example, so nothing is asked for.

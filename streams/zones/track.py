@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from streams.consent import change
 from streams.consent.words import NO_CONSENT, Consent, EffectiveConsent, reference
 from streams.events.batch import Batch, Context
@@ -39,6 +41,11 @@ _CLOCK = Cause(
     "clock: captured too far before or after the broker took it; set the device's clock",
     "clock",
 )
+_ERASED = Cause(
+    STAGE,
+    "erased",
+    "erased: it was captured before the data of its wearer was erased, and is refused whenever it comes",
+)
 _COLLISION = Cause(
     STAGE,
     "collision",
@@ -69,6 +76,7 @@ class Track:
         self._holds, self._holds_at = _ALWAYS, _NONE
         # Results for the batch before, reused for the next one, which is nearly always like it.
         self._wearer, self._number, self._version = "", _NONE, _NONE
+        self._erased_ns = 0
         self._standing, self._asked_ns = _ALWAYS, 0
         self._kind = ""
         self._context: Context | None = None
@@ -88,6 +96,7 @@ class Track:
                 self._step.rejects.append(rejected(record, batch, _NOT_BOUND))
                 return
             self._wearer, self._number = batch.wearer_id, _NONE
+            self._erased_ns = self._known.erased_ns(batch.wearer_id)
         self._due, self._before = max(self._next, 0), self._ranges
         if run.first == self._next:
             parts = [(run.first, run.last)]
@@ -103,10 +112,12 @@ class Track:
                 self._next = self._begun = self._ranges[-1][1] + 1
         self._memory.note(batch, record.value or b"")
         self._step.counts.events += sum(high - low + 1 for low, high in parts)
-        if not self._in_time(batch.appended_ns, *_captured_ns(batch)):
+        if (cause := self._untimely(batch)) is not None:
             for low, high in parts:
                 part = batch.part(low - run.first, high - run.first + 1, batch.context)
-                self._step.rejects.append(rejected(record, part, _CLOCK))
+                # What comes again after an erasure must not bring the wearer's name back.
+                named = part if cause is _CLOCK else replace(part, wearer_id="")
+                self._step.rejects.append(rejected(record, named, cause))
         elif parts == [(run.first, run.last)]:
             self._tag_whole(record, batch)
         else:
@@ -193,6 +204,17 @@ class Track:
             for index in range(start, end):
                 self._hand_on(record, batch.part(index, index + 1, context), None, source_digest)
 
+    def _untimely(self, batch: Batch) -> Cause | None:
+        """Why the capture times of a batch refuse it; None if they do not.
+
+        A batch goes as a whole if any of it was captured before an erasure of its wearer. If the device's
+        clock is ahead, the append time counts as the capture time.
+        """
+        first_ns, last_ns = _captured_ns(batch)
+        if min(first_ns, batch.appended_ns) <= self._erased_ns:
+            return _ERASED
+        return None if self._in_time(batch.appended_ns, first_ns, last_ns) else _CLOCK
+
     def _in_time(self, appended_ns: int, first_ns: int, last_ns: int) -> bool:
         """Whether all capture times lie within the policy's window around the append time."""
         return (
@@ -217,6 +239,7 @@ class Track:
             and self._asked_ns <= appended_ns < holds.until_ns
             # If the device's clock is ahead, the append time counts as the capture time.
             and holds.since_ns <= min(first_ns, appended_ns) < holds.before_ns
+            and min(first_ns, appended_ns) > self._erased_ns
             and self._in_time(appended_ns, first_ns, last_ns)
         )
 

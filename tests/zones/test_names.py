@@ -15,7 +15,7 @@ from streams.events.identity import NAME_PATTERN, STREAM_PATTERN, derived_stream
 from streams.events.shipped import SHIPPED
 from streams.models import version
 from streams.processing import shipped as operators
-from streams.topology import OPERATOR_KEY, PAIRING_KEY, RESERVED_SOURCES, SINGLE_STREAMS, STAGES
+from streams.topology import ERASURE_KEY, OPERATOR_KEY, PAIRING_KEY, RESERVED_SOURCES, SINGLE_STREAMS, STAGES
 from streams.training import seed
 from streams.zones.names import derived_streams
 from streams.zones.names import reserved as reserved_among
@@ -39,7 +39,7 @@ def test_the_topology_names_every_stream_that_is_derived_and_every_source_that_i
     assert {name for stage in STAGES for name in stage.streams} == set(RESERVED_STREAMS)
     assert set(RESERVED_STREAMS) == made == {name.replace("-", "_") for name in RESERVED_STREAMS}
     assert {operator.name for operator in operators.SHIPPED_OPERATORS.values()} < set(RESERVED_STREAMS)
-    assert set(RESERVED_SOURCES) == {version.SOURCE, seed.SOURCE, PAIRING_KEY, OPERATOR_KEY}
+    assert set(RESERVED_SOURCES) == {version.SOURCE, seed.SOURCE, PAIRING_KEY, OPERATOR_KEY, ERASURE_KEY}
 
 
 @pytest.mark.parametrize("end", ["", "~2", "-imu-left", "-erasure-request~3"])
