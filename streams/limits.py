@@ -80,6 +80,8 @@ KEYS_WAIT_S = 2.0  #: for another process that writes the key store
 KEYS_AT_ONCE = 10_000  #: wrapped again at once, when the key-encryption key is renewed
 KEY_HELD_S = 1.5  #: by a process, until it asks the key store again whether it is still present
 KEYS_HELD_MAX = 10_000  #: by a process
+ERASURE_SETTLES_S = 2.0  #: for which workers are given time to read an erasure, more than they hold a key
+ERASURE_TRIES = 5  #: to let a model version serve without the erased wearer
 KEYS_EXPIRE_S = 60.0  #: between two looks for keys whose retention is over
 CLOCKS_APART_S_MAX = 3600  #: of this machine and the broker, beyond which no key is destroyed
 

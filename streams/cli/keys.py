@@ -12,7 +12,8 @@ from streams import clock
 from streams.cli.output import emit_facts, emit_json, emit_rows, json_option, keys_option
 from streams.events.headers import rfc3339
 from streams.printing import say
-from streams.sealing.key_store import KeyStore, Release, State
+from streams.sealing.key_rows import State
+from streams.sealing.key_store import KeyStore, Release
 
 
 @click.group("keys")

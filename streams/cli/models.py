@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -14,28 +12,22 @@ from streams import clock
 from streams.cli.extending import kinds_option
 from streams.cli.output import emit_facts, emit_json, emit_rows, json_option, keys_option
 from streams.connection.address import broker_option
-from streams.errors import InputError, MalformedError
+from streams.errors import InputError
 from streams.events.codec import codec_of
 from streams.events.kinds import Kinds
-from streams.events.record import Outgoing, Received
+from streams.events.record import Outgoing
 from streams.extras import require
 from streams.kafka.publish import publish_now
-from streams.kafka.reader import read_all
 from streams.models.pointer import WHY_CHARACTERS_MAX, Pointer, Rollback
-from streams.models.registry import ModelTable
 from streams.models.version import version_key
 from streams.pipeline.comparing import Compared, compared
 from streams.pipeline.going_back import check_back, known_version
 from streams.pipeline.judging import judged_now
 from streams.pipeline.made_version import pointer_to
-from streams.pipeline.side_inputs import SideInputs
-from streams.policy.versions import PolicyVersions
 from streams.settings.kafka import Broker
-from streams.topology import MODELS, POLICIES
-from streams.training.check import can_serve
+from streams.topology import MODELS
 from streams.training.seed import licensed
-from streams.worker.bootstrap import consents_of_topic, policies_of
-from streams.worker.checking import Checker
+from streams.worker.models import known_models
 from streams.worker.sealing import examples_of
 
 
@@ -126,26 +118,3 @@ async def _back(broker: Broker, keys: Path, number: int, why: str, kinds: Kinds)
         ],
     )
     return {"served before": f"version {before}", "serves": f"version {number}", "why": why}
-
-
-async def known_models(broker: Broker) -> tuple[SideInputs, Sequence[Received]]:
-    """The policies, models and consents on the topics, and the records of `glasses.models`.
-
-    InputError if no policy is in force.
-    """
-    with contextlib.closing(Checker()) as checker:
-        policies = (await policies_of(await read_all(broker, POLICIES), checker)).now
-    if not policies.current:
-        raise InputError(f"{POLICIES} on {broker} holds no policy in force; `sightline worker` publishes one")
-    records = await read_all(broker, MODELS)
-    models = _models_of(records, policies)
-    return SideInputs(policies, models.now, (await consents_of_topic(broker)).view()), records
-
-
-def _models_of(records: Sequence[Received], policies: PolicyVersions) -> ModelTable:
-    """The versions on the topic; what is malformed is passed over, as workers do."""
-    models = ModelTable(lambda version: can_serve(version, policies.versions))
-    for record in records:
-        with contextlib.suppress(MalformedError):
-            models.learn(record.key, record.value)
-    return models

@@ -13,7 +13,6 @@ from msgspec.structs import astuple
 
 from streams import clock, files, limits
 from streams.cli.extending import kinds_option
-from streams.cli.models import known_models
 from streams.cli.names import name
 from streams.cli.output import Stores, emit_facts, emit_json, emit_table, json_option, stores_option
 from streams.connection.address import broker_option
@@ -46,6 +45,7 @@ from streams.queries.role import Role
 from streams.queries.store import Store
 from streams.settings.kafka import Broker
 from streams.topology import ANSWERS, CAPTURED
+from streams.worker.models import known_models
 
 _COLUMNS = Queued.__struct_fields__
 _ROLE = Role("analyst")

@@ -10,7 +10,6 @@ from msgspec import to_builtins
 
 from streams import clock, limits
 from streams.cli.extending import kinds_option
-from streams.cli.models import known_models
 from streams.cli.output import emit_facts, emit_json, emit_rows, json_option, keys_option
 from streams.connection.address import broker_option
 from streams.connection.connect import WAIT_S_DEFAULT
@@ -24,6 +23,7 @@ from streams.pipeline.training_state import STATE_KEY, TrainingState
 from streams.printing import say
 from streams.settings.kafka import Broker
 from streams.training.seed import licensed
+from streams.worker.models import known_models
 from streams.worker.sealing import examples_of
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from streams.consent.words import (
@@ -207,6 +207,11 @@ class PartitionConsents:
     def bound(self, device: str, wearer: str) -> bool:
         """Whether a device may speak for a wearer."""
         return self._consents.bound(device, wearer, self._taken)
+
+    @property
+    def pairings(self) -> Collection[tuple[str, str]]:
+        """(device, wearer) about which anything was ever stated."""
+        return self._consents.pairings
 
     def erased_ns(self, wearer: str) -> int:
         """Up to which capture time (ns) the data of a wearer is erased; 0 if none is."""

@@ -19,7 +19,9 @@ class Rollback(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     """An operator's return to `version` from `before`, for the reason `why`.
 
     `at_ns` is its time by the operator's clock. Versions that are promoted later serve again; `superseded`
-    says that one was promoted before the rollback was taken up.
+    says that one was promoted before the rollback was taken up. `erasure`: the versions since learned from
+    somebody whose data is erased, so none of them answers in shadow either, training fits the next one as
+    soon as it can, and what others taught since is not left out.
     """
 
     version: _Positive
@@ -27,6 +29,7 @@ class Rollback(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     why: Annotated[str, Meta(min_length=1, max_length=WHY_CHARACTERS_MAX)]
     at_ns: _Positive
     superseded: bool = False
+    erasure: bool = False
 
     @classmethod
     def load(cls, text: str) -> Rollback:

@@ -173,4 +173,6 @@ class ModelTable:
         rollback = pointer.rollback
         if rollback is None and self.now.rollback is not None:
             rollback = structs.replace(self.now.rollback, superseded=True)
-        self.now = replace(self.now, current=pointed, rollback=rollback)
+        # A candidate of before an erasure may have learned from the erased.
+        candidate = 0 if pointer.rollback is not None and pointer.rollback.erasure else self.now.candidate
+        self.now = replace(self.now, current=pointed, rollback=rollback, candidate=candidate)

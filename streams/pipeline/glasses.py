@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from streams.assistant import stage as assistant
 from streams.consent.record import take_ups_of
 from streams.consent.view import PartitionConsents
+from streams.consent.words import Erasure
 from streams.events.codec import codec_of
 from streams.events.record import Fetch, Loss, Outcome, Outgoing, Received
 from streams.events.state import DeviceState
@@ -23,6 +24,7 @@ from streams.metrics import Tally
 from streams.models.version import ModelVersion
 from streams.pipeline.devices import Devices, Shelf
 from streams.pipeline.emit import consent_records, lineage_of, records_of
+from streams.pipeline.erased import without_erased
 from streams.pipeline.partition import PARTITION, PartitionState, readable, restored, stored, under
 from streams.pipeline.rows import input_row, policy_row, refusal_of, told
 from streams.pipeline.shadow import differences, with_gate
@@ -241,6 +243,10 @@ def _take_up(state: PartitionState, fetch: Fetch, inputs: SideInputs, extra: Row
             extra["inputs"] += [
                 input_row(CONSENT_TAKEUP, "glasses", fetch, part) for part in take_ups_of(foreign)
             ]
+        if any(isinstance(statement, Erasure) for _, statement in foreign):
+            known = consents.of_partition(taken.consents_taken, taken.own)
+            devices = without_erased(taken.devices, known)
+            taken = replace_state(taken, devices=devices, shadow=("", Devices()))
     return taken
 
 

@@ -98,9 +98,9 @@ class TrainingCore(WholeState[TrainingState]):
 
     def completes(self, state: TrainingState, fetch: Fetch, side: SideInputs) -> bool:
         """Whether processing a fetch, not silently, triggers a training run, which reads all examples."""
-        if state.admitted + len(fetch.records) < self.every:
-            return False
         state, _ = _taken_up(state, fetch, side)
+        if not state.owed and state.admitted + len(fetch.records) < self.every:
+            return False
         crossing = _crossing(state, side)
         for record in fetch.records:
             now_ns = max(state.now_ns, stamp_ns(record))
@@ -111,9 +111,12 @@ class TrainingCore(WholeState[TrainingState]):
             except Exception:  # noqa: BLE001  `process` will fail on this record too, and report it
                 return True
             state = _counted(replace(state, now_ns=now_ns), candidate)
-            if state.admitted >= self.every:
+            if self._due(state):
                 return True
         return False
+
+    def _due(self, state: TrainingState) -> bool:
+        return state.owed or state.admitted >= self.every
 
     async def process(
         self,
@@ -165,9 +168,9 @@ class TrainingCore(WholeState[TrainingState]):
             state = _counted(replace(state, now_ns=now_ns), candidate)
             order.append(candidate.id)
             _say(candidate, record, step, now_ns)
-            if state.admitted < self.every:
+            if not self._due(state):
                 continue
-            ran, state = True, replace(state, version=state.version + 1, admitted=0)
+            ran, state = True, replace(state, version=state.version + 1, admitted=0, owed=False)
             if silent:
                 state = replace(state, serving=state.version)
             else:
@@ -216,7 +219,9 @@ def _taken_up(state: TrainingState, fetch: Fetch, side: SideInputs) -> tuple[Tra
     rollback = side.models.rollback
     if rollback is not None and rollback.at_ns != state.rolled_back_ns:
         state = replace(state, rolled_back_ns=rollback.at_ns)
-        if not rollback.superseded:
+        if rollback.erasure:
+            state = replace(state, serving=rollback.version, owed=not rollback.superseded)
+        elif not rollback.superseded:
             state = state.back_to(side.models.version(rollback.version))
         inputs.append(input_row(MODEL_ROLLBACK, "training", fetch, rollback.dump()))
         rows["promotions"].append(rollback_row(rollback))

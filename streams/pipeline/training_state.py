@@ -25,7 +25,8 @@ class TrainingState:
     were taken up, `now_ns` the highest append time so far. `serving` is the version that was promoted last,
     with which new ones are compared, or to which an operator went back; `rolled_back_ns` is the time of the
     last such rollback. `left_out` are the newest examples of runs that failed, and those that came since the
-    version to which an operator went back; later runs do not learn from them.
+    version to which an operator went back; later runs do not learn from them. `owed`: the next example
+    triggers a run, however few were admitted, because versions were withdrawn after an erasure.
     """
 
     version: int = 1
@@ -37,6 +38,7 @@ class TrainingState:
     left_out: tuple[str, ...] = ()
     serving: int = 1
     rolled_back_ns: int = 0
+    owed: bool = False
 
     def after(self, version: int) -> TrainingState:
         """Return a copy with `version` as the last version made, at least that of the seed."""
@@ -74,6 +76,7 @@ class TrainingState:
             # Before versions were compared, the newest one served.
             stored.serving or stored.version,
             stored.rolled_back_ns,
+            stored.owed,
         )
 
     def dump(self) -> bytes:
@@ -97,6 +100,7 @@ class TrainingState:
                 "left_out": self.left_out,
                 "serving": self.serving,
                 "rolled_back_ns": self.rolled_back_ns,
+                "owed": self.owed,
             }
         )
 
@@ -118,3 +122,4 @@ class _Stored(Struct):
     left_out: tuple[str, ...] = ()
     serving: Number = 0
     rolled_back_ns: Number = 0
+    owed: bool = False

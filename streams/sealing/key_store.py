@@ -18,7 +18,6 @@ import hmac
 import os
 import secrets
 import sqlite3
-import struct
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -26,26 +25,17 @@ from typing import Literal, NamedTuple
 from streams import files
 from streams.errors import DamagedError, InputError
 from streams.limits import KEYS_AT_ONCE
+from streams.sealing import key_rows
+from streams.sealing.erasures import Erasures
 from streams.sealing.key_file import FORM, KeyFile, content
-from streams.sealing.sealed import KEY_BYTES, MARK_BYTES, KeyName
+from streams.sealing.key_rows import DAYS_MAX, KeyFor, State
+from streams.sealing.sealed import KEY_BYTES, KeyName
 from streams.sealing.wrapping import FileWrapping, Wrapping
 
 _FILE, _KEK = "keys.sqlite", "key-encryption-key"
 #: Bytes of the mark of a wearer.
 ERASED_MARK_BYTES = 16
 _DAY_NS = 86_400_000_000_000
-State = Literal["present", "expired", "erased"]
-
-
-class KeyFor(NamedTuple):
-    """What a key is for: a wearer's values of one retention (days) that were appended on one day.
-
-    `day` counts days of UTC since 1970.
-    """
-
-    wearer: str
-    days: int
-    day: int
 
 
 class Key(NamedTuple):
@@ -104,6 +94,7 @@ class KeyStore:
         if row is None or row[0] != FORM:
             raise DamagedError(f"{self.path}: found another form, expected a key store of form {FORM}")
         self.id: bytes = row[1]
+        self.erasures = Erasures(self._file)
         self._mark_key = b""
 
     @staticmethod
@@ -130,18 +121,20 @@ class KeyStore:
         """The keys for `wanted`; those that are absent are made."""
         marks = self._marks()
         with self._file.write() as file:
-            generation = _generation(file)
-            absent = [each for each in dict.fromkeys(wanted) if _present(file, each) is None]
-            numbers = [file.execute(_INSERT, (*each, generation)).lastrowid or 0 for each in absent]
-            fresh = [(secrets.token_bytes(KEY_BYTES), _bound_to(self.id, number)) for number in numbers]
+            generation = key_rows.generation(file)
+            absent = [each for each in dict.fromkeys(wanted) if key_rows.present(file, each) is None]
+            numbers = [file.execute(key_rows.INSERT, (*each, generation)).lastrowid or 0 for each in absent]
+            fresh = [
+                (secrets.token_bytes(KEY_BYTES), key_rows.bound_to(self.id, number)) for number in numbers
+            ]
             wrapped = self._wrapping.wrap(generation, fresh)
-            file.executemany(_SET_WRAPPED, list(zip(wrapped, numbers, strict=True)))
-            kept = {each: row for each in wanted if (row := _present(file, each)) is not None}
+            file.executemany(key_rows.SET_WRAPPED, list(zip(wrapped, numbers, strict=True)))
+            kept = {each: row for each in wanted if (row := key_rows.present(file, each)) is not None}
             keys = self._unwrapped(
-                [(of, key, _bound_to(self.id, number)) for number, of, key in kept.values()]
+                [(of, key, key_rows.bound_to(self.id, number)) for number, of, key in kept.values()]
             )
         return {
-            each: Key(KeyName(self.id, number, _mark(marks, number)), key)
+            each: Key(KeyName(self.id, number, key_rows.mark(marks, number)), key)
             for (each, (number, *_)), key in zip(kept.items(), keys, strict=True)
         }
 
@@ -155,7 +148,7 @@ class KeyStore:
             rows = {name: self._row(file, name, marks) for name in names}
             present = [name for name, row in rows.items() if row[0] == "present"]
             keys = self._unwrapped(
-                [(rows[name][3], rows[name][1], _bound_to(self.id, name.number)) for name in present]
+                [(rows[name][3], rows[name][1], key_rows.bound_to(self.id, name.number)) for name in present]
             )
         opened = dict(zip(present, keys, strict=True))
         return {name: Kept(row[0], opened.get(name, b""), row[2]) for name, row in rows.items()}
@@ -163,7 +156,7 @@ class KeyStore:
     def _row(
         self, file: sqlite3.Connection, name: KeyName, marks: bytes
     ) -> tuple[State | Literal["broken"], bytes, int, int]:
-        if name.store != self.id or not hmac.compare_digest(name.mark, _mark(marks, name.number)):
+        if name.store != self.id or not hmac.compare_digest(name.mark, key_rows.mark(marks, name.number)):
             return "broken", b"", 0, 0
         row: tuple[State, bytes, int, int] | None = file.execute(
             "SELECT state, wrapped, destroyed_ns, generation FROM keys WHERE number = ?", (name.number,)
@@ -182,8 +175,10 @@ class KeyStore:
             kept = self._digest_keys(file, wearers)
         if absent := [wearer for wearer in wearers if wearer not in kept]:
             with self._file.write() as file:
-                generation = _generation(file)
-                fresh = [(secrets.token_bytes(KEY_BYTES), _named(self.id, wearer)) for wearer in absent]
+                generation = key_rows.generation(file)
+                fresh = [
+                    (secrets.token_bytes(KEY_BYTES), key_rows.named(self.id, wearer)) for wearer in absent
+                ]
                 wrapped = self._wrapping.wrap(generation, fresh)
                 # Another process may have made some of them since.
                 file.executemany(
@@ -200,7 +195,7 @@ class KeyStore:
             for wearer in dict.fromkeys(wearers)
             for row in file.execute("SELECT generation, wrapped FROM digest_keys WHERE wearer = ?", (wearer,))
         ]
-        named = [(of, wrapped, _named(self.id, wearer)) for wearer, of, wrapped in rows]
+        named = [(of, wrapped, key_rows.named(self.id, wearer)) for wearer, of, wrapped in rows]
         return {wearer: key for (wearer, *_), key in zip(rows, self._unwrapped(named), strict=True)}
 
     def digest_key(self, wearer: str) -> bytes | None:
@@ -211,7 +206,8 @@ class KeyStore:
     def due(self, now_ns: int) -> int:
         """How many keys retention destroys at a time of the broker (ns)."""
         with self._file.read() as file:
-            (count,) = file.execute(f"SELECT count(*) FROM keys WHERE {_DUE}", (day_of(now_ns),)).fetchone()  # noqa: S608
+            counted = f"SELECT count(*) FROM keys WHERE {key_rows.DUE}"  # noqa: S608
+            (count,) = file.execute(counted, (day_of(now_ns),)).fetchone()
         return int(count)
 
     def expire(self, now_ns: int) -> int:
@@ -220,13 +216,23 @@ class KeyStore:
         That is when the newest value that one of them can have sealed has expired.
         """
         with self._file.write() as file:
-            count = _destroyed(file, "expired", now_ns, _DUE, (day_of(now_ns),))
+            count = key_rows.destroyed(file, "expired", now_ns, key_rows.DUE, (day_of(now_ns),))
             return self._begun(file, count)
 
-    def erase(self, wearer: str, now_ns: int) -> int:
-        """Destroy all keys of a wearer, that of the digests among them; returns their number."""
+    def wearers(self) -> set[str]:
+        """Everybody who has a key."""
+        with self._file.read() as file:
+            named = f"SELECT wearer FROM keys WHERE {key_rows.PRESENT} UNION SELECT wearer FROM digest_keys"  # noqa: S608
+            return {wearer for (wearer,) in file.execute(named)}
+
+    def erase(self, wearer: str, now_ns: int, *, until_day: int = DAYS_MAX) -> int:
+        """Destroy all keys of a wearer, that of the digests among them; returns their number.
+
+        `until_day` is the last day whose keys go, as `KeyFor` counts them.
+        """
+        hers = f"{key_rows.PRESENT} AND wearer = ? AND day <= ?"
         with self._file.write() as file:
-            count = _destroyed(file, "erased", now_ns, f"{_PRESENT} AND wearer = ?", (wearer,))
+            count = key_rows.destroyed(file, "erased", now_ns, hers, (wearer, until_day))
             # Keys that retention destroyed have no wearer any more, so nothing else names her.
             count += file.execute("DELETE FROM digest_keys WHERE wearer = ?", (wearer,)).rowcount
             return self._begun(file, count)
@@ -244,7 +250,7 @@ class KeyStore:
     def _begun(self, file: sqlite3.Connection, count: int) -> int:
         """Begin another generation if keys were destroyed, so that `settle` is owed from then on."""
         if count:
-            generation = _generation(file) + 1
+            generation = key_rows.generation(file) + 1
             self._wrapping.begin(generation)
             file.execute("UPDATE store SET generation = ?", (generation,))
         return count
@@ -256,25 +262,25 @@ class KeyStore:
         """
         self._marks()
         count = 0
-        while some := sum(self._rewrapped(*of) for of in _TABLES.items()):
+        while some := sum(self._rewrapped(*of) for of in key_rows.TABLES.items()):
             count += some
         with self._file.write() as file:
             # Within the transaction, so that nobody begins another generation meanwhile.
-            if not any(_outdated(file, table, "1", 1) for table in _TABLES):
-                self._wrapping.end(_generation(file))
+            if not any(key_rows.outdated(file, table, "1", 1) for table in key_rows.TABLES):
+                self._wrapping.end(key_rows.generation(file))
         return count
 
     def _marks(self) -> bytes:
         """The key by which the store marks the names that it gives, made with the first of them."""
         if not self._mark_key:
-            name = _named(self.id, _MARKS)
+            name = key_rows.named(self.id, key_rows.MARKS)
             with self._file.write() as file:
-                generation = _generation(file)
+                generation = key_rows.generation(file)
                 row = file.execute("SELECT generation, wrapped FROM mark_key").fetchone()
                 if row is None:
                     (wrapped,) = self._wrapping.wrap(generation, [(secrets.token_bytes(KEY_BYTES), name)])
                     row = (generation, wrapped)
-                    file.execute("INSERT INTO mark_key VALUES (?, ?, ?)", (_MARKS, *row))
+                    file.execute("INSERT INTO mark_key VALUES (?, ?, ?)", (key_rows.MARKS, *row))
                 (self._mark_key,) = self._unwrapped([(*row, name)])
         return self._mark_key
 
@@ -315,9 +321,9 @@ class KeyStore:
     def _rewrapped(self, table: str, key: str) -> int:
         """Wrap some outdated keys of a table under the newest generation; returns their number."""
         with self._file.write() as file:
-            generation, rows = _generation(file), _outdated(file, table, key, KEYS_AT_ONCE)
+            generation, rows = key_rows.generation(file), key_rows.outdated(file, table, key, KEYS_AT_ONCE)
             names = [
-                _bound_to(self.id, each) if isinstance(each, int) else _named(self.id, each)
+                key_rows.bound_to(self.id, each) if isinstance(each, int) else key_rows.named(self.id, each)
                 for each, *_ in rows
             ]
             keys = self._unwrapped(
@@ -329,64 +335,3 @@ class KeyStore:
                 [(wrapped, generation, each) for wrapped, (each, *_) in zip(again, rows, strict=True)],
             )
             return len(rows)
-
-
-#: Tables of wrapped keys, with the column that names one.
-_TABLES = {"keys": "number", "digest_keys": "wearer", "mark_key": "name"}
-#: Name of the key of the marks. No wearer has a name with a space.
-_MARKS = "key of marks"
-_PRESENT = "state = 'present'"
-#: Keys whose retention is over on a day: their day, and the days that its values may be kept, have passed.
-_DUE = f"{_PRESENT} AND day + days < ?"
-_INSERT = (
-    "INSERT INTO keys (wearer, days, day, generation, state, destroyed_ns) VALUES (?, ?, ?, ?, 'present', 0)"
-)
-_FIND = (
-    "SELECT number, generation, wrapped FROM keys"
-    " WHERE wearer = ? AND days = ? AND day = ? AND state = 'present'"
-)
-_SET_WRAPPED = "UPDATE keys SET wrapped = ? WHERE number = ?"
-
-
-def _present(file: sqlite3.Connection, wanted: KeyFor) -> tuple[int, int, bytes] | None:
-    """(Number, generation, wrapped key) of a present key."""
-    row: tuple[int, int, bytes] | None = file.execute(_FIND, wanted).fetchone()
-    return row
-
-
-def _outdated(
-    file: sqlite3.Connection, table: str, key: str, count: int
-) -> list[tuple[int | str, int, bytes]]:
-    """(Key column, generation, wrapped key) of some keys that an earlier generation wraps."""
-    present = f"AND {_PRESENT}" if table == "keys" else ""
-    return file.execute(
-        f"SELECT {key}, generation, wrapped FROM {table}"  # noqa: S608
-        f" WHERE generation < (SELECT generation FROM store) {present} LIMIT {count}"
-    ).fetchall()
-
-
-def _generation(file: sqlite3.Connection) -> int:
-    return int(file.execute("SELECT generation FROM store").fetchone()[0])
-
-
-def _destroyed(
-    file: sqlite3.Connection, state: State, now_ns: int, condition: str, values: tuple[object, ...]
-) -> int:
-    return file.execute(
-        f"UPDATE keys SET wrapped = NULL, wearer = '', state = ?, destroyed_ns = ? WHERE {condition}",  # noqa: S608
-        (state, now_ns, *values),
-    ).rowcount
-
-
-def _bound_to(store: bytes, number: int) -> bytes:
-    """Name that a wrapped key is bound to, so that no two rows can be exchanged."""
-    return store + struct.pack(">Q", number)
-
-
-def _named(store: bytes, name: str) -> bytes:
-    """The same for a key of digests, by its wearer, and for that of the marks."""
-    return store + name.encode()
-
-
-def _mark(key: bytes, number: int) -> bytes:
-    return hmac.digest(key, struct.pack(">Q", number), "sha256")[:MARK_BYTES]

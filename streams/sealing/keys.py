@@ -15,7 +15,8 @@ from streams import clock, limits, metrics
 from streams.errors import MalformedError, SightlineError, UnavailableError
 from streams.events.digest import keyed_digest
 from streams.events.record import Outgoing, Received, StoredRecord
-from streams.sealing.key_store import Kept, Key, KeyFor, KeyStore, day_of
+from streams.sealing.key_rows import KeyFor
+from streams.sealing.key_store import Kept, Key, KeyStore, day_of
 from streams.sealing.sealed import BROKEN, ENCODING, KeyName, is_sealed, key_of, seal, unopened, unseal
 
 _Name = TypeVar("_Name")

@@ -47,7 +47,7 @@ from streams.worker.checking import Checker
 from streams.worker.child import Child
 from streams.worker.follower import TableFollower
 from streams.worker.run import WorkerContext, WorkerSettings
-from streams.worker.sealing import expire_keys, key_store_of
+from streams.worker.sealing import erase_again, expire_keys, key_store_of
 from streams.worker.showing import Showing
 
 log = logging.getLogger(__name__)
@@ -67,6 +67,8 @@ async def prepare(context: WorkerContext) -> list[AgentSpec]:
     store = await key_store_of(context.settings.broker, context.settings.keys)
     context.closing.callback(store.close)
     followed.consents.mark = store.mark_of
+    if count := erase_again(store, followed.consents, clock.now_ns()):
+        log.warning("The key store was restored: %d keys of erased wearers were destroyed again", count)
     policy = followed.policies.now.version(followed.policies.now.current)
     if TRAINING_RUN in policy.sinks:
         # Without that sink the gate refuses every example, so nothing is asked for.

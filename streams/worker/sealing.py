@@ -9,13 +9,15 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from streams import clock, metrics
+from streams.consent.view import Consents
+from streams.consent.words import Erasure
 from streams.errors import InputError, MalformedError, SightlineError, reason
 from streams.events.record import Received
 from streams.kafka.reader import log_bounds, read_all, read_through
 from streams.limits import CLOCKS_APART_S_MAX, KEYS_EXPIRE_S
 from streams.policy.policy import Policy
 from streams.sealing.brokers_time import BrokersTime
-from streams.sealing.key_store import KeyStore
+from streams.sealing.key_store import KeyStore, day_of
 from streams.sealing.keys import Keys
 from streams.sealing.release import release
 from streams.sealing.sealed import KeyName, is_sealed, key_of, unopened
@@ -68,6 +70,29 @@ def _refuse_other(store: KeyStore, names: Sequence[KeyName]) -> None:
             f"{store.path}: found key store {store.id.hex()}, expected {names[-1].store.hex()}, under whose "
             f"keys {EXAMPLES} is sealed; nothing is erased by that, name the right one with --keys"
         )
+
+
+def erase_again(keys: KeyStore, consents: Consents, now_ns: int) -> int:
+    """Destroy what a key store that was restored has of erased wearers; returns the number of keys.
+
+    The topics name erasures that such a key store does not know. What was sealed on later days than the
+    erasure is under later consent.
+    """
+    done = {each.number for each in keys.erasures.all() if "unreadable" in each.steps}
+    lacking = [
+        statement
+        for _, _, statement in consents.between(0, consents.offset)
+        if isinstance(statement, Erasure) and statement.number not in done
+    ]
+    if not lacking:
+        return 0
+    count, by_mark = 0, {keys.mark_of(wearer): wearer for wearer in keys.wearers()}
+    for erasure in lacking:
+        if (wearer := by_mark.get(erasure.mark)) is not None:
+            count += keys.erase(wearer, now_ns, until_day=day_of(erasure.at_ns))
+    if count:
+        keys.settle()
+    return count
 
 
 async def examples_of(broker: Broker, directory: Path, policy: Policy, principal: str) -> list[Received]:

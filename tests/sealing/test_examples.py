@@ -18,7 +18,8 @@ from streams.events.record import Fetch, Outgoing, Received, Seal, StoredRecord
 from streams.pipeline.live import LiveGlasses, LiveTraining
 from streams.pipeline.training_state import TrainingState
 from streams.replay import fit_here
-from streams.sealing.key_store import KeyFor, KeyStore, day_of
+from streams.sealing.key_rows import KeyFor
+from streams.sealing.key_store import KeyStore, day_of
 from streams.sealing.keys import Keys
 from streams.sealing.sealed import ENCODING, SEALED, is_sealed, key_of, seal, unseal
 from streams.topology import EXAMPLES, LINEAGE, REJECTED

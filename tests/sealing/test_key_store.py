@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 
 from streams.errors import DamagedError, InputError, UnavailableError
-from streams.sealing.key_store import KeyFor, KeyStore, Release, _mark, day_of
+from streams.sealing.key_rows import KeyFor, mark
+from streams.sealing.key_store import KeyStore, Release, day_of
 from streams.sealing.sealed import KeyName
 from streams.sealing.wrapping import FileWrapping, Named
 
@@ -51,7 +52,8 @@ def test_wearer_retention_and_day_each_have_keys_of_their_own(store: KeyStore) -
 def test_another_process_finds_the_same_keys(store: KeyStore) -> None:
     keys = store.ensure([ANNA])
     program = (
-        "import sys; from pathlib import Path; from streams.sealing.key_store import KeyFor, KeyStore\n"
+        "import sys; from pathlib import Path; from streams.sealing.key_rows import KeyFor\n"
+        "from streams.sealing.key_store import KeyStore\n"
         "print(KeyStore(Path(sys.argv[1])).ensure([KeyFor('anna', 30, 100)])"
         "[KeyFor('anna', 30, 100)].key.hex())"
     )
@@ -166,7 +168,7 @@ def test_renewing_that_is_killed_at_any_step_loses_no_key(tmp_path: Path, step: 
 def test_a_key_that_was_never_in_the_store_is_no_erased_one(store: KeyStore) -> None:
     store.ensure([ANNA])
     with pytest.raises(DamagedError, match=r"key 2, which was never in this key store.*Nothing is erased"):
-        store.find([KeyName(store.id, 2, _mark(store._marks(), 2))])
+        store.find([KeyName(store.id, 2, mark(store._marks(), 2))])
 
 
 def test_a_restored_copy_does_not_take_what_came_later_for_erased(store: KeyStore, tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from streams import clock, limits, metrics
 from streams.sealing.brokers_time import BrokersTime
-from streams.sealing.key_store import KeyFor, KeyStore
+from streams.sealing.key_rows import KeyFor
+from streams.sealing.key_store import KeyStore
 from streams.worker.sealing import expire_keys
 
 DAY_NS = 86_400 * 10**9

@@ -1,0 +1,97 @@
+"""What a key store knows of erasures: that each was requested, before anything goes, and how far it is.
+
+A request is on disk before its first destructive act, so an erasure that was interrupted is finished by the
+next one, and a key store that is restored shows by the topics which erasures it lacks. The wearer's name
+stays until the erasure is finished; from then on only the mark does.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+from collections.abc import Mapping
+from typing import Literal, NamedTuple, get_args
+
+from streams.sealing.key_file import KeyFile
+
+#: What an erasure does, in order.
+Step = Literal["requested", "stopped", "unreadable", "models", "store", "finished"]
+STEPS: tuple[Step, ...] = get_args(Step)
+_NUMBER_BITS = 48
+_SCHEMA = (
+    "CREATE TABLE IF NOT EXISTS erasures (number INTEGER PRIMARY KEY, mark TEXT NOT NULL,"
+    " wearer TEXT NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS erasure_steps (number INTEGER NOT NULL, step TEXT NOT NULL,"
+    " at_ns INTEGER NOT NULL, count INTEGER NOT NULL, PRIMARY KEY (number, step)) WITHOUT ROWID",
+)
+
+
+class Done(NamedTuple):
+    """When a step was done (ns since the epoch), and on how many things."""
+
+    at_ns: int
+    things: int
+
+
+class Requested(NamedTuple):
+    """An erasure: its number, the mark of its wearer, her name until it is finished, and its steps so far."""
+
+    number: int
+    mark: str
+    wearer: str
+    steps: Mapping[Step, Done]
+
+    @property
+    def next_step(self) -> Step | None:
+        """The first step that is not done; None if it is finished."""
+        return next((step for step in STEPS if step not in self.steps), None)
+
+
+class Erasures:
+    """The erasures in an open key store; each method is one transaction, on disk when it returns."""
+
+    def __init__(self, file: KeyFile) -> None:
+        self._file = file
+        with file.write() as statements:
+            # Key stores of before erasures lack the tables.
+            for statement in _SCHEMA:
+                statements.execute(statement)
+
+    def request(self, wearer: str, mark: str, now_ns: int) -> Requested:
+        """The erasure of a wearer that is not finished; a new one if there is none.
+
+        Its number is random, so that no older copy of the key store gives it again.
+        """
+        with self._file.write() as file:
+            row = file.execute("SELECT number FROM erasures WHERE wearer = ?", (wearer,)).fetchone()
+            if row is None:
+                row = (1 + secrets.randbits(_NUMBER_BITS),)
+                file.execute("INSERT INTO erasures VALUES (?, ?, ?)", (*row, mark, wearer))
+                _note(file, row[0], "requested", Done(now_ns, 0))
+            return _read(file, row[0])
+
+    def done(self, number: int, step: Step, done: Done) -> Requested:
+        """Write down that a step is done; the last one takes the wearer's name away."""
+        with self._file.write() as file:
+            _note(file, number, step, done)
+            if step == STEPS[-1]:
+                file.execute("UPDATE erasures SET wearer = '' WHERE number = ?", (number,))
+            return _read(file, number)
+
+    def all(self) -> list[Requested]:
+        """All erasures, in the order in which they were requested."""
+        with self._file.read() as file:
+            numbers = [number for (number,) in file.execute("SELECT number FROM erasures")]
+            erasures = [_read(file, number) for number in numbers]
+        return sorted(erasures, key=lambda each: each.steps["requested"].at_ns)
+
+
+def _note(file: sqlite3.Connection, number: int, step: Step, done: Done) -> None:
+    """Write down a step; one that is repeated keeps its first time."""
+    file.execute("INSERT OR IGNORE INTO erasure_steps VALUES (?, ?, ?, ?)", (number, step, *done))
+
+
+def _read(file: sqlite3.Connection, number: int) -> Requested:
+    mark, wearer = file.execute("SELECT mark, wearer FROM erasures WHERE number = ?", (number,)).fetchone()
+    steps = file.execute("SELECT step, at_ns, count FROM erasure_steps WHERE number = ?", (number,))
+    return Requested(number, mark, wearer, {step: Done(at_ns, things) for step, at_ns, things in steps})

@@ -1,0 +1,188 @@
+"""Erase a wearer: numbered steps, each written down when it is done, so that an interrupted one goes on.
+
+1. `requested`: the request is in the key store, before anything is destroyed.
+2. `stopped`: the withdrawal and the erasure are on `glasses.consents`. Workers refuse what was captured
+   before, and let go of what their states have of it, from the next fetch of each partition on.
+3. `unreadable`: the wearer's keys are destroyed, and what wrapped them.
+4. `models`: a version serves that learned nothing from the wearer; the next run of training fits one.
+5. `store`: the stores that were named have none of the wearer's rows (`sightline snapshots` does it).
+6. `finished`: keys that a worker made meanwhile, for what was on its way, are destroyed too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from streams import clock
+from streams.consent.record import erasure_record, withdrawal_record
+from streams.consent.view import Consents
+from streams.consent.words import Erasure, Word
+from streams.errors import InputError, UnavailableError
+from streams.events.codec import Codec
+from streams.events.record import Outgoing, Received
+from streams.kafka.publish import publish_now
+from streams.limits import ERASURE_SETTLES_S, ERASURE_TRIES
+from streams.models.pointer import Pointer, Rollback
+from streams.models.version import version_key
+from streams.pipeline.going_back import check_permitted
+from streams.pipeline.made_version import pointer_to
+from streams.pipeline.side_inputs import SideInputs
+from streams.sealing.erasures import Done, Requested, Step
+from streams.sealing.key_store import KeyStore
+from streams.settings.kafka import Broker
+from streams.topology import MODELS
+from streams.worker.bootstrap import consents_of_topic
+from streams.worker.models import known_models
+from streams.worker.sealing import examples_of
+
+log = logging.getLogger(__name__)
+
+
+class Place(NamedTuple):
+    """Where an erasure acts: the broker, the directory of the key store, and what waits for the stores.
+
+    `stores` waits until the stores have applied the erasure of a number, and returns how many rows went.
+    """
+
+    broker: Broker
+    directory: Path
+    codec: Codec
+    stores: Callable[[int], Awaitable[int]]
+
+
+async def erase(
+    place: Place, keys: KeyStore, wearer: str, after_step: Callable[[Requested], None]
+) -> Requested:
+    """Erase a wearer, or go on with an erasure that was interrupted; `after_step` is called after each step.
+
+    InputError if nothing of the wearer is known: a misspelt name must not look like an erasure.
+    UnavailableError if the broker or the key store is away, or if no model version may serve without the
+    wearer; what was done stays done, and the next call goes on.
+    """
+    consents = await consents_of_topic(place.broker)
+    await asyncio.to_thread(_check_known, consents, keys, wearer)
+    requested = keys.erasures.request(wearer, keys.mark_of(wearer), clock.now_ns())
+    acts: dict[Step, Callable[[Requested], Awaitable[Done]]] = {
+        "stopped": lambda of: _stop(place, consents, of),
+        "unreadable": lambda of: _destroy(keys, of),
+        "models": lambda of: _go_back(place, of),
+        "store": lambda of: _wait(place, of),
+        "finished": lambda of: _finish(place, keys, of),
+    }
+    after_step(requested)
+    while (step := requested.next_step) is not None:
+        requested = keys.erasures.done(requested.number, step, await acts[step](requested))
+        after_step(requested)
+    return requested
+
+
+def _check_known(consents: Consents, keys: KeyStore, wearer: str) -> None:
+    named = any(of == wearer for _, of in consents.pairings)
+    if named or wearer in keys.wearers() or _words(consents, wearer):
+        return
+    raise InputError(
+        f"wearer {wearer}: found no pairing, word or key of that name, expected one whom the topics know; "
+        "nothing is erased. `sightline consent show` tells whether a name is right"
+    )
+
+
+def _words(consents: Consents, wearer: str) -> list[Word]:
+    return [
+        statement
+        for _, by, statement in consents.between(0, consents.offset)
+        if by == wearer and isinstance(statement, Word)
+    ]
+
+
+async def _stop(place: Place, consents: Consents, of: Requested) -> Done:
+    """Publish the withdrawal and the erasure; the time is the append time, up to which all is erased."""
+    for _, _, statement in consents.between(0, consents.offset):
+        if isinstance(statement, Erasure) and statement.number == of.number:
+            return Done(statement.at_ns, 0)
+    words = _words(consents, of.wearer)
+    records = [withdrawal_record(of.wearer, sum(not word.device for word in words))] if words else []
+    *_, written = await publish_now(place.broker, [*records, erasure_record(of.mark, of.number)])
+    return Done(written.appended_ns, len(records))
+
+
+async def _destroy(keys: KeyStore, of: Requested) -> Done:
+    """Destroy the wearer's keys once workers know of the erasure, so that they make no new ones."""
+    await asyncio.sleep(ERASURE_SETTLES_S)
+    count = await asyncio.to_thread(keys.erase, of.wearer, clock.now_ns())
+    await asyncio.to_thread(keys.settle)
+    return Done(clock.now_ns(), count)
+
+
+async def _go_back(place: Place, of: Requested) -> Done:
+    """Let a version serve that learned nothing from the wearer; count the versions that are withdrawn by it.
+
+    A run that was under way can promote another one, so it is looked at again.
+    """
+    withdrawn = set[int]()
+    for _ in range(ERASURE_TRIES):
+        side, records = await known_models(place.broker)
+        knowing = _knowing(side, of.wearer)
+        withdrawn |= knowing
+        if not knowing & {side.models.serving, side.models.candidate}:
+            return Done(clock.now_ns(), len(withdrawn))
+        await publish_now(place.broker, await _pointer(place, of, side, records, knowing))
+        await asyncio.sleep(ERASURE_SETTLES_S)
+    raise UnavailableError(
+        f"erasure {of.number}: after {ERASURE_TRIES} attempts a model version still serves that learned from "
+        "the wearer, expected training to have read the erasure; does its worker run? Erase again to go on"
+    )
+
+
+def _knowing(side: SideInputs, wearer: str) -> set[int]:
+    """Versions that learned from a wearer."""
+    return {number for number, each in side.models.versions.items() if wearer in each.manifest.wearers}
+
+
+async def _pointer(
+    place: Place, of: Requested, side: SideInputs, records: Sequence[Received], knowing: set[int]
+) -> list[Outgoing]:
+    """Records that go back to the newest version that learned nothing from the wearer and may serve."""
+    policy, now_ns = side.policies.version(side.policies.current), clock.now_ns()
+    history = await examples_of(place.broker, place.directory, policy, "sightline rights erase")
+    for number, version in sorted(side.models.versions.items(), reverse=True):
+        if version.declined or number in knowing or number > side.models.serving:
+            continue
+        try:
+            check_permitted(version, side, history, place.codec, now_ns)
+        except InputError as error:
+            log.info("Not gone back to: %s", error)
+            continue
+        at_ns = clock.now_ns()
+        why = f"erasure {of.number}"
+        pointer = pointer_to(
+            Pointer(number, Rollback(number, side.models.serving, why, at_ns, erasure=True)), at_ns
+        )
+        *_, again = (record for record in records if record.key == version_key(number))
+        written = Outgoing(
+            MODELS, 0, version_key(number), again.value, tuple(again.headers), pointer.timestamp_ms
+        )
+        return [written, pointer]
+    raise UnavailableError(
+        f"erasure {of.number}: found no model version that may serve without the wearer, expected at least "
+        "that of the licensed seed; publish a policy that permits it, then erase again"
+    )
+
+
+async def _wait(place: Place, of: Requested) -> Done:
+    rows = await place.stores(of.number)
+    return Done(clock.now_ns(), rows)
+
+
+async def _finish(place: Place, keys: KeyStore, of: Requested) -> Done:
+    """Destroy keys that were made while the erasure went on, unless the wearer has given again since."""
+    consents = await consents_of_topic(place.broker)
+    stopped_ns = of.steps["stopped"].at_ns
+    if any(word.at_ns > stopped_ns and word.purposes for word in _words(consents, of.wearer)):
+        return Done(clock.now_ns(), 0)
+    count = await asyncio.to_thread(keys.erase, of.wearer, clock.now_ns())
+    await asyncio.to_thread(keys.settle)
+    return Done(clock.now_ns(), count)

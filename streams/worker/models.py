@@ -1,0 +1,41 @@
+"""The model versions, policies and consents on the topics, read once."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+
+from streams.errors import InputError, MalformedError
+from streams.events.record import Received
+from streams.kafka.reader import read_all
+from streams.models.registry import ModelTable
+from streams.pipeline.side_inputs import SideInputs
+from streams.policy.versions import PolicyVersions
+from streams.settings.kafka import Broker
+from streams.topology import MODELS, POLICIES
+from streams.training.check import can_serve
+from streams.worker.bootstrap import consents_of_topic, policies_of
+from streams.worker.checking import Checker
+
+
+async def known_models(broker: Broker) -> tuple[SideInputs, Sequence[Received]]:
+    """The policies, models and consents on the topics, and the records of `glasses.models`.
+
+    InputError if no policy is in force.
+    """
+    with contextlib.closing(Checker()) as checker:
+        policies = (await policies_of(await read_all(broker, POLICIES), checker)).now
+    if not policies.current:
+        raise InputError(f"{POLICIES} on {broker} holds no policy in force; `sightline worker` publishes one")
+    records = await read_all(broker, MODELS)
+    models = _models_of(records, policies)
+    return SideInputs(policies, models.now, (await consents_of_topic(broker)).view()), records
+
+
+def _models_of(records: Sequence[Received], policies: PolicyVersions) -> ModelTable:
+    """The versions on the topic; what is malformed is passed over, as workers do."""
+    models = ModelTable(lambda version: can_serve(version, policies.versions))
+    for record in records:
+        with contextlib.suppress(MalformedError):
+            models.learn(record.key, record.value)
+    return models
