@@ -81,6 +81,7 @@ KEYS_AT_ONCE = 10_000  #: wrapped again at once, when the key-encryption key is 
 KEY_HELD_S = 1.5  #: by a process, until it asks the key store again whether it is still present
 KEYS_HELD_MAX = 10_000  #: by a process
 ERASURE_SETTLES_S = 2.0  #: for which workers are given time to read an erasure, more than they hold a key
+ERASURE_LOOKS_S = 0.5  #: between two looks whether a store has applied an erasure
 ERASURE_TRIES = 5  #: to let a model version serve without the erased wearer
 KEYS_EXPIRE_S = 60.0  #: between two looks for keys whose retention is over
 CLOCKS_APART_S_MAX = 3600  #: of this machine and the broker, beyond which no key is destroyed

@@ -39,6 +39,7 @@ COMMANDS = {
         "review",
         "training",
         "keys",
+        "rights",
         "pair",
         "consent",
         "topics",

@@ -15,19 +15,15 @@ from streams.connection.address import broker_option
 from streams.errors import InputError
 from streams.events.codec import codec_of
 from streams.events.kinds import Kinds
-from streams.events.record import Outgoing
 from streams.extras import require
 from streams.kafka.publish import publish_now
-from streams.models.pointer import WHY_CHARACTERS_MAX, Pointer, Rollback
-from streams.models.version import version_key
+from streams.models.pointer import WHY_CHARACTERS_MAX, Rollback
 from streams.pipeline.comparing import Compared, compared
 from streams.pipeline.going_back import check_back, known_version
 from streams.pipeline.judging import judged_now
-from streams.pipeline.made_version import pointer_to
 from streams.settings.kafka import Broker
-from streams.topology import MODELS
 from streams.training.seed import licensed
-from streams.worker.models import known_models
+from streams.worker.models import going_back, known_models
 from streams.worker.sealing import examples_of
 
 
@@ -107,14 +103,5 @@ async def _back(broker: Broker, keys: Path, number: int, why: str, kinds: Kinds)
     check_back(number, side, history, codec_of(kinds), now_ns)
     # Reading the topics took a while.
     at_ns = clock.now_ns()
-    pointer = pointer_to(Pointer(number, Rollback(number, before, why, at_ns)), at_ns)
-    # The version is written again, because workers may have it no longer in memory.
-    [again] = [record for record in records if record.key == version_key(number)][-1:]
-    await publish_now(
-        broker,
-        [
-            Outgoing(MODELS, 0, version_key(number), again.value, tuple(again.headers), pointer.timestamp_ms),
-            pointer,
-        ],
-    )
+    await publish_now(broker, going_back(records, Rollback(number, before, why, at_ns)))
     return {"served before": f"version {before}", "serves": f"version {number}", "why": why}

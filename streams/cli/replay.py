@@ -16,6 +16,7 @@ from streams import clock, files, settings
 from streams.cli.extending import operators_option
 from streams.cli.output import emit_json
 from streams.connection.address import broker_option
+from streams.consent.words import Mark
 from streams.errors import InputError
 from streams.events import journal as journals
 from streams.events.digest import digest, keyed_digest
@@ -159,6 +160,11 @@ class _Job:
     operators: Operators
     key_store: KeyStore | None
 
+    @property
+    def mark(self) -> Mark | None:
+        """Of wearers, by which an erasure names them; None if there is no key store."""
+        return None if self.key_store is None else self.key_store.mark_of
+
     def digest(self, wearer: str, value: bytes) -> str:
         """Digest of a sealed value, under the wearer's key if that is known."""
         key = None if self.key_store is None else self.key_store.digest_key(wearer)
@@ -219,13 +225,25 @@ async def _recorded(job: _Job, inputs: RecordedInputs, write: Write) -> Replayed
         keys = None if job.key_store is None else Keys(job.key_store)
         async with BrokerArrivals(job.journal, job.broker, keys) as arrivals:
             replay = RecordedReplay(
-                inputs, arrivals, write, pairs=bound, operators=job.operators, digests=job.digest
+                inputs,
+                arrivals,
+                write,
+                pairs=bound,
+                operators=job.operators,
+                digests=job.digest,
+                mark=job.mark,
             )
             await replay.run()
         return replace(_counted(replay), foreign=arrivals.foreign)
     acknowledged = JournalArrivals(job.journal, inputs.appended)
     replay = RecordedReplay(
-        inputs, acknowledged, write, pairs=bound, operators=job.operators, digests=job.digest
+        inputs,
+        acknowledged,
+        write,
+        pairs=bound,
+        operators=job.operators,
+        digests=job.digest,
+        mark=job.mark,
     )
     await replay.run()
     return replace(_counted(replay), unplaced=acknowledged.unplaced)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from streams.consent.record import consents_of
 from streams.consent.view import Consents
+from streams.consent.words import NOBODY, Erasure, Mark
 from streams.errors import InputError
 from streams.events.digest import Digests, plain_digest
 from streams.events.record import Fetch, Outgoing, Received, StoredRecord
@@ -46,14 +47,22 @@ class _TakenUp:
     """
 
     def __init__(
-        self, policies: PolicyVersions, pairs: list[tuple[str, str]], digests: Digests = plain_digest
+        self,
+        policies: PolicyVersions,
+        pairs: list[tuple[str, str]],
+        erasures: Sequence[Erasure] = (),
+        mark: Mark | None = None,
+        digests: Digests = plain_digest,
     ) -> None:
         self._digests = digests
         self._policies, self._pairs, self.model, self.candidate = policies, pairs, 0, 0
-        self._consents = Consents()
+        self._consents = Consents(mark)
         self._rollback: Rollback | None = None
-        #: Offset after the pairings, which come first.
-        self.bound = bind(self._consents, pairs)
+        bind(self._consents, pairs)
+        for erasure in erasures:
+            self._consents.learn(self._consents.offset, NOBODY, erasure)
+        #: Offset after what comes first: the pairings, and all erasures, as nothing that they took returns.
+        self.bound = self._consents.offset
 
     def take(self, taken: TakeUp) -> None:
         """Take up one recorded input."""
@@ -74,6 +83,19 @@ class _TakenUp:
         model = self.model
         models = ModelVersions(made.versions, model, model, model, self._rollback, self.candidate)
         return SideInputs(self._policies, models, self._consents.view(), self._digests)
+
+
+def erasures_in(inputs: RecordedInputs) -> list[Erasure]:
+    """All erasures that any partition or training took up."""
+    taken = [*inputs.training, *(each for of in inputs.take_ups.values() for each in of)]
+    statements = [
+        statement
+        for each in taken
+        if each.kind == CONSENT_TAKEUP
+        for _, statement in consents_of(each.value)
+        if isinstance(statement, Erasure)
+    ]
+    return list(dict.fromkeys(statements))
 
 
 @dataclass
@@ -112,6 +134,9 @@ class RecordedReplay:
         Those of the live pipeline.
     digests
         Makes digests of values for sealed topics.
+    mark
+        Of the key store of the live pipeline, without which nothing is replayed if anybody was erased. What
+        was captured before an erasure is refused from the beginning.
     """
 
     inputs: RecordedInputs
@@ -121,6 +146,7 @@ class RecordedReplay:
     pairs: list[tuple[str, str]] = field(default_factory=list)
     operators: Operators = SHIPPED_OPERATORS
     digests: Digests = plain_digest
+    mark: Mark | None = None
     fetches: int = 0
     #: Number of records that the live pipeline lost, and that are therefore skipped.
     lost: int = 0
@@ -134,7 +160,8 @@ class RecordedReplay:
         self._taken: list[Received] = []
         policies = {policy.version: policy for policy in self.inputs.policies}
         self._policies = PolicyVersions(policies, self.inputs.policy.version)
-        self._taken_up = _TakenUp(self._policies, self.pairs)
+        self._erasures = erasures_in(self.inputs)
+        self._taken_up = _TakenUp(self._policies, self.pairs, self._erasures, self.mark)
         self._take_ups = deque(self.inputs.training)
         self._glasses = GlassesCore(operators=self.operators)
         self._training = TrainingCore(fit_here, self.every, kinds=self.operators.kinds)
@@ -161,7 +188,7 @@ class RecordedReplay:
                 raise InputError(self._stuck(partitions))
 
     def _partition(self, number: int) -> _Partition:
-        taken_up = _TakenUp(self._policies, self.pairs, self.digests)
+        taken_up = _TakenUp(self._policies, self.pairs, self._erasures, self.mark, self.digests)
         return _Partition(
             number,
             taken_up,

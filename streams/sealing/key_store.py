@@ -225,6 +225,16 @@ class KeyStore:
             named = f"SELECT wearer FROM keys WHERE {key_rows.PRESENT} UNION SELECT wearer FROM digest_keys"  # noqa: S608
             return {wearer for (wearer,) in file.execute(named)}
 
+    def count_of(self, wearer: str) -> int:
+        """How many keys an erasure of a wearer would destroy."""
+        hers = f"SELECT count(*) FROM keys WHERE {key_rows.PRESENT} AND wearer = ?"  # noqa: S608
+        with self._file.read() as file:
+            (keys,) = file.execute(hers, (wearer,)).fetchone()
+            (digests,) = file.execute(
+                "SELECT count(*) FROM digest_keys WHERE wearer = ?", (wearer,)
+            ).fetchone()
+        return int(keys + digests)
+
     def erase(self, wearer: str, now_ns: int, *, until_day: int = DAYS_MAX) -> int:
         """Destroy all keys of a wearer, that of the digests among them; returns their number.
 

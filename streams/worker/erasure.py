@@ -26,17 +26,14 @@ from streams.events.codec import Codec
 from streams.events.record import Outgoing, Received
 from streams.kafka.publish import publish_now
 from streams.limits import ERASURE_SETTLES_S, ERASURE_TRIES
-from streams.models.pointer import Pointer, Rollback
-from streams.models.version import version_key
+from streams.models.pointer import Rollback
 from streams.pipeline.going_back import check_permitted
-from streams.pipeline.made_version import pointer_to
 from streams.pipeline.side_inputs import SideInputs
 from streams.sealing.erasures import Done, Requested, Step
 from streams.sealing.key_store import KeyStore
 from streams.settings.kafka import Broker
-from streams.topology import MODELS
 from streams.worker.bootstrap import consents_of_topic
-from streams.worker.models import known_models
+from streams.worker.models import going_back, known_models
 from streams.worker.sealing import examples_of
 
 log = logging.getLogger(__name__)
@@ -54,7 +51,34 @@ class Place(NamedTuple):
     stores: Callable[[int], Awaitable[int]]
 
 
-async def erase(
+class Plan(NamedTuple):
+    """What an erasure would do: devices and keys of the wearer, model versions that learned from her.
+
+    `would_serve` is the version that would answer after it, 0 if none may.
+    """
+
+    devices: tuple[str, ...]
+    keys: int
+    versions: tuple[int, ...]
+    serving: int
+    would_serve: int
+
+
+async def planned(place: Place, keys: KeyStore, wearer: str) -> Plan:
+    """Say what `erase_wearer` would do; errors are its own."""
+    consents = await consents_of_topic(place.broker)
+    await asyncio.to_thread(_check_known, consents, keys, wearer)
+    side, _ = await known_models(place.broker)
+    knowing = _knowing(side, wearer)
+    would_serve = side.models.serving
+    if would_serve in knowing:
+        would_serve = next(iter(await _permitted(place, side, knowing)), 0)
+    devices = tuple(device for (device, of), bound in consents.pairings.items() if of == wearer and bound)
+    count = await asyncio.to_thread(keys.count_of, wearer)
+    return Plan(devices, count, tuple(sorted(knowing)), side.models.serving, would_serve)
+
+
+async def erase_wearer(
     place: Place, keys: KeyStore, wearer: str, after_step: Callable[[Requested], None]
 ) -> Requested:
     """Erase a wearer, or go on with an erasure that was interrupted; `after_step` is called after each step.
@@ -146,8 +170,21 @@ async def _pointer(
     place: Place, of: Requested, side: SideInputs, records: Sequence[Received], knowing: set[int]
 ) -> list[Outgoing]:
     """Records that go back to the newest version that learned nothing from the wearer and may serve."""
+    for number in await _permitted(place, side, knowing):
+        at_ns = clock.now_ns()
+        back = Rollback(number, side.models.serving, f"erasure {of.number}", at_ns, erasure=True)
+        return going_back(records, back)
+    raise UnavailableError(
+        f"erasure {of.number}: found no model version that may serve without the wearer, expected at least "
+        "that of the licensed seed; publish a policy that permits it, then erase again"
+    )
+
+
+async def _permitted(place: Place, side: SideInputs, knowing: set[int]) -> list[int]:
+    """Versions up to the one that serves that may serve and learned nothing from the wearer, newest first."""
     policy, now_ns = side.policies.version(side.policies.current), clock.now_ns()
     history = await examples_of(place.broker, place.directory, policy, "sightline rights erase")
+    permitted = list[int]()
     for number, version in sorted(side.models.versions.items(), reverse=True):
         if version.declined or number in knowing or number > side.models.serving:
             continue
@@ -155,21 +192,9 @@ async def _pointer(
             check_permitted(version, side, history, place.codec, now_ns)
         except InputError as error:
             log.info("Not gone back to: %s", error)
-            continue
-        at_ns = clock.now_ns()
-        why = f"erasure {of.number}"
-        pointer = pointer_to(
-            Pointer(number, Rollback(number, side.models.serving, why, at_ns, erasure=True)), at_ns
-        )
-        *_, again = (record for record in records if record.key == version_key(number))
-        written = Outgoing(
-            MODELS, 0, version_key(number), again.value, tuple(again.headers), pointer.timestamp_ms
-        )
-        return [written, pointer]
-    raise UnavailableError(
-        f"erasure {of.number}: found no model version that may serve without the wearer, expected at least "
-        "that of the licensed seed; publish a policy that permits it, then erase again"
-    )
+        else:
+            permitted.append(number)
+    return permitted
 
 
 async def _wait(place: Place, of: Requested) -> Done:

@@ -6,9 +6,12 @@ import contextlib
 from collections.abc import Sequence
 
 from streams.errors import InputError, MalformedError
-from streams.events.record import Received
+from streams.events.record import Outgoing, Received
 from streams.kafka.reader import read_all
+from streams.models.pointer import Pointer, Rollback
 from streams.models.registry import ModelTable
+from streams.models.version import version_key
+from streams.pipeline.made_version import pointer_to
 from streams.pipeline.side_inputs import SideInputs
 from streams.policy.versions import PolicyVersions
 from streams.settings.kafka import Broker
@@ -30,6 +33,16 @@ async def known_models(broker: Broker) -> tuple[SideInputs, Sequence[Received]]:
     records = await read_all(broker, MODELS)
     models = _models_of(records, policies)
     return SideInputs(policies, models.now, (await consents_of_topic(broker)).view()), records
+
+
+def going_back(records: Sequence[Received], back: Rollback) -> list[Outgoing]:
+    """Records for `glasses.models`, whose records are given, by which an earlier version serves again.
+
+    The version is written again, because workers may have it no longer in memory.
+    """
+    pointer, key = pointer_to(Pointer(back.version, back), back.at_ns), version_key(back.version)
+    *_, again = (record for record in records if record.key == key)
+    return [Outgoing(MODELS, 0, key, again.value, tuple(again.headers), pointer.timestamp_ms), pointer]
 
 
 def _models_of(records: Sequence[Received], policies: PolicyVersions) -> ModelTable:

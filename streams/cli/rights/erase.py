@@ -1,0 +1,163 @@
+"""`sightline rights erase` and `sightline rights show`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from streams.cli.consent import wearer_option
+from streams.cli.extending import kinds_option
+from streams.cli.names import name
+from streams.cli.output import (
+    Stores,
+    emit_facts,
+    emit_json,
+    emit_rows,
+    json_option,
+    keys_option,
+    stores_option,
+)
+from streams.connection.address import broker_option
+from streams.events.codec import codec_of
+from streams.events.headers import rfc3339
+from streams.events.kinds import Kinds
+from streams.extras import require
+from streams.limits import ERASURE_LOOKS_S
+from streams.moving import moving
+from streams.printing import say
+from streams.queries.erased import erased_rows
+from streams.sealing.erasures import STEPS, Requested, Step
+from streams.sealing.key_store import KeyStore
+from streams.settings.kafka import Broker
+from streams.worker.erasure import Place, Plan, erase_wearer, planned
+
+#: Of each step: what it counts, and what goes on until it is done.
+_COUNTS: dict[Step, str] = {
+    "requested": "",
+    "stopped": "",
+    "unreadable": "keys destroyed",
+    "models": "model versions withdrawn",
+    "store": "rows taken out",
+    "finished": "keys destroyed at the end",
+}
+_MOVING: dict[Step, str] = {
+    "requested": "writing the request down",
+    "stopped": "stopping all use",
+    "unreadable": "destroying keys",
+    "models": "letting a model serve that learned nothing from the wearer",
+    "store": "waiting for the store to be without the wearer, and for its readers to leave the old files",
+    "finished": "looking for what was on its way",
+}
+
+
+@click.command()
+@wearer_option
+@click.option("--dry-run", is_flag=True, help="Say what would go, and change nothing.")
+@stores_option
+@click.option("--no-store", is_flag=True, help="Wait for no store; those that run apply it nevertheless.")
+@broker_option()
+@keys_option
+@kinds_option
+@json_option
+def erase(
+    *,
+    wearer: str,
+    dry_run: bool,
+    stores: Stores,
+    no_store: bool,
+    broker: Broker,
+    keys: Path,
+    kinds: Kinds,
+    as_json: bool,
+) -> None:
+    """Erase everything that a wearer captured until now, and what was made of it.
+
+    Workers refuse it from then on, whenever it comes; keys are destroyed; no model serves that learned from
+    it; the store is written again without it. What the wearer captures later, under a consent that is given
+    later, is taken. If it is interrupted, the same command goes on. It cannot be undone.
+    """
+    require("worker")
+    wearer = name("wearer", wearer)
+    waits = Waiting(() if no_store else stores)
+    place = Place(broker, keys, codec_of(kinds), waits)
+    with contextlib.closing(KeyStore(keys)) as store:
+        if dry_run:
+            _say_plan(asyncio.run(planned(place, store, wearer)), wearer, as_json=as_json)
+            return
+        with moving() as progress:
+
+            def after_step(of: Requested) -> None:
+                if (step := of.next_step) is not None:
+                    progress(_MOVING[step])
+
+            requested = asyncio.run(erase_wearer(place, store, wearer, after_step))
+    if as_json:
+        emit_json(_shown(requested))
+    else:
+        emit_facts(_shown(requested))
+
+
+@click.command()
+@keys_option
+@json_option
+def show(*, keys: Path, as_json: bool) -> None:
+    """List erasures and how far they are, by number. Whose they were is not kept."""
+    with contextlib.closing(KeyStore(keys)) as store:
+        rows = [_shown(each) for each in store.erasures.all()]
+    if as_json:
+        emit_json({"erasures": rows})
+    elif rows:
+        emit_rows(rows)
+    else:
+        say("nobody was erased")
+
+
+class Waiting:
+    """Waits until stores have applied an erasure; without a store it waits for nothing."""
+
+    def __init__(self, stores: Stores) -> None:
+        self._stores = stores
+
+    async def __call__(self, number: int) -> int:
+        """Number of rows that went."""
+        rows = 0
+        for store in self._stores:
+            while (went := await asyncio.to_thread(erased_rows, (store,), number)) is None:
+                await asyncio.sleep(ERASURE_LOOKS_S)
+            rows += went
+        return rows
+
+
+def _shown(requested: Requested) -> dict[str, object]:
+    return dict(_facts(requested))
+
+
+def _facts(requested: Requested) -> Iterator[tuple[str, object]]:
+    yield "erasure", requested.number
+    yield "state", (requested.next_step and f"before {requested.next_step}") or "finished"
+    for step in STEPS:
+        done = requested.steps.get(step)
+        yield step, rfc3339(done.at_ns) if done else ""
+        if _COUNTS[step]:
+            yield _COUNTS[step], done.things if done else ""
+
+
+def _say_plan(plan: Plan, wearer: str, *, as_json: bool) -> None:
+    facts = {
+        "wearer": wearer,
+        "devices": " ".join(plan.devices) or "none",
+        "keys": plan.keys,
+        "model versions that learned from it": " ".join(map(str, plan.versions)) or "none",
+        "serves": plan.serving,
+        "would serve": plan.would_serve or "none",
+    }
+    if as_json:
+        emit_json({key.replace(" ", "_"): value for key, value in facts.items()})
+        return
+    emit_facts(facts)
+    say()
+    say(f"nothing was changed; `sightline ask reach {wearer}` tells what was made of it")
