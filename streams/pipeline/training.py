@@ -220,7 +220,8 @@ def _taken_up(state: TrainingState, fetch: Fetch, side: SideInputs) -> tuple[Tra
     if rollback is not None and rollback.at_ns != state.rolled_back_ns:
         state = replace(state, rolled_back_ns=rollback.at_ns)
         if rollback.erasure:
-            state = replace(state, serving=rollback.version, owed=not rollback.superseded)
+            serving = state.serving if rollback.superseded else rollback.version
+            state = replace(state, serving=serving, owed=True)
         elif not rollback.superseded:
             state = state.back_to(side.models.version(rollback.version))
         inputs.append(input_row(MODEL_ROLLBACK, "training", fetch, rollback.dump()))

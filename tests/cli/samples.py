@@ -254,6 +254,15 @@ LIVE: tuple[Sample, ...] = (
     Sample(
         "sightline status --broker {broker} --topic-prefix '' --store {live} --role privacy-officer --json"
     ),
+    Sample(
+        "sightline rights erase --wearer w1 --dry-run --broker {broker} --keys {keys} --topic-prefix ''"
+        " --store {live} --extend tests.extensions.temple"
+    ),
+    Sample("sightline rights erase --wearer w1 --dry-run --no-store --broker {broker} --keys {keys} --json"),
+    Sample("sightline rights erase --wearer nobody --no-store --broker {broker} --keys {keys}", code=2),
+    Sample("sightline rights erase --wearer w1 --no-store --broker {broker} --keys {keys}"),
+    Sample("sightline rights show --keys {keys}"),
+    Sample("sightline rights show --keys {keys} --json"),
 )
 #: Commands that stay: started before `LIVE`, stopped after it.
 PROCESSES: tuple[str, ...] = (

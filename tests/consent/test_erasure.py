@@ -1,0 +1,240 @@
+"""An erasure names a mark; what its wearer captured before is refused whenever it comes, and no other."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+
+import orjson
+import pytest
+from msgspec import structs
+
+from streams.consent.record import (
+    consents_of,
+    consents_text,
+    erasure_record,
+    learn_consent,
+    withdrawal_record,
+)
+from streams.consent.view import Consents
+from streams.consent.words import NOBODY, Erasure, Pairing
+from streams.errors import MalformedError, UnavailableError
+from streams.events.batch import Batch
+from streams.events.record import Outgoing, StoredRecord
+from streams.models.pointer import Pointer, Rollback
+from streams.models.version import CURRENT_KEY
+from streams.pipeline.live import LiveGlasses
+from streams.topology import EXAMPLES, LINEAGE, REJECTED, ZONED
+from tests import build
+
+T0_NS, S_NS = build.T0_NS, 10**9
+ERASED_NS = T0_NS + 10 * S_NS
+
+
+def mark_of(wearer: str) -> str:
+    return hashlib.sha256(b"secret" + wearer.encode()).hexdigest()[:32]
+
+
+def stored(offset: int, record: Outgoing, at_ns: int = ERASED_NS) -> StoredRecord:
+    return StoredRecord(offset, at_ns // 1_000_000, record.key, record.value)
+
+
+def erase(of: LiveGlasses, wearer: str, *, withdrawn: bool = True) -> None:
+    """Let a worker read the erasure of a wearer, and the withdrawal before it."""
+    consents = of.followed.consents
+    consents.mark = mark_of
+    if withdrawn:
+        learn_consent(consents, stored(consents.offset, withdrawal_record(wearer, 0)))
+    learn_consent(consents, stored(consents.offset, erasure_record(mark_of(wearer), 7)))
+
+
+def of_wearer(wearer: str, batch: Batch) -> Batch:
+    return structs.replace(batch, wearer_id=wearer)
+
+
+def zoned(records: Sequence[Outgoing]) -> set[str]:
+    return {dict(record.headers)["ce_id"].decode() for record in records if record.topic == ZONED}
+
+
+def rejected(records: Sequence[Outgoing]) -> list[dict[str, bytes]]:
+    return [dict(record.headers) for record in records if record.topic == REJECTED]
+
+
+def test_the_statement_names_a_mark_and_no_wearer_and_is_read_back() -> None:
+    record = erasure_record(mark_of("anna"), 41)
+    assert b"anna" not in (record.key or b"") + (record.value or b"")
+    consents = Consents(mark_of)
+    learn_consent(consents, stored(3, record))
+    assert consents.erased_ns("anna", 4) == ERASED_NS
+    assert consents.erased_ns("anna", 3) == 0, "what is not taken up yet has no effect"
+    assert consents.erased_ns("bert", 4) == 0
+    [(_, wearer, statement)] = consents.between(0, 9)
+    assert (wearer, statement) == (NOBODY, Erasure(mark_of("anna"), 41, ERASED_NS))
+    assert consents_of(consents_text([(NOBODY, statement)])) == [(NOBODY, statement)]
+
+
+@pytest.mark.parametrize(
+    ("key", "change"),
+    [
+        (b"erasure/other/41", {}),
+        (b"erasure/m/42", {}),
+        (b"erasure/m/41", {"v": 3}),
+        (b"erasure/m/41", {"erasure": {"mark": "m", "number": 41}}),
+        (b"erasure/m/41", {"erasure": {"mark": 5, "number": 41, "at_ns": 0}}),
+        (b"erasure/m/41", {"wearer": "anna"}),
+    ],
+)
+def test_a_forged_statement_is_malformed(key: bytes, change: dict[str, object]) -> None:
+    value = {**orjson.loads(erasure_record("m", 41).value or b""), **change}
+    with pytest.raises(MalformedError):
+        learn_consent(Consents(mark_of), StoredRecord(0, 1, key, orjson.dumps(value)))
+
+
+def test_without_the_key_store_nobody_is_taken_for_not_erased() -> None:
+    consents = Consents()
+    assert consents.erased_ns("anna", 9) == 0, "nobody was erased"
+    learn_consent(consents, stored(0, erasure_record(mark_of("anna"), 1)))
+    with pytest.raises(UnavailableError, match="--keys"):
+        consents.erased_ns("bert", 9)
+
+
+def test_a_second_erasure_reaches_further_and_an_earlier_time_takes_nothing_back() -> None:
+    consents = Consents(mark_of)
+    for offset, at_ns in enumerate((ERASED_NS, ERASED_NS + S_NS, ERASED_NS - S_NS)):
+        learn_consent(consents, stored(offset, erasure_record(mark_of("anna"), offset), at_ns))
+    assert [consents.erased_ns("anna", below) for below in range(4)] == [
+        0,
+        ERASED_NS,
+        ERASED_NS + S_NS,
+        ERASED_NS + S_NS,
+    ]
+
+
+def test_what_was_captured_before_is_refused_without_its_bytes_and_without_the_name() -> None:
+    core = build.core()
+    records, state = build.process(core, [build.fetch([build.imu(1.2, 0, 20)])])
+    assert zoned(records) == {"g1/imu-right/0"}
+    erase(core, "w1")
+    late = [build.imu(1.2, at, 20, t0_ns=ERASED_NS - S_NS + at) for at in (20, 40)]
+    records, state = build.process(core, [build.fetch(late, 1)], state)
+    assert not zoned(records)
+    refused = rejected(records)
+    assert {each["sightline-rule"] for each in refused} == {b"erased"}
+    assert [each["ce_id"] for each in refused] == [b"g1/imu-right/20", b"g1/imu-right/40"]
+    assert not any(record.value for record in records if record.topic == REJECTED)
+    written = b"".join(record.value or b"" for record in records if record.topic == LINEAGE)
+    rows = build.lineage(records)["rejected"]
+    assert {row["wearer"] for row in rows} == {""}
+    assert b"erased" in written
+
+
+def test_a_batch_that_begins_before_goes_whole_and_a_clock_that_is_ahead_saves_nothing() -> None:
+    core = build.core()
+    erase(core, "w1")
+    over = build.imu(1.2, 0, 20, t0_ns=ERASED_NS - 50_000_000)
+    ahead = build.imu(1.2, 20, 20, t0_ns=ERASED_NS + S_NS)
+    sent = [build.record(over, 0), build.record(ahead, 1, timestamp=(ERASED_NS - S_NS) // 1_000_000)]
+    fetch = replace(build.fetch([]), records=sent)
+    records, _ = build.process(core, [fetch])
+    assert not zoned(records)
+    assert len(rejected(records)) == 2
+
+
+def test_a_later_consent_is_taken_and_only_for_what_is_captured_after() -> None:
+    core = build.core()
+    erase(core, "w1")
+    later = ERASED_NS + S_NS
+    batches = [
+        build.gives(2, 0, later, consent=1),
+        build.imu(1.2, 0, 20, t0_ns=later + S_NS, consent=2),
+        build.imu(1.2, 20, 20, t0_ns=ERASED_NS - S_NS, consent=2),
+    ]
+    records, _ = build.process(core, [build.fetch(batches)])
+    assert "g1/imu-right/0" in zoned(records)
+    assert "g1/imu-right/20" not in zoned(records)
+
+
+def test_nobody_else_is_touched_on_the_same_device_or_another() -> None:
+    core = build.core()
+    for device in ("g1", "g2"):
+        core.followed.consents.learn(core.followed.consents.offset, "w2", Pairing(device, True, 0))
+    erase(core, "w1")
+    batches = [
+        of_wearer("w2", build.imu(1.2, 0, 20, consent=0)),
+        of_wearer("w2", build.imu(1.2, 0, 20, source="g2", consent=0)),
+    ]
+    records, _ = build.process(core, [build.fetch(batches)])
+    assert not [each for each in rejected(records) if each["sightline-rule"] == b"erased"]
+
+
+def test_open_windows_and_answers_are_let_go_so_that_nothing_is_made_of_them() -> None:
+    asked_ns = T0_NS + 5 * S_NS
+    before = [
+        *(build.imu(1.2, at * 20, 20) for at in range(5)),
+        build.query(7, "wake me at seven", asked_ns),
+    ]
+    after = build.feedback(3, "g1/answer/7", "alarm_set", ERASED_NS + S_NS)
+    made, state = build.process(build.core(), [build.fetch(before), build.fetch([after], len(before))])
+    assert [record for record in made if record.topic == EXAMPLES], "without an erasure it teaches"
+
+    core = build.core()
+    _, state = build.process(core, [build.fetch(before)])
+    assert b"wake me" in b"".join(core.save(None, state).values())
+    erase(core, "w1", withdrawn=False)
+    records, state = build.process(core, [build.fetch([after], len(before))], state)
+    assert not [record for record in records if record.topic == EXAMPLES]
+    kept = b"".join(core.save(None, state).values())
+    assert b"wake me" not in kept
+    assert not state.devices["g1"].windows
+
+
+def test_states_of_devices_that_do_not_send_are_cleared_too_and_others_stay() -> None:
+    core = build.core()
+    query = build.query(7, "wake me at seven", T0_NS + S_NS)
+    other = of_wearer("w2", build.query(8, "what is the weather", T0_NS + S_NS, source="g2"))
+    _, state = build.process(core, [build.fetch([query, other])])
+    assert {name for name, device in state.devices.items() if device.answers} == {"g1", "g2"}
+    erase(core, "w1")
+    foreign = of_wearer("w2", build.imu(1.2, 0, 20, source="g2", t0_ns=ERASED_NS + S_NS))
+    _, after = build.process(core, [build.fetch([foreign], 2)], state)
+    assert not after.devices["g1"].answers
+    assert after.devices["g2"].answers == state.devices["g2"].answers
+    assert set(core.save(state, after)) > {"g1"}, "the checkpoint writes it over what was on the topic"
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_in_random_worlds_nothing_of_before_passes_and_all_else_passes_as_without(seed: int) -> None:
+    """The oracle is a run without the erasure: what was captured later, and what others did, is the same."""
+    draw = random.Random(seed)
+    first = dict.fromkeys(("g1", "g2"), 0)
+    batches = []
+    for at in range(30):
+        source, wearer = draw.choice((("g1", "w1"), ("g2", "w2")))
+        early = draw.random() < 0.5
+        t0_ns = ERASED_NS + (-1 if early else 1) * draw.randrange(1, 5) * S_NS + at
+        batches.append(of_wearer(wearer, build.imu(1.2, first[source], 20, source=source, t0_ns=t0_ns)))
+        first[source] += 20
+
+    def passed(*, erased: bool) -> set[str]:
+        core = build.core()
+        if erased:
+            erase(core, "w1")
+        else:
+            word = withdrawal_record("w1", 0)
+            learn_consent(core.followed.consents, stored(core.followed.consents.offset, word))
+        records, _ = build.process(core, build.cut(batches, [draw.randrange(1, 9)]))
+        return zoned(records)
+
+    gone = {batch.first_id for batch in batches if batch.wearer_id == "w1" and batch.t0_ns <= ERASED_NS}
+    assert passed(erased=True) == passed(erased=False) - gone
+
+
+def test_the_version_after_an_erasure_serves_with_no_candidate_and_training_owes_a_run() -> None:
+    back = Rollback(1, 3, "erasure 7", ERASED_NS, erasure=True)
+    assert Pointer.load(Pointer(1, back).dump()) == Pointer(1, back)
+    models = build.followed().models
+    models.now = replace(models.now, candidate=2)
+    models.learn(CURRENT_KEY, Pointer(1, back).dump())
+    assert (models.now.serving, models.now.candidate) == (1, 0)

@@ -1,0 +1,131 @@
+"""A key store remembers how far an erasure is, forgets whose it was, and knows what a restored one lacks."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from streams.consent.record import erasure_record, learn_consent
+from streams.consent.view import Consents
+from streams.events.record import StoredRecord
+from streams.sealing.erasures import STEPS, Done, Requested
+from streams.sealing.key_rows import KeyFor
+from streams.sealing.key_store import KeyStore
+from streams.worker.sealing import erase_again
+
+DAY_NS = 86_400 * 10**9
+#: A name that nothing else in the file can contain.
+NAME = "wearer-q7x"
+EARLY, LATE, OTHER = KeyFor(NAME, 30, 100), KeyFor(NAME, 30, 140), KeyFor("bert", 30, 100)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> KeyStore:
+    made = KeyStore.made(tmp_path / "keys")
+    made.ensure([EARLY, OTHER])
+    made.digest_keys([NAME, "bert"])
+    return made
+
+
+def requested(store: KeyStore) -> Requested:
+    return store.erasures.request(NAME, store.mark_of(NAME), 5)
+
+
+def finished(store: KeyStore) -> Requested:
+    of = requested(store)
+    store.erase(NAME, 6)
+    store.settle()
+    for at, step in enumerate(STEPS[1:], 6):
+        of = store.erasures.done(of.number, step, Done(at, at))
+    return of
+
+
+def bytes_of(directory: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in sorted(directory.iterdir()))
+
+
+def test_a_request_is_written_down_first_and_the_same_one_goes_on(store: KeyStore) -> None:
+    of = requested(store)
+    assert (of.wearer, of.steps, of.next_step) == (NAME, {"requested": Done(5, 0)}, "stopped")
+    store.erasures.done(of.number, "stopped", Done(7, 1))
+    with contextlib.closing(KeyStore(store.path.parent)) as again:
+        on = again.erasures.request(NAME, again.mark_of(NAME), 99)
+        assert (on.number, on.next_step) == (of.number, "unreadable")
+        assert on.steps["requested"] == Done(5, 0), "a request is made once"
+
+
+def test_a_step_keeps_the_time_at_which_it_was_done_first(store: KeyStore) -> None:
+    number = requested(store).number
+    store.erasures.done(number, "stopped", Done(7, 1))
+    assert store.erasures.done(number, "stopped", Done(9, 2)).steps["stopped"] == Done(7, 1)
+
+
+def test_the_name_is_gone_from_the_files_when_an_erasure_is_finished(store: KeyStore) -> None:
+    assert NAME.encode() in bytes_of(store.path.parent)
+    of = finished(store)
+    assert (of.wearer, of.next_step) == ("", None)
+    assert NAME.encode() not in bytes_of(store.path.parent)
+    assert [each.number for each in store.erasures.all()] == [of.number]
+    assert of.mark == store.mark_of(NAME), "the mark still tells that it was hers"
+    assert requested(store).number != of.number, "what comes later is another erasure"
+
+
+def test_a_mark_is_the_same_after_keys_are_renewed_and_another_stores_is_another(
+    store: KeyStore, tmp_path: Path
+) -> None:
+    before = store.mark_of(NAME)
+    store.renew()
+    with contextlib.closing(KeyStore(store.path.parent)) as again:
+        assert again.mark_of(NAME) == before != again.mark_of("bert")
+    assert KeyStore.made(tmp_path / "other").mark_of(NAME) != before
+
+
+def test_a_key_store_of_before_erasures_gets_the_tables(store: KeyStore) -> None:
+    store.close()
+    with contextlib.closing(sqlite3.connect(store.path)) as file:
+        for table in ("erasures", "erasure_steps"):
+            file.execute(f"DROP TABLE {table}")
+        file.commit()
+    with contextlib.closing(KeyStore(store.path.parent)) as again:
+        assert again.erasures.all() == []
+        assert requested(again).next_step == "stopped"
+
+
+def test_only_the_keys_up_to_a_day_go_if_a_day_is_named(store: KeyStore) -> None:
+    late = store.ensure([LATE])[LATE]
+    early = store.ensure([EARLY])[EARLY]
+    assert store.count_of(NAME) == 3
+    assert store.erase(NAME, 6, until_day=EARLY.day) == 2, "a key, and that of the digests"
+    kept = store.find([early.name, late.name])
+    assert (kept[early.name].state, kept[late.name].state) == ("erased", "present")
+    assert store.count_of(NAME) == 1
+
+
+def consents_with(store: KeyStore, day: int, number: int) -> Consents:
+    consents = Consents(store.mark_of)
+    record = erasure_record(store.mark_of(NAME), number)
+    learn_consent(consents, StoredRecord(0, day * DAY_NS // 1_000_000, record.key, record.value))
+    return consents
+
+
+def test_a_restored_key_store_destroys_again_what_the_topics_say_was_erased(
+    store: KeyStore, tmp_path: Path
+) -> None:
+    key, other = store.ensure([EARLY])[EARLY], store.ensure([OTHER])[OTHER]
+    shutil.copytree(store.path.parent, tmp_path / "backup")
+    of = finished(store)
+    consents = consents_with(store, EARLY.day, of.number)
+    assert erase_again(store, consents, 9) == 0, "this one knows of it"
+
+    with contextlib.closing(KeyStore(tmp_path / "backup")) as restored:
+        later = restored.ensure([LATE])[LATE]
+        assert restored.find([key.name])[key.name].state == "present"
+        assert erase_again(restored, consents, 9) == 2
+        states = restored.find([key.name, other.name, later.name])
+        assert [states[each.name].state for each in (key, other, later)] == ["erased", "present", "present"]
+        assert [path.name for path in (tmp_path / "backup").glob("key-enc*")] == ["key-encryption-key.2"]
+        assert erase_again(restored, consents, 9) == 0

@@ -1,0 +1,67 @@
+"""After an erasure an earlier version serves, and the next example makes one without the erased wearer."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from streams.consent.record import learn_consent, withdrawal_record
+from streams.events.record import Fetch, StoredRecord
+from streams.models.pointer import Pointer, Rollback
+from streams.models.version import CURRENT_KEY
+from streams.topology import EXAMPLES
+from tests import build
+from tests.hostile.test_cores import GOOD_EXAMPLES
+from tests.training.test_rollback import NOW_NS, loop
+from tests.training.test_runs import versions
+
+#: More examples than there are: no run is due by their number.
+MANY = 1000
+
+
+def back(number: int) -> Rollback:
+    return Rollback(number, 4, "erasure 7", NOW_NS, erasure=True)
+
+
+@pytest.mark.parametrize("superseded", [False, True])
+def test_the_next_example_triggers_a_run_and_nobody_elses_are_left_out(superseded: bool) -> None:
+    core, _ = loop()
+    core.every = MANY
+    models = core.followed.models
+    models.learn(CURRENT_KEY, Pointer(2, back(2)).dump())
+    if superseded:
+        models.learn(CURRENT_KEY, Pointer(4).dump())
+    state = replace(core.empty(0), version=4, serving=4, admitted=0)
+    outcome = build.step(core, state, Fetch(EXAMPLES, 0, GOOD_EXAMPLES[11:]))
+    after = outcome.state
+    assert (after.version, after.owed, after.left_out, after.admitted) == (5, False, (), 0)
+    [made] = versions(outcome.outputs)
+    assert made.version == 5
+    rows = build.lineage(outcome.outputs)
+    assert [row["against"] for row in rows["promotions"] if row["version"] == 5] == [4 if superseded else 2]
+    again = build.step(core, after, Fetch(EXAMPLES, 0, GOOD_EXAMPLES[10:11]))
+    assert not versions(again.outputs), "one run is owed, not one after each example"
+
+
+def test_the_version_has_nothing_of_the_wearer_and_all_of_the_others() -> None:
+    """The oracle is the manifest of the version before, without the wearer's."""
+    core, _ = loop()
+    core.every = MANY
+    wearers = core.followed.models.now.version(4).manifest.wearers
+    gone = next(iter(wearers))
+    consents = core.followed.consents
+    word = withdrawal_record(gone, 0)
+    learn_consent(consents, StoredRecord(consents.offset, NOW_NS // 1_000_000, word.key, word.value))
+    core.followed.models.learn(CURRENT_KEY, Pointer(1, back(1)).dump())
+    state = replace(core.empty(0), version=4, serving=4, admitted=0)
+    outcome = build.step(core, state, Fetch(EXAMPLES, 0, GOOD_EXAMPLES[11:]))
+    [made] = versions(outcome.outputs)
+    assert set(made.manifest.wearers) == set(wearers) - {gone}
+
+
+def test_that_a_run_is_owed_outlives_a_restart() -> None:
+    core, _ = loop()
+    state = replace(core.empty(0), owed=True)
+    assert core.restore(0, core.save(None, state)).owed
+    assert not core.restore(0, core.save(None, replace(state, owed=False))).owed
