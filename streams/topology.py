@@ -116,7 +116,7 @@ TOPICS: tuple[Topic, ...] = (
     Topic(POLICIES, "policy/version, policy/current", "compact", "policy versions; the pointer", single=True),
     Topic(
         CONSENTS,
-        "wearer/event id, pairing/device/wearer",
+        "wearer/event id, pairing/device/wearer, erasure/mark/number",
         "compact",
         "every word of a wearer about the use of the own data, and who is bound to which device",
         single=True,
