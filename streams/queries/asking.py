@@ -34,6 +34,8 @@ from streams.queries.decided import Decided
 from streams.queries.decided import decided as decided_about
 from streams.queries.descendants import Descendants
 from streams.queries.descendants import descendants as made_of
+from streams.queries.due import Due
+from streams.queries.due import due as due_in
 from streams.queries.find import Find, Wanted
 from streams.queries.find import find as found_in
 from streams.queries.generations import generations as generations_of
@@ -172,6 +174,10 @@ class OpenStore(PolicyQuestions):
     def creep(self) -> Creep:
         """How labels change round the loop, by generation and hop."""
         return self._asked("creep", creep_in)
+
+    def due(self) -> Due:
+        """What may not be used any more after which day."""
+        return self._asked("due", due_in)
 
     def usage(self, by: UsageBy = "version") -> Usage:
         """How many answers were given, and what people said of them, by version, zone, wearer or day."""

@@ -128,6 +128,21 @@ class CreepCell(ClassedRow, frozen=True, kw_only=True):
     events: int
 
 
+class DueCell(ClassedRow, frozen=True, kw_only=True):
+    """How many events of a class may be used up to a day (counted from 1970), which is for how many days."""
+
+    day: int
+    retention_days: int
+    events: int
+
+
+class DueModelRow(ClassedRow, frozen=True, kw_only=True):
+    """A model version, and the last day on which it may serve."""
+
+    model: str
+    day: int
+
+
 class EpochRow(Struct, frozen=True, kw_only=True):
     """An epoch with all of `glasses.lineage` below `offsets`, of the log that is read since `since_epoch`."""
 

@@ -210,6 +210,12 @@ class KeyStore:
             (count,) = file.execute(counted, (day_of(now_ns),)).fetchone()
         return int(count)
 
+    def due_days(self) -> list[tuple[int, int]]:
+        """(Day on which retention destroys keys, how many), in order; days are counted as `KeyFor` does."""
+        counted = f"SELECT day + days + 1, count(*) FROM keys WHERE {key_rows.PRESENT} GROUP BY 1 ORDER BY 1"  # noqa: S608
+        with self._file.read() as file:
+            return list(file.execute(counted))
+
     def expire(self, now_ns: int) -> int:
         """Destroy the keys whose retention is over at a time of the broker (ns); returns their number.
 

@@ -65,6 +65,8 @@ ALONE: tuple[Sample, ...] = (
     Sample(f"sightline ask usage --format table {_AS} --json"),
     Sample(f"sightline ask creep {_THEN}"),
     Sample(f"sightline ask creep --format json {_AS} --json"),
+    Sample(f"sightline rights due {_THEN}"),
+    Sample(f"sightline rights due --format table {_AS} --json"),
     Sample(f"sightline ask wearer w1 {_THEN}"),
     Sample(f"sightline ask wearer w1 --format json {_AS} --json"),
     Sample(f"sightline ask changes 1 2 --format table {_THEN} --json"),
@@ -261,6 +263,7 @@ LIVE: tuple[Sample, ...] = (
     Sample("sightline rights erase --wearer w1 --dry-run --no-store --broker {broker} --keys {keys} --json"),
     Sample("sightline rights erase --wearer nobody --no-store --broker {broker} --keys {keys}", code=2),
     Sample("sightline rights erase --wearer w1 --no-store --broker {broker} --keys {keys}"),
+    Sample("sightline rights due --store {live} --role privacy-officer --keys {keys}"),
     Sample("sightline rights show --keys {keys}"),
     Sample("sightline rights show --keys {keys} --json"),
 )

@@ -105,6 +105,13 @@ def test_only_the_keys_up_to_a_day_go_if_a_day_is_named(store: KeyStore) -> None
     assert store.count_of(NAME) == 1
 
 
+def test_keys_are_due_on_the_day_on_which_retention_destroys_them(store: KeyStore) -> None:
+    [(day, count)] = store.due_days()
+    assert (day, count) == (EARLY.day + EARLY.days + 1, 2)
+    assert store.due((day - 1) * DAY_NS) == 0
+    assert store.due(day * DAY_NS) == 2
+
+
 def consents_with(store: KeyStore, day: int, number: int) -> Consents:
     consents = Consents(store.mark_of)
     record = erasure_record(store.mark_of(NAME), number)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from streams.cli.rights.due import due
 from streams.cli.rights.erase import erase, show
 
 
@@ -12,5 +13,5 @@ def command() -> None:
     """Rights of the people whose data it is: what was erased, and how far an erasure is."""
 
 
-command.add_command(erase)
-command.add_command(show)
+for _subcommand in (erase, show, due):
+    command.add_command(_subcommand)

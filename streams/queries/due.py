@@ -1,0 +1,78 @@
+"""The question `due`: what may not be used any more from which day on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from datetime import date, timedelta
+
+from msgspec import Struct
+
+from streams.queries.answers import Answer, Bounded
+from streams.queries.rows import DueCell, DueModelRow
+from streams.queries.store import Store
+
+_EPOCH = date(1970, 1, 1)
+
+
+class DueEvents(Struct, frozen=True):
+    """Events of a zone whose retention ends on a day, by the broker's time and the label's class."""
+
+    on: str
+    zone: str
+    retention_days: int
+    events: int
+
+
+class DueModel(Struct, frozen=True):
+    """A model version that may serve no longer than to the end of a day."""
+
+    on: str
+    model: str
+
+
+class DueKeys(Struct, frozen=True):
+    """Keys of sealed values that are destroyed on a day."""
+
+    on: str
+    keys: int
+
+
+class Due(Answer, frozen=True, kw_only=True):
+    """What may not be used any more after a day, in the order of the days.
+
+    `keys` is empty unless a key store was asked. Decisions refuse what is due; the rows about it stay in the
+    store, which holds no content.
+    """
+
+    epoch: int
+    events: Bounded[DueEvents]
+    models: Bounded[DueModel]
+    keys: Bounded[DueKeys] = Bounded.of(())
+
+
+def due(store: Store) -> Due:
+    """Return on which days events and model versions reach the end of their retention."""
+    cells = store.shown("due").of(DueCell)
+    models = store.shown("due_models").of(DueModelRow)
+    if store.role_filter is not None:
+        for row in (*cells, *models):
+            store.role_filter.note(row.policy_version, row.zone)
+    events = Counter[tuple[int, str, int]]()
+    for cell in cells:
+        events[cell.day, cell.zone, cell.retention_days] += cell.events
+    by_day = [
+        DueEvents(day_on(day), zone, days, count) for (day, zone, days), count in sorted(events.items())
+    ]
+    versions = [DueModel(day_on(row.day), row.model) for row in sorted(models, key=lambda row: row.day)]
+    return Due(epoch=store.epoch, events=Bounded.of(by_day), models=Bounded.of(versions))
+
+
+def due_keys(days: Iterable[tuple[int, int]]) -> Bounded[DueKeys]:
+    """Keys by the day (of UTC since 1970) on which they are destroyed."""
+    return Bounded.of([DueKeys(day_on(day), count) for day, count in days])
+
+
+def day_on(day: int) -> str:
+    """Date of a day, counted from 1970."""
+    return (_EPOCH + timedelta(days=day)).isoformat()
