@@ -17,6 +17,7 @@ import click
 import orjson
 
 from streams.errors import SightlineError
+from tests.recovery.erasures import erasures
 from tests.recovery.pauses import pauses, sequence
 from tests.recovery.report import Result, block
 from tests.recovery.rounds import Options, calm, chaos
@@ -34,10 +35,11 @@ from tests.recovery.schedule import KINDS, PACE_S, schedule
 @click.option("--rounds", type=click.IntRange(1), default=3, show_default=True)
 @click.option(
     "--kind",
-    type=click.Choice(["faults", "pauses"]),
+    type=click.Choice(["faults", "pauses", "erasures"]),
     default="faults",
     show_default=True,
-    help="What strikes: faults while it runs, or what happens to it and its world while it sleeps.",
+    help="What strikes: faults while it runs, what happens to it and its world while it sleeps, or faults "
+    "while wearers are erased, by a command that is killed on its way.",
 )
 @click.option(
     "--pauses", "steps", type=click.IntRange(1), default=6, show_default=True, help="Of a round of pauses."
@@ -114,6 +116,8 @@ def main(
     seeds = range(seed, seed + rounds)
     if kind == "pauses":
         _pause(seeds, steps, directory, plan=plan, as_json=as_json)
+    if kind == "erasures":
+        _erase(seeds, duration_s, rate, devices, directory, as_json=as_json)
     options = Options(duration_s, rate, devices, kinds, pace_s)
     if plan:
         for number in seeds:
@@ -154,6 +158,20 @@ def _pause(seeds: range, steps: int, directory: Path | None, *, plan: bool, as_j
         click.echo(orjson.dumps(found.as_dict()).decode() if as_json else "\n".join(found.lines()) + "\n")
         _leave(seed, place, kept=directory is not None, clean=found.clean)
         clean = clean and found.clean
+    sys.exit(0 if clean else 1)
+
+
+def _erase(
+    seeds: range, duration_s: float, rate: float, devices: int, directory: Path | None, *, as_json: bool
+) -> NoReturn:
+    """Rounds of erasures."""
+    clean = True
+    for seed in seeds:
+        place = _place(seed, directory)
+        result = asyncio.run(erasures(place, seed, duration_s, rate, devices, _say))
+        click.echo(orjson.dumps(result.as_dict()).decode() if as_json else "\n".join(result.lines()) + "\n")
+        _leave(seed, place, kept=directory is not None, clean=result.clean)
+        clean = clean and result.clean
     sys.exit(0 if clean else 1)
 
 

@@ -24,10 +24,14 @@ class Lineage:
     why: str = ""
 
 
-async def ledger(journal: Path, broker: str, store: Path) -> dict[str, Any]:
-    """What `sightline ledger` found, or a result that is not clean and says why there is none."""
+async def ledger(journal: Path, broker: str | None, store: Path) -> dict[str, Any]:
+    """What `sightline ledger` found, or a result that is not clean and says why there is none.
+
+    Without a broker it looks at the store alone.
+    """
+    topics = () if broker is None else ("--broker", broker)
     done = await sightline(
-        "ledger", str(journal), "--broker", broker, "--store", str(store), "--json", timeout_s=LEDGER_WAIT_S
+        "ledger", str(journal), *topics, "--store", str(store), "--json", timeout_s=LEDGER_WAIT_S
     )
     try:
         found: dict[str, Any] = orjson.loads(done.out)
@@ -71,12 +75,9 @@ async def lineage(journal: Path, broker: str, store: Path, keys: Path, out: Path
 
 async def missing(store: Path) -> dict[str, Any]:
     """What `sightline ask missing` answers."""
-    done = await sightline("ask", "missing", "--store", str(store), "--role", "privacy-officer", "--json")
-    try:
-        found: dict[str, Any] = orjson.loads(done.out)
-    except orjson.JSONDecodeError:
-        return {"error": (done.err or done.out).strip()[-500:]}
-    return found
+    return answer_of(
+        await sightline("ask", "missing", "--store", str(store), "--role", "privacy-officer", "--json")
+    )
 
 
 async def replay(journal: Path, store: Path, keys: Path, out: Path) -> tuple[str, int]:
@@ -89,6 +90,15 @@ async def replay(journal: Path, store: Path, keys: Path, out: Path) -> tuple[str
         return (done.err or done.out).strip()[-500:], -1
     differ = found["lineage"]["differences"]
     return "equal" if found["lineage"]["equal"] else "; ".join(differ)[:500], found["lost"]
+
+
+def answer_of(done: Done) -> dict[str, Any]:
+    """The JSON answer of a command, or what it said instead."""
+    try:
+        answer: dict[str, Any] = orjson.loads(done.out)
+    except orjson.JSONDecodeError:
+        return {"error": (done.err or done.out).strip()[-500:]}
+    return answer
 
 
 @dataclass(frozen=True, slots=True)

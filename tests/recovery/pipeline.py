@@ -121,7 +121,7 @@ class Pipeline:
             backlog_s=BACKLOG_S,
         )
 
-    def _play(self, name: str, *, scenario: str, **options: float) -> Child:
+    def _play(self, name: str, *, scenario: str, journal: Path | None = None, **options: float) -> Child:
         said = [
             word
             for option, value in options.items()
@@ -134,7 +134,7 @@ class Pipeline:
             "--broker",
             self.address,
             "--journal",
-            str(self.journal),
+            str(journal or self.journal),
             "--seed",
             str(self.seed),
             "--scenario",
