@@ -86,6 +86,10 @@ ERASURE_TRIES = 5  #: to let a model version serve without the erased wearer
 KEYS_EXPIRE_S = 60.0  #: between two looks for keys whose retention is over
 CLOCKS_APART_S_MAX = 3600  #: of this machine and the broker, beyond which no key is destroyed
 
+# Receipts of erasures
+RECEIPT_BYTES_MAX = 4096  #: of the file with its signature
+RECEIPT_COUNT_MAX = 2**53 - 1  #: the largest integer that every reader of JSON knows exactly
+
 # Messages
 FOREIGN_LOG_INTERVAL_S = 10.0  #: between two logged messages of the same line of foreign code
 

@@ -53,9 +53,9 @@ def shown(page: Path = README) -> dict[str, str]:
 def printed(command: str, directory: Path) -> str:
     """Output of a README command as a privacy officer in `directory`, which has `lineage-store`."""
     program, *arguments = shlex.split(command)
-    modules = {"sightline": "streams.cli", "device-sim": "device_sim"}
+    programs = {"sightline": ["-m", "streams.cli"], "device-sim": ["-m", "device_sim"], "python": []}
     result = subprocess.run(
-        [sys.executable, "-m", modules[program], *arguments],
+        [sys.executable, *programs[program], *arguments],
         capture_output=True,
         text=True,
         cwd=directory,

@@ -27,6 +27,12 @@ WITHOUT_EVENTS: Mapping[str, tuple[str, ...]] = {
         "streams/sealing/wrapping.py:FileWrapping.begin:files.added",
         "streams/sealing/wrapping.py:FileWrapping._cipher:files.read_guarded",
     ),
+    "receipts of erasures, which name nobody, and the key that signs them": (
+        "streams/rights/signing.py:_add:files.added",
+        "streams/rights/signing.py:_private:files.read_guarded",
+        "streams/rights/signing.py:public_key:open",
+        "streams/rights/signing.py:read_file:open",
+    ),
     "it makes a client of Kafka; the calls by which the client reads and writes are sites": (
         "device_sim/kafka.py:KafkaLink._new_producer:AIOKafkaProducer",
         "device_sim/kafka.py:KafkaLink._new_consumer:AIOKafkaConsumer",

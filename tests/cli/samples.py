@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple
 
 
@@ -20,6 +21,10 @@ _AS = "--store {store} --role privacy-officer"
 _THEN = f"{_AS} --as-of 2100-01-01T00:00:00Z"
 _EVER = "--since 2020-01-01T00:00:00Z"
 _UNTIL = "--until 2100-01-01T00:00:00Z"
+_ROOT = Path(__file__).parents[2]
+#: The receipt that docs/rights.md shows, its key, and whose it is.
+_RECEIPT = f"{_ROOT}/docs/examples/receipt.json --key {_ROOT}/docs/examples/receipt-key.pub"
+_HERS = f"{_RECEIPT} --subject w1 --salt {bytes(range(100, 132)).hex()}"
 #: Without a broker, in any order.
 ALONE: tuple[Sample, ...] = (
     Sample("sightline --version"),
@@ -126,6 +131,11 @@ ALONE: tuple[Sample, ...] = (
     Sample("sightline keys renew --keys {own_keys} --json"),
     Sample("sightline keys show --keys {tmp}/none", code=2),
     Sample("sightline keys renew --keys {tmp}/none", code=2),
+    Sample(f"sightline rights verify {_HERS}"),
+    Sample(f"sightline rights verify {_RECEIPT} --json"),
+    Sample(f"sightline rights verify {_HERS.replace(' w1 ', ' w2 ')} --json", code=1),
+    Sample(f"sightline rights verify {_RECEIPT} --subject w1", code=2),
+    Sample("sightline rights verify {policy} --keys {tmp}/none", code=2),
     Sample("sightline replay {journal} --store {tmp}/replayed --out {tmp}/derived --policy {policy} --json"),
     Sample("sightline evaluate --draw 1 --every 400 --part loop --part gate"),
     Sample("sightline evaluate --draw 2 --every 400 --part loop --json"),

@@ -22,6 +22,8 @@ def alone(command: str, home: Path) -> str:
     with tempfile.TemporaryDirectory(prefix="sightline-") as directory:
         own = Path(directory) / "lineage-store"
         shutil.copytree(home / "lineage-store", own, symlinks=True, ignore=shutil.ignore_patterns(AUDIT_LOG))
+        # What the page shows of the examples beside it is typed in a clone.
+        (own.parent / "docs").symlink_to(ROOT / "docs")
         return printed(command, own.parent)
 
 

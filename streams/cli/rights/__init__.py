@@ -1,4 +1,4 @@
-"""`sightline rights`: the rights of the people whose data it is."""
+"""`sightline rights`: the rights of the people whose data it is, and the proof."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import click
 
 from streams.cli.rights.due import due
 from streams.cli.rights.erase import erase, show
+from streams.cli.rights.verifying import verify
 
 
 @click.group("rights")
 def command() -> None:
-    """Rights of the people whose data it is: what was erased, and how far an erasure is."""
+    """Do for a wearer what the law says: what is kept until when, erasure, and its proof."""
 
 
-for _subcommand in (erase, show, due):
+for _subcommand in (due, erase, show, verify):
     command.add_command(_subcommand)

@@ -1,0 +1,1 @@
+"""What wearers have a right to, and how it is proved; see docs/rights.md."""
