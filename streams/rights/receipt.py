@@ -145,6 +145,10 @@ def subject_of(wearer: str, salt: bytes) -> str:
 
     Not BLAKE2b as for our own digests, because the standard library of every language has this one.
     """
+    if len(salt) != SALT_BYTES:
+        raise ValueError(
+            f"salt: found {len(salt)} bytes, expected {SALT_BYTES} of `new_salt`, or it can be guessed"
+        )
     return hmac.digest(salt, wearer.encode(), "sha256").hex()
 
 

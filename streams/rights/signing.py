@@ -142,9 +142,8 @@ def verify(content: bytes, public: bytes) -> Receipt:
     try:
         signed = msgspec.json.decode(content, type=_Signed)
         claimed, signature = base64.b64decode(signed.key), base64.b64decode(signed.signature)
-        signed_bytes = canonical(signed.receipt)
-    # Of text that is no UTF-8, no JSON, no base64, or nested too deeply; of integers beyond 64 bits.
-    except (ValueError, RecursionError, OverflowError):
+    # Of text that is no UTF-8, no JSON, no base64, or nested too deeply.
+    except (ValueError, RecursionError):
         raise InvalidReceiptError(
             f"receipt: found no signed receipt, expected JSON of the form {FORM}, as it was handed out"
         ) from None
@@ -154,14 +153,14 @@ def verify(content: bytes, public: bytes) -> Receipt:
             " their own, so ask who handed it out for their public key"
         )
     try:
-        Ed25519PublicKey.from_public_bytes(public).verify(signature, signed_bytes)
+        Ed25519PublicKey.from_public_bytes(public).verify(signature, canonical(signed.receipt))
     except InvalidSignature:
         raise InvalidReceiptError(
             "receipt: found a signature of something else, expected one of this receipt; it was changed after"
             " it was signed"
         ) from None
     receipt = read(signed.receipt)
-    if signed.form != FORM or canonical(_file(receipt, claimed, signature)) != content:
+    if canonical(_file(receipt, claimed, signature)) != content:
         raise InvalidReceiptError(
             "receipt: found other bytes than the canonical ones of what it says, expected it as it was handed"
             " out: no space, no line end, no name twice"

@@ -213,6 +213,8 @@ def test_only_who_has_the_salt_recognises_herself() -> None:
     assert subject_of(WEARER, SALT) == "65e4e47895e005f9a86fc6d99b1dc590db7b0d56c9b23b78a5cc99aee64cfce3"
     assert subject_of(WEARER, SALT) != subject_of("w2", SALT)
     assert subject_of(WEARER, SALT) != subject_of(WEARER, new_salt())
+    with pytest.raises(ValueError, match=r"salt: found 0 bytes, expected 32"):
+        subject_of(WEARER, b"")
     assert len({new_salt() for _ in range(9)}) == len({new_id() for _ in range(9)}) == 9
 
 

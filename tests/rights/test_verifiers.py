@@ -161,6 +161,7 @@ CHANGED: dict[str, bytes] = {
     "null": b"null",
     "nested deeply": b"[" * 4000,
     "objects nested deeply": b'{"a":' * 800,
+    "a receipt nested deeply": b'{"form":"","key":"","receipt":{"a":' + b"[" * 4000,
     "no UTF-8": CONTENT[:-1] + b"\xff}",
     "a byte order mark": b"\xef\xbb\xbf" + CONTENT,
     "twice": CONTENT + CONTENT,
