@@ -6,7 +6,8 @@
 3. `unreadable`: the wearer's keys are destroyed, and what wrapped them.
 4. `models`: a version serves that learned nothing from the wearer; the next run of training fits one.
 5. `store`: the stores that were named have none of the wearer's rows (`sightline snapshots` does it).
-6. `finished`: keys that a worker made meanwhile, for what was on its way, are destroyed too.
+6. `finished`: keys that a worker made meanwhile, for what was on its way, are destroyed too, and the receipt
+   is written.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from streams import clock
+from streams import clock, files
 from streams.consent.record import erasure_record, withdrawal_record
 from streams.consent.view import Consents
 from streams.consent.words import Erasure, Word
@@ -29,10 +30,13 @@ from streams.limits import ERASURE_SETTLES_S, ERASURE_TRIES
 from streams.models.pointer import Rollback
 from streams.pipeline.going_back import check_permitted
 from streams.pipeline.side_inputs import SideInputs
+from streams.rights.receipt import new_salt
+from streams.rights.signing import ReceiptKey
 from streams.sealing.erasures import Done, Requested, Step
 from streams.sealing.key_store import KeyStore
 from streams.settings.kafka import Broker
 from streams.worker.bootstrap import consents_of_topic
+from streams.worker.erasure_receipt import receipt_of
 from streams.worker.models import going_back, known_models
 from streams.worker.sealing import examples_of
 
@@ -40,15 +44,28 @@ log = logging.getLogger(__name__)
 
 
 class Place(NamedTuple):
-    """Where an erasure acts: the broker, the directory of the key store, and what waits for the stores.
+    """Where an erasure acts: the broker, the directory of the key store, the stores, and the receipt's file.
 
-    `stores` waits until the stores have applied the erasure of a number, and returns how many rows went.
+    `stores` waits until stores have applied the erasure of a number, and returns how many rows went; None if
+    nobody waits for one.
     """
 
     broker: Broker
     directory: Path
     codec: Codec
-    stores: Callable[[int], Awaitable[int]]
+    stores: Callable[[int], Awaitable[int]] | None
+    receipt: Path | None = None
+
+
+class Erased(NamedTuple):
+    """A finished erasure, the file of its receipt, and the salt by which the wearer recognises it.
+
+    The salt is kept nowhere: it is for the wearer.
+    """
+
+    requested: Requested
+    receipt: Path
+    salt: bytes
 
 
 class Plan(NamedTuple):
@@ -80,7 +97,7 @@ async def planned(place: Place, keys: KeyStore, wearer: str) -> Plan:
 
 async def erase_wearer(
     place: Place, keys: KeyStore, wearer: str, after_step: Callable[[Requested], None]
-) -> Requested:
+) -> Erased:
     """Erase a wearer, or go on with an erasure that was interrupted; `after_step` is called after each step.
 
     InputError if nothing of the wearer is known: a misspelt name must not look like an erasure.
@@ -90,18 +107,19 @@ async def erase_wearer(
     consents = await consents_of_topic(place.broker)
     await asyncio.to_thread(_check_known, consents, keys, wearer)
     requested = keys.erasures.request(wearer, keys.mark_of(wearer), clock.now_ns())
+    salt, receipt = new_salt(), place.receipt or Path(f"erasure-{requested.number}.json")
     acts: dict[Step, Callable[[Requested], Awaitable[Done]]] = {
         "stopped": lambda of: _stop(place, consents, of),
         "unreadable": lambda of: _destroy(keys, of),
         "models": lambda of: _go_back(place, of),
         "store": lambda of: _wait(place, of),
-        "finished": lambda of: _finish(place, keys, of),
+        "finished": lambda of: _finish(place, keys, of, receipt, salt),
     }
     after_step(requested)
     while (step := requested.next_step) is not None:
         requested = keys.erasures.done(requested.number, step, await acts[step](requested))
         after_step(requested)
-    return requested
+    return Erased(requested, receipt, salt)
 
 
 def _check_known(consents: Consents, keys: KeyStore, wearer: str) -> None:
@@ -198,16 +216,32 @@ async def _permitted(place: Place, side: SideInputs, knowing: set[int]) -> list[
 
 
 async def _wait(place: Place, of: Requested) -> Done:
-    rows = await place.stores(of.number)
+    rows = 0 if place.stores is None else await place.stores(of.number)
     return Done(clock.now_ns(), rows)
 
 
-async def _finish(place: Place, keys: KeyStore, of: Requested) -> Done:
-    """Destroy keys that were made while the erasure went on, unless the wearer has given again since."""
+async def _finish(place: Place, keys: KeyStore, of: Requested, receipt: Path, salt: bytes) -> Done:
+    """Destroy keys that were made while the erasure went on, and write the receipt.
+
+    The keys stay if the wearer has given consent again since.
+    """
     consents = await consents_of_topic(place.broker)
-    stopped_ns = of.steps["stopped"].at_ns
-    if any(word.at_ns > stopped_ns and word.purposes for word in _words(consents, of.wearer)):
-        return Done(clock.now_ns(), 0)
-    count = await asyncio.to_thread(keys.erase, of.wearer, clock.now_ns())
-    await asyncio.to_thread(keys.settle)
-    return Done(clock.now_ns(), count)
+    stopped_ns, count = of.steps["stopped"].at_ns, 0
+    if not any(word.at_ns > stopped_ns and word.purposes for word in _words(consents, of.wearer)):
+        count = await asyncio.to_thread(keys.erase, of.wearer, clock.now_ns())
+        await asyncio.to_thread(keys.settle)
+    done, (side, _) = Done(clock.now_ns(), count), await known_models(place.broker)
+    made = receipt_of(
+        of,
+        done,
+        side.models,
+        wearer=of.wearer,
+        salt=salt,
+        policy_version=side.policies.current,
+        stores=place.stores is not None,
+    )
+    names = {of.wearer, *(device for device, wearer in consents.pairings if wearer == of.wearer)}
+    signed = ReceiptKey.made(place.directory).sign(made, names)
+    with files.written(receipt) as file:
+        file.write(signed)
+    return done

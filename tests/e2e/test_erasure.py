@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,12 +25,14 @@ from streams.events.runs import Run
 from streams.kafka.broker import EmbeddedBroker, free_port
 from streams.kafka.publish import publish_now
 from streams.kafka.reader import read_all
+from streams.rights.signing import PUBLIC
 from streams.sealing.key_store import KeyStore
 from streams.sealing.keys import Keys
 from streams.sealing.sealed import unopened
 from streams.topology import CAPTURED, EXAMPLES, REJECTED, ZONED
 from streams.worker.models import known_models
 from tests import build
+from tests.rights import receipts
 
 pytestmark = pytest.mark.kafka
 DEVICES = ["--scenario", "smoke", "--speed", "10", "--devices", "4", "--seed", "8"]
@@ -35,7 +41,7 @@ WEARER, OTHERS = "w1", {"w2", "w3", "w4"}
 
 def asked(demo: Demo, *arguments: str) -> dict[str, Any]:
     """JSON answer of a command about the topics and keys of a demo."""
-    where = ("--broker", str(demo.broker)) if arguments[1] != "show" else ()
+    where = ("--broker", str(demo.broker)) if arguments[1] == "erase" else ()
     result = CliRunner().invoke(main, [*arguments, *where, "--keys", str(demo.keys), "--json"])
     assert result.exit_code == 0, result.output
     return dict(json.loads(result.stdout.splitlines()[-1]))
@@ -53,13 +59,14 @@ def erased(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Demo, dic
     demo = Demo(tmp_path_factory.mktemp("live") / "store", "household", lambda _: None, node.address, 4)
     try:
         demo.start()
-        device = demo.play([*DEVICES, "--duration-s", "120"])
+        device = demo.play([*DEVICES, "--duration-s", "60"])
         assert device.process.wait(120) == 0, device.last_line()
         demo.drain()
         device = demo.play([*DEVICES, "--duration-s", "80"])
         time.sleep(3)
         plan = asked(demo, "rights", "erase", "--wearer", WEARER, "--dry-run", "--no-store")
-        done = asked(demo, "rights", "erase", "--wearer", WEARER, "--no-store")
+        receipt = ("--receipt", str(demo.store.parent / "receipt.json"))
+        done = asked(demo, "rights", "erase", "--wearer", WEARER, "--no-store", *receipt)
         assert device.process.wait(90) == 0, device.last_line()
         demo.drain()
         yield demo, plan, done
@@ -149,6 +156,29 @@ def test_the_erasure_is_listed_without_the_name(
     erased: tuple[Demo, dict[str, Any], dict[str, Any]],
 ) -> None:
     demo, _, done = erased
-    shown = asked(demo, "rights", "show")
-    assert shown["erasures"] == [done]
+    [shown] = asked(demo, "rights", "show")["erasures"]
+    assert shown == {name: value for name, value in done.items() if name in shown}
     assert WEARER not in json.dumps(shown)
+
+
+def test_two_programs_believe_the_receipt_and_it_names_nobody(
+    erased: tuple[Demo, dict[str, Any], dict[str, Any]],
+) -> None:
+    demo, _, done = erased
+    path, key = Path(done["receipt"]), demo.keys / PUBLIC
+    of = ("--subject", WEARER, "--salt", done["salt for the wearer"])
+    assert asked(demo, "rights", "verify", str(path), *of)["valid"]
+    program = [
+        sys.executable,
+        str(receipts.EXAMPLES / "verify_receipt.py"),
+        str(path),
+        "--key",
+        str(key),
+        *of,
+    ]
+    run = subprocess.run(program, capture_output=True, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr
+    levels = {each["place"]: each["level"] for each in json.loads(path.read_bytes())["receipt"]["places"]}
+    assert levels["glasses.examples"] == "unreadable"
+    assert levels["store"] == "not-verifiable", "nobody waited for one"
+    assert not re.search(rb"\b(w1|g1)\b", path.read_bytes())

@@ -59,6 +59,12 @@ _MOVING: dict[Step, str] = {
 @click.option("--dry-run", is_flag=True, help="Say what would go, and change nothing.")
 @stores_option
 @click.option("--no-store", is_flag=True, help="Wait for no store; those that run apply it nevertheless.")
+@click.option(
+    "--receipt",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="File for the signed receipt.  [default: erasure-NUMBER.json]",
+)
 @broker_option()
 @keys_option
 @kinds_option
@@ -69,6 +75,7 @@ def erase(
     dry_run: bool,
     stores: Stores,
     no_store: bool,
+    receipt: Path | None,
     broker: Broker,
     keys: Path,
     kinds: Kinds,
@@ -82,8 +89,7 @@ def erase(
     """
     require("worker")
     wearer = name("wearer", wearer)
-    waits = Waiting(() if no_store else stores)
-    place = Place(broker, keys, codec_of(kinds), waits)
+    place = Place(broker, keys, codec_of(kinds), None if no_store else Waiting(stores), receipt)
     with contextlib.closing(KeyStore(keys)) as store:
         if dry_run:
             _say_plan(asyncio.run(planned(place, store, wearer)), wearer, as_json=as_json)
@@ -94,11 +100,16 @@ def erase(
                 if (step := of.next_step) is not None:
                     progress(_MOVING[step])
 
-            requested = asyncio.run(erase_wearer(place, store, wearer, after_step))
+            erased = asyncio.run(erase_wearer(place, store, wearer, after_step))
+    shown = {
+        **_shown(erased.requested),
+        "receipt": str(erased.receipt),
+        "salt for the wearer": erased.salt.hex(),
+    }
     if as_json:
-        emit_json(_shown(requested))
+        emit_json(shown)
     else:
-        emit_facts(_shown(requested))
+        emit_facts(shown)
 
 
 @click.command()
@@ -117,7 +128,7 @@ def show(*, keys: Path, as_json: bool) -> None:
 
 
 class Waiting:
-    """Waits until stores have applied an erasure; without a store it waits for nothing."""
+    """Waits until stores have applied an erasure."""
 
     def __init__(self, stores: Stores) -> None:
         self._stores = stores

@@ -1,0 +1,120 @@
+"""What an erasure can claim of each place when it is finished, signed.
+
+It claims no more than what its steps did: where only use has stopped, or nobody here can look, it says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from streams.models.registry import ModelVersions
+from streams.models.version import SOURCE, STREAM
+from streams.rights.receipt import (
+    KeptItem,
+    Level,
+    PlaceName,
+    PlaceOutcome,
+    Receipt,
+    Refitted,
+    subject_of,
+)
+from streams.sealing.erasures import Done, Requested, Step
+
+_CAPTURED_H, _ZONED_DAYS, _LINEAGE_DAYS = 24, 7, 365
+#: Places where its steps did nothing, and why.
+_NOT_LOOKED_AT: Mapping[PlaceName, tuple[Level, str]] = {
+    "glasses.state": ("not-verifiable", "cleared with the next records of each partition"),
+    "glasses.rejected": ("not-verifiable", "malformed records keep their bytes for 24 h"),
+    "reads": ("not-verifiable", "who read what keeps ids that were asked for"),
+    "logs": ("not-verifiable", "of processes; they hold no values"),
+    "backups": ("not-verifiable", "refused when restored, by the erasure on glasses.consents"),
+    "device": ("out-of-scope", "the journal is the device's own; refused when sent again"),
+    "exports": ("not-verifiable", "who has one is on record in the audit log"),
+    "other-consumers": ("not-verifiable", "other teams read the topics; keys open nothing for them"),
+    "bystanders": ("out-of-scope", "they have no id; by place and time only"),
+}
+_KEPT = (
+    KeptItem(item="consent and its withdrawal on glasses.consents", reason="GDPR Art. 7(1), 17(3)(b)"),
+    KeptItem(item="the erasure with a mark on glasses.consents", reason="GDPR Art. 17(1), so it stays away"),
+    KeptItem(item="this receipt", reason="GDPR Art. 5(2), 17(3)(e)"),
+)
+
+
+def receipt_of(
+    requested: Requested,
+    finished: Done,
+    models: ModelVersions,
+    *,
+    wearer: str,
+    salt: bytes,
+    policy_version: str,
+    stores: bool,
+) -> Receipt:
+    """The receipt of an erasure all of whose steps but the last are done; `stores`: some were waited for."""
+    steps = requested.steps
+    stopped, keys, fitted, rows = (steps[step] for step in _STEPS)
+    refitted = _refitted(models, stopped.at_ns)
+    outcomes = [
+        _use_stopped("decisions", stopped, ""),
+        _use_stopped("glasses.captured", stopped, f"gone by retention within {_CAPTURED_H} h"),
+        *(_use_stopped(topic, stopped, f"gone by retention within {_ZONED_DAYS} days") for topic in _WEEKS),
+        _use_stopped("glasses.lineage", stopped, f"ids, no values; gone within {_LINEAGE_DAYS} days"),
+        _use_stopped("glasses.consents", stopped, "what was said is kept as proof"),
+        PlaceOutcome(
+            place="glasses.examples", level="unreadable", count=keys.things, at_ns=keys.at_ns, note="keys"
+        ),
+        PlaceOutcome(
+            place="glasses.models",
+            level="refitted" if refitted else "stopped",
+            count=fitted.things,
+            at_ns=fitted.at_ns,
+            note="versions that learned from it; none of them serves any more",
+        ),
+        PlaceOutcome(
+            place="store",
+            level="rewritten" if stores else "not-verifiable",
+            count=rows.things,
+            at_ns=rows.at_ns if stores else 0,
+            note="rows; the former files are deleted" if stores else "no store was waited for",
+        ),
+        *(
+            PlaceOutcome(place=place, level=level, note=note)
+            for place, (level, note) in _NOT_LOOKED_AT.items()
+        ),
+    ]
+    return Receipt(
+        id=f"{requested.number:032x}",
+        subject=subject_of(wearer, salt),
+        scope="all",
+        policy_version=policy_version,
+        requested_ns=steps["requested"].at_ns,
+        stopped_ns=stopped.at_ns,
+        keys_destroyed_ns=keys.at_ns,
+        finished_ns=finished.at_ns,
+        places=tuple(outcomes),
+        kept=_KEPT,
+        refitted=refitted,
+    )
+
+
+_STEPS: tuple[Step, ...] = ("stopped", "unreadable", "models", "store")
+_WEEKS: tuple[PlaceName, ...] = ("glasses.zoned", "glasses.derived", "glasses.answers")
+
+
+def _use_stopped(place: PlaceName, stopped: Done, note: str) -> PlaceOutcome:
+    return PlaceOutcome(place=place, level="stopped", at_ns=stopped.at_ns, note=note)
+
+
+def _refitted(models: ModelVersions, stopped_ns: int) -> tuple[Refitted, ...]:
+    """The version that serves, if it was fitted after the erasure, beside the one that served before."""
+    serving, back = models.versions[models.serving], models.rollback
+    before = models.versions.get(back.before) if back is not None and back.erasure else None
+    if before is None or serving.trained_ns <= stopped_ns:
+        return ()
+    return (
+        Refitted(
+            model=f"{SOURCE}/{STREAM}/{serving.version}",
+            digest_before=before.model.digest,
+            digest_after=serving.model.digest,
+        ),
+    )
