@@ -25,11 +25,15 @@ from streams.events.runs import Run
 from streams.kafka.broker import EmbeddedBroker, free_port
 from streams.kafka.publish import publish_now
 from streams.kafka.reader import read_all
+from streams.models.intent import fit
+from streams.models.version import ids_of
 from streams.rights.signing import PUBLIC
 from streams.sealing.key_store import KeyStore
 from streams.sealing.keys import Keys
 from streams.sealing.sealed import unopened
 from streams.topology import CAPTURED, EXAMPLES, REJECTED, ZONED
+from streams.training.lesson import Lesson
+from streams.training.seed import licensed
 from streams.worker.models import known_models
 from tests import build
 from tests.rights import receipts
@@ -45,6 +49,17 @@ def asked(demo: Demo, *arguments: str) -> dict[str, Any]:
     result = CliRunner().invoke(main, [*arguments, *where, "--keys", str(demo.keys), "--json"])
     assert result.exit_code == 0, result.output
     return dict(json.loads(result.stdout.splitlines()[-1]))
+
+
+#: Values of examples as they were before the erasure.
+COPIES: list[dict[str, Any]] = []
+
+
+def opened(demo: Demo) -> list[dict[str, Any]]:
+    """Values of the examples that open now, in the order of the topic."""
+    with contextlib.closing(KeyStore(demo.keys)) as keys:
+        some = asyncio.run(Keys(keys).opened(EXAMPLES, records(demo, EXAMPLES)))
+    return [value_of(each) for each in some if not unopened(each.headers)]
 
 
 def records(demo: Demo, topic: str) -> list[Received]:
@@ -65,6 +80,7 @@ def erased(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Demo, dic
         device = demo.play([*DEVICES, "--duration-s", "80"])
         time.sleep(3)
         plan = asked(demo, "rights", "erase", "--wearer", WEARER, "--dry-run", "--no-store")
+        COPIES[:] = opened(demo)
         receipt = ("--receipt", str(demo.store.parent / "receipt.json"))
         done = asked(demo, "rights", "erase", "--wearer", WEARER, "--no-store", *receipt)
         assert device.process.wait(90) == 0, device.last_line()
@@ -132,6 +148,33 @@ def test_the_model_that_serves_learned_nothing_from_her_and_was_made_after(
     newer = [each for each in side.models.versions.values() if each.trained_ns > stopped_ns(demo)]
     assert newer, "a run was owed"
     assert not [each for each in newer if WEARER in each.manifest.wearers]
+
+
+def test_its_digest_is_that_of_a_fit_of_the_same_examples_without_hers(
+    erased: tuple[Demo, dict[str, Any], dict[str, Any]],
+) -> None:
+    """The copy has hers too, as it was made before; the manifest says which examples were learned."""
+    demo, *_ = erased
+    side, _ = asyncio.run(known_models(demo.broker))
+    version = max(side.models.versions.values(), key=lambda each: each.version)
+    learned = set(ids_of(version.manifest.admitted))
+    copied = {f"{copy['device_id']}/{copy['stream']}/{copy['first']}": copy for copy in COPIES + opened(demo)}
+    lesson = [copied[each] for each in copied if each in learned]
+    assert {copy["wearer_id"] for copy in COPIES} == {WEARER, *OTHERS}
+    assert {copy["wearer_id"] for copy in lesson} <= OTHERS
+    assert len(lesson) == len(learned) > 0
+
+    def column(name: str) -> list[Any]:
+        return [copy["columns"][name][0] for copy in lesson]
+
+    nobody = Lesson.of_nobody(licensed().seed.pairs)
+    whole = Lesson(
+        [*nobody.pairs, *zip(column("utterance"), column("intent"), strict=True)],
+        [*nobody.wearers, *(copy["wearer_id"] for copy in lesson)],
+        [*nobody.devices, *(copy["device_id"] for copy in lesson)],
+        [*nobody.agreements, *(1.0 if share is None else share for share in column("agreement"))],
+    )
+    assert fit(whole.pairs, whole.weights).digest == version.model.digest
 
 
 def test_a_batch_of_before_that_comes_again_is_refused_with_the_reason(
