@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from itertools import product
 
-from msgspec import Struct, field
+from msgspec import Struct, field, to_builtins
 
 from streams.consent.words import CLAIMED_CONSENT, NO_CONSENT
 from streams.events.runs import Run, consecutive
 from streams.limits import DIFF_RUNS_MAX
 from streams.policy.attributes import Attributes, domains_of
 from streams.policy.policy import UNCONFIGURED, Policy
+from streams.policy.rules import AnonymityBounds
 from streams.policy.step import NOT_ASKED
 
 #: Source, stream and numbers of events.
@@ -45,6 +46,14 @@ class SpeechChange(Struct, frozen=True):
     rule: str
     when: str
     new_when: str = field(name="new when")
+
+
+class BoundChange(Struct, frozen=True):
+    """A bound of anonymised exports that differs; None under a policy that permits none."""
+
+    bound: str
+    old: int | None
+    new: int | None
 
 
 class Group(Struct):
@@ -126,6 +135,16 @@ def of_speech(old: Policy, new: Policy) -> tuple[SpeechChange, ...]:
         SpeechChange(CONFIDENCE, *floors),
     ]
     return tuple(change for change in every if change.when != change.new_when)
+
+
+def of_anonymity(old: Policy, new: Policy) -> tuple[BoundChange, ...]:
+    """Bounds of anonymised exports where two policies differ in them."""
+    before, after = (to_builtins(of.anonymised) if of.anonymised is not None else {} for of in (old, new))
+    return tuple(
+        BoundChange(name, before.get(name), after.get(name))
+        for name in AnonymityBounds.__struct_fields__
+        if before.get(name) != after.get(name)
+    )
 
 
 def _verdict(policy: Policy, attributes: Attributes, sink: str) -> tuple[str, str]:

@@ -20,6 +20,7 @@ from streams.limits import ATTRIBUTE_COMBINATIONS_MAX, LABEL_BYTES
 from streams.policy import label as lattice
 from streams.policy.attributes import Attributes, attributes_of
 from streams.policy.rules import (
+    AnonymityBounds,
     Declassifier,
     Example,
     OwnLabel,
@@ -72,8 +73,9 @@ class Policy:
     said of each kind itself, without what a zone adds. `clock_ahead_ns`
     and `clock_old_ns` are how far a capture time may be after and before the append time. `intents` is the
     closed list of intents of examples and models. `training` bounds what a training run learns from,
-    `training_assets` what it may be made from, `speech` what the assistant says. `owner` answers for the
-    policy, and for its zones that name nobody; empty if it names nobody.
+    `training_assets` what it may be made from, `speech` what the assistant says, `anonymised`
+    what an anonymised export has to hold to (None: none is made). `owner` answers for the policy, and for its
+    zones that name nobody; empty if it names nobody.
     """
 
     name: str
@@ -97,6 +99,7 @@ class Policy:
     training: TrainingBounds
     training_assets: TrainingAssets
     speech: Speech
+    anonymised: AnonymityBounds | None
     zones_by_name: Mapping[str, Zone] = field(init=False)
 
     def __post_init__(self) -> None:

@@ -207,6 +207,32 @@ class TrainingAssets(Struct, frozen=True):
     builds: tuple[str, ...] | None = None
 
 
+class AnonymityBounds(Struct, frozen=True):
+    """What an anonymised export has to hold to (`[anonymised]`); a policy without them permits none.
+
+    At least `k_min` wearers share each place and time, who did at least `l_min` different things there; what
+    they did is spread otherwise than in the whole file by at most `t_percent_max` (half the sum of the
+    differences of the shares). At most `suppressed_percent_max` of the rows are left out for that. At most
+    `unique_percent_max` of the wearers are told from all others by all of their places and times together.
+    """
+
+    k_min: int
+    l_min: int
+    t_percent_max: int
+    suppressed_percent_max: int
+    unique_percent_max: int
+
+    def together(self, other: AnonymityBounds) -> AnonymityBounds:
+        """The stricter of each bound."""
+        return AnonymityBounds(
+            max(self.k_min, other.k_min),
+            max(self.l_min, other.l_min),
+            min(self.t_percent_max, other.t_percent_max),
+            min(self.suppressed_percent_max, other.suppressed_percent_max),
+            min(self.unique_percent_max, other.unique_percent_max),
+        )
+
+
 class Withheld(Struct, frozen=True):
     """A rule: where `when` holds, an answer is not said. `about` tells a person why."""
 

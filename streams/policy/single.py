@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from streams.limits import (
+    ANONYMITY_MAX,
     CLOCK_AHEAD_S_DEFAULT,
     CLOCK_AHEAD_S_MAX,
     CLOCK_OLD_DAYS_DEFAULT,
@@ -14,7 +15,7 @@ from streams.limits import (
     TRAINING_EXAMPLES_MAX,
 )
 from streams.policy.policy import DAY_NS
-from streams.policy.rules import TrainingAssets, TrainingBounds
+from streams.policy.rules import AnonymityBounds, TrainingAssets, TrainingBounds
 from streams.policy.source import Source
 
 _SECOND_NS = 1_000_000_000
@@ -23,6 +24,12 @@ _CLOCK = {"ahead_s": (0, CLOCK_AHEAD_S_MAX), "old_days": (1, CLOCK_OLD_DAYS_MAX)
 _TRAINING = {
     **dict.fromkeys(TrainingBounds.__struct_fields__, (0, 100)),
     **dict.fromkeys(("examples_min", "examples_max"), (1, TRAINING_EXAMPLES_MAX)),
+}
+_ANONYMISED = {
+    **dict.fromkeys(AnonymityBounds.__struct_fields__, (0, 100)),
+    # In a class of one nobody is among others.
+    "k_min": (2, ANONYMITY_MAX),
+    "l_min": (1, ANONYMITY_MAX),
 }
 _ASSET_CHARACTERS_MAX = 64
 _ASSET = re.compile(rf"[A-Za-z0-9][A-Za-z0-9.+-]{{0,{_ASSET_CHARACTERS_MAX - 1}}}")
@@ -63,16 +70,30 @@ def assets_of(files: Sequence[Source]) -> TrainingAssets:
     return TrainingAssets(**lists)
 
 
+def anonymised_of(files: Sequence[Source]) -> AnonymityBounds | None:
+    """What an anonymised export has to hold to; None if no file has `[anonymised]`, which permits none.
+
+    InputError if the table is wrong, lacks a bound, or stands twice.
+    """
+    values = numbers_of(files, "anonymised", _ANONYMISED, optional=())
+    return AnonymityBounds(**values) if values else None
+
+
 def numbers_of(
-    files: Sequence[Source], table: str, known: Mapping[str, tuple[int, int]]
+    files: Sequence[Source],
+    table: str,
+    known: Mapping[str, tuple[int, int]],
+    optional: Collection[str] | None = None,
 ) -> Mapping[str, int]:
     """Numbers of a table that only one file may have; `known` has the least and the greatest of each.
 
-    InputError if one is wrong, or if two files have the table.
+    InputError if one is wrong, if two files have the table, or if one is missing that is not `optional`;
+    all are unless that is given.
     """
     values: Mapping[str, int] = {}
     for source, values in _once(files, table):
-        source.table(values, dict.fromkeys(known, int), f"the table {table}", optional=known)
+        needless = known if optional is None else optional
+        source.table(values, dict.fromkeys(known, int), f"the table {table}", optional=needless)
         for name, value in values.items():
             least, most = known[name]
             if not least <= value <= most:

@@ -8,7 +8,7 @@ from msgspec import Struct, field
 
 from streams import limits
 from streams.errors import InputError
-from streams.policy.diff import Groups, SpeechChange, of_speech
+from streams.policy.diff import BoundChange, Groups, SpeechChange, of_anonymity, of_speech
 from streams.policy.policy import Policy
 from streams.queries.answers import Answer
 from streams.queries.store import Store
@@ -51,12 +51,13 @@ class Unjudged(Struct, frozen=True):
 class Differing(Answer, frozen=True, kw_only=True):
     """What two policies, each by name and version, decide otherwise.
 
-    `speech` is compared by the texts of the rules, whatever else is compared.
+    `speech` is compared by the texts of the rules, and `anonymised` by the bounds, whatever else is compared.
     """
 
     old: str
     new: str
     speech: tuple[SpeechChange, ...]
+    anonymised: tuple[BoundChange, ...]
 
 
 class OverStore(Differing, frozen=True, kw_only=True):
@@ -101,6 +102,7 @@ def differing(store: Store, before: Policy, after: Policy, *, rows_max: int = li
         old=told(before),
         new=told(after),
         speech=of_speech(before, after),
+        anonymised=of_anonymity(before, after),
         epoch=store.epoch,
         decided_by=tuple(f"{name} {version}" for name, version in decided),
         decided=judged.events,

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 import click
-from msgspec import Struct, field
+from msgspec import Struct, field, to_builtins
 
 from streams import clock
 from streams.cli.extending import kinds_option
@@ -120,6 +120,7 @@ class Checked(Answer, frozen=True, kw_only=True):
     examples: int
     unnamed: str = field(name="kinds that it does not name, so refused")
     confidence: str = field(name="confidence below which an answer says so")
+    anonymised: str = field(name="anonymised exports")
     zones: tuple[ZoneRow, ...]
     sinks: tuple[SinkRow, ...]
     requirements: tuple[RequirementRow, ...]
@@ -167,6 +168,9 @@ def _checked(policy: Policy, kinds: Kinds) -> Checked:
         confidence=f"{policy.speech.confidence_percent_min} %"
         if policy.speech.confidence_percent_min
         else "none",
+        anonymised="none"
+        if policy.anonymised is None
+        else ", ".join(f"{name} {bound}" for name, bound in to_builtins(policy.anonymised).items()),
         zones=tuple(_zone(zone, taken[zone.name]) for zone in policy.zones),
         sinks=tuple(_sink(policy.vocabulary, sink) for sink in policy.sinks.values()),
         requirements=tuple(
