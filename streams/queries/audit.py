@@ -47,7 +47,14 @@ def asked_as(question: str, options: Mapping[str, object]) -> str:
     return " ".join(words)
 
 
-def record(epochs: Mapping[str, int], role_filter: RoleFilter, question: str, *, wrote: str = "") -> None:
+def record(
+    epochs: Mapping[str, int],
+    role_filter: RoleFilter,
+    question: str,
+    *,
+    wrote: str = "",
+    refused: bool = False,
+) -> None:
     """Append one read of restricted zones, or one export, in one write to each log, and sync it.
 
     `epochs` has the epoch that was read of each store, by directory; if several stores are read as one, the
@@ -55,7 +62,7 @@ def record(epochs: Mapping[str, int], role_filter: RoleFilter, question: str, *,
     an export always is. The line has the role, the operating system's user, and the whole question (at most
     STATEMENT_BYTES_MAX bytes) with its length and SHA-256. It links what was written to what was read:
     `wrote` is the digest (XXH3-128, in hexadecimal) of an exported file, if it is known before the answer is
-    given.
+    given. `refused`: nothing is written, because what the role may take out must not leave in that form.
 
     Raises
     ------
@@ -74,8 +81,9 @@ def record(epochs: Mapping[str, int], role_filter: RoleFilter, question: str, *,
         "bytes": len(text),
         "sha256": hashlib.sha256(text).hexdigest(),
         "zones": named,
-        "exported": exported,
+        "exported": exported and not refused,
         **({"wrote": wrote} if wrote else {}),
+        **({"refused": True} if refused else {}),
     }
     for directory, epoch in epochs.items():
         line = orjson.dumps({**told, "epoch": epoch}, option=orjson.OPT_APPEND_NEWLINE)

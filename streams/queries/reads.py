@@ -21,8 +21,8 @@ class Read(Struct, frozen=True):
     """One line of the audit log: time, role, user, question, and the restricted zones that it could read.
 
     `exported`: the answer was written to a file outside the store; such a line may have no zones. `epoch` is
-    the state of the store that was read, and `wrote` the digest of the file that was written; UNSET where
-    the line does not say.
+    the state of the store that was read, `wrote` the digest of the file that was written, and `refused` that
+    an export was refused and nothing written; UNSET where the line does not say.
     """
 
     t: str
@@ -33,6 +33,7 @@ class Read(Struct, frozen=True):
     exported: bool = False
     epoch: int | UnsetType = UNSET
     wrote: str | UnsetType = UNSET
+    refused: bool | UnsetType = UNSET
 
 
 class ReadZone(Struct, frozen=True):

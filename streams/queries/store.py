@@ -380,14 +380,14 @@ class Store:
         """How much was hidden from the role so far, as bands by table or kind; empty without a role."""
         return {} if self.role_filter is None else self.role_filter.bands
 
-    def record(self, question: str, wrote: str = "") -> None:
+    def record(self, question: str, wrote: str = "", *, refused: bool = False) -> None:
         """Record in the audit log that `question` shows the role the restricted zones noted so far.
 
         A question of a role that exports is recorded whatever it shows; `wrote` is the digest of the file
-        that was written, if it is known. UnavailableError if that fails.
+        that was written, if it is known, and `refused` says that none is. UnavailableError if that fails.
         """
         if self.role_filter is not None:
-            audit.record(self.epochs, self.role_filter, question, wrote=wrote)
+            audit.record(self.epochs, self.role_filter, question, wrote=wrote, refused=refused)
 
 
 @cache

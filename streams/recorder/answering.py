@@ -65,7 +65,12 @@ READERS: tuple[Operation, ...] = (
         "exports in standards",
         "export",
         "sightline export",
-        ("streams/queries/standards/writing.py:write_standard:files.added",),
+        (
+            "streams/queries/standards/writing.py:write_standard:files.added",
+            "streams/queries/anonymised.py:write_anonymised:files.added",
+            "streams/queries/anonymised.py:write_anonymised:files.added 2",
+            "streams/queries/anonymised.py:_written:write_table",
+        ),
     ),
     _leaves(
         "exports of statements",
