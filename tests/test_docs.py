@@ -50,8 +50,11 @@ def shown(page: Path = README) -> dict[str, str]:
     return {command: output for command, output in found.items() if command not in NOT_RUN_HERE}
 
 
-def printed(command: str, directory: Path) -> str:
-    """Output of a README command as a privacy officer in `directory`, which has `lineage-store`."""
+def printed(command: str, directory: Path, *, refused: bool = False) -> str:
+    """Output of a README command as a privacy officer in `directory`, which has `lineage-store`.
+
+    `refused`: the sentence by which it is.
+    """
     program, *arguments = shlex.split(command)
     programs = {"sightline": ["-m", "streams.cli"], "device-sim": ["-m", "device_sim"], "python": []}
     result = subprocess.run(
@@ -63,8 +66,8 @@ def printed(command: str, directory: Path) -> str:
         check=False,
         env={**os.environ, "SIGHTLINE_ROLE": "privacy-officer"},
     )
-    assert result.returncode == 0, result.stderr
-    return result.stdout
+    assert result.returncode == (2 if refused else 0), result.stderr
+    return result.stderr if refused else result.stdout
 
 
 #: The log of Kafka that a store follows; a store made by a replay follows none.

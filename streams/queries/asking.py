@@ -6,17 +6,14 @@ If a question shows data of restricted zones, this is recorded before its answer
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
 
 from streams import limits
 from streams.errors import InputError
-from streams.moving import nothing
 from streams.queries import questions
 from streams.queries.answers import Ancestors, Generations, Genuine, Loop, Why
-from streams.queries.audit import asked_as
 from streams.queries.between import Between, between
 from streams.queries.card import Card
 from streams.queries.card import card as card_of
@@ -39,9 +36,9 @@ from streams.queries.due import due as due_in
 from streams.queries.find import Find, Wanted
 from streams.queries.find import find as found_in
 from streams.queries.generations import generations as generations_of
-from streams.queries.holding import PolicyQuestions
 from streams.queries.io_coverage import IoCoverage
 from streams.queries.io_coverage import io_coverage as io_coverage_of
+from streams.queries.leaving import Exports
 from streams.queries.loop import loop as carried_by_loop
 from streams.queries.missing import Missing
 from streams.queries.missing import missing as missing_in
@@ -65,13 +62,12 @@ from streams.queries.withdraw import Withdrawal
 from streams.queries.withdraw import withdrawal as withdrawal_of
 
 if TYPE_CHECKING:
-    from streams.queries.standards.writing import Exported, Standard
     from streams.queries.table import Table
 
 T = TypeVar("T")
 
 
-class OpenStore(PolicyQuestions):
+class OpenStore(Exports):
     """One epoch of a store, for one thread at a time; use it in `with`. The writer does not affect it.
 
     Files of an epoch are deleted SUPERSEDED_GRACE_S seconds after a newer epoch replaced them. To see the
@@ -322,24 +318,6 @@ class OpenStore(PolicyQuestions):
             returns more than TABLE_MB megabytes, or DuckDB refused it. The message has no stored values.
         """
         return self._store.table(text)
-
-    def export(self, standard: Standard, file: Path | str) -> Exported:
-        """Write lineage into a new file, as `openlineage`, `prov` (PROV-JSON) or `graphml`.
-
-        It holds what the policies let the role take out, of the newest epoch or the one that `as_of` named.
-
-        InputError also where something stands under the name; UnavailableError also where OpenLineage's
-        package is not installed (`pip install 'sightline[export]'`).
-        """
-        # Few export.
-        from streams.queries.standards.writing import write_standard  # noqa: PLC0415
-
-        role = None if self._role is None else replace(self._role, exporting=True)
-        with Store.open([part.directory for part in self._store.parts], role) as leaving:
-            if self._store.is_past:
-                leaving.look_back(*self._store.epochs.values())
-            question = asked_as(f"export {standard} {file}", {"--as-of": self._as_of})
-            return write_standard(leaving, standard, Path(file), question, nothing)
 
     def _asked(
         self, question: str, answer: Callable[[Store], T], options: Mapping[str, object] | None = None

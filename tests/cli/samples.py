@@ -143,6 +143,7 @@ ALONE: tuple[Sample, ...] = (
     Sample(f"sightline export openlineage {{tmp}}/events.jsonl {_AS}"),
     Sample(f"sightline export prov {{tmp}}/lineage.json {_THEN} --json"),
     Sample(f"sightline export graphml {{tmp}}/lineage.graphml {_AS}"),
+    Sample(f"sightline export anonymised {{tmp}}/use.parquet {_AS}", code=2),
     Sample(f"sightline snapshots export {_AS} --out {{tmp}}/whole.duckdb --json"),
     Sample(
         f"sightline snapshots export {_AS} --out {{tmp}}/shared --follow --log json --ready-fd {{fd}}"

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -12,19 +13,32 @@ from pathlib import Path
 import pytest
 
 from streams.queries.audit import AUDIT_LOG
+from tests.queries.fleet import commuters, fleet, permitting
 from tests.test_docs import ROOT, printed, replayed, rewrite, shown
 
 PAGE = ROOT / "docs" / "rights.md"
+#: Commands that the page shows to be refused.
+REFUSED = {f"sightline export anonymised use.csv{of}" for of in ("", " --store home-store")}
+
+
+#: Wearers of the stores of examples, by name.
+FLEETS = {"fleet-store": 30, "home-store": 2}
+_DIGEST = re.compile(r"\b[0-9a-f]{64}\b")
 
 
 def alone(command: str, home: Path) -> str:
-    """What a command prints over a store of which nobody has read yet: reads are flows, too."""
+    """What a command prints over a store of which nobody has read yet: reads are flows, too.
+
+    Tokens are others each time, and so is the digest of what has them.
+    """
     with tempfile.TemporaryDirectory(prefix="sightline-") as directory:
         own = Path(directory) / "lineage-store"
         shutil.copytree(home / "lineage-store", own, symlinks=True, ignore=shutil.ignore_patterns(AUDIT_LOG))
         # What the page shows of the examples beside it is typed in a clone.
         (own.parent / "docs").symlink_to(ROOT / "docs")
-        return printed(command, own.parent)
+        for name in FLEETS.keys() & set(command.split()):
+            fleet(own.with_name(name), commuters(FLEETS[name]), permitting())
+        return _DIGEST.sub("another each time", printed(command, own.parent, refused=command in REFUSED))
 
 
 @pytest.mark.parametrize("command", list(shown(PAGE)))

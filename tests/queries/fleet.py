@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -87,23 +88,28 @@ def fleet(path: Path, uses: Iterable[Use], policy: Policy) -> Path:
 
 
 def commuters(wearers: int = 30, days: int = 2) -> list[Use]:
-    """Wearers who are in the street at eight and at six, and at work or in a cafe at noon.
+    """Wearers who are in the street in the morning and in the evening, and in between at work or in a cafe.
 
-    One in three asks something in the street in the morning, one in two at noon, and says of the answer what
-    it was worth if the wearer's number is a multiple of four.
+    They go at different hours, and no two at the same ones all day. One in two asks something on the way, one
+    in three at noon, one in four says what the answer was worth. Late in the first evening one is in a cafe.
     """
-    uses = []
+    uses = [Use(0, "cafe", 21)]
     for wearer in range(wearers):
         for day in range(days):
             noon = "cafe" if (wearer + day) % 3 == 0 else "work"
-            uses += [
-                Use(wearer, place, 24 * day + hour)
-                for place, hour in (("home", 6), ("street", 8), (noon, 12), ("street", 18), ("home", 22))
-            ]
-            if wearer % 3 == day % 3:
-                uses.append(Use(wearer, "street", 24 * day + 8, "voice_query"))
-            if wearer % 2 == 0:
-                uses.append(Use(wearer, noon, 24 * day + 12, "voice_query"))
+            morning, lunch, evening = 7 + wearer % 5, 12 + wearer // 5 % 6, 18 + wearer % 3
+            for place, hour in (("home", 6), ("street", morning), (noon, lunch), ("street", evening)):
+                uses.append(Use(wearer, place, 24 * day + hour))
+            if wearer % 2 == day % 2:
+                uses.append(Use(wearer, "street", 24 * day + morning, "voice_query"))
+                uses.append(Use(wearer, "street", 24 * day + evening, "voice_query"))
+            if wearer % 3 != 1:
+                uses.append(Use(wearer, noon, 24 * day + lunch, "voice_query"))
             if wearer % 4 == 0:
-                uses.append(Use(wearer, noon, 24 * day + 12, "feedback"))
+                uses.append(Use(wearer, noon, 24 * day + lunch, "feedback"))
     return uses
+
+
+if __name__ == "__main__":
+    # As docs/rights.md shows it: where to, and how many wearers.
+    fleet(Path(sys.argv[1]), commuters(int(sys.argv[2])), permitting())
