@@ -194,10 +194,11 @@ def _anonymous(
                 and 100 * after.by_all <= bounds.unique_percent_max * after.wearers
             ):
                 return _Made(data.rows(), place, period, measures, suppressed, before, after)
+    among = "1 wearer" if before.wearers == 1 else f"{before.wearers:,} wearers"
     left_out = 100 * suppressed / max(whole.rows, 1)
     expected = ", ".join(f"{name} {bound}" for name, bound in to_builtins(bounds).items())
     raise InputError(
-        f"{path}: found {before.wearers:,} wearer{'' if before.wearers == 1 else 's'} and, without places and by whole days, k = {whole.k:,}, "
+        f"{path}: found {among} and, without places and by whole days, k = {whole.k:,}, "
         f"l = {whole.l_distinct:,} and t = {whole.t:.2f}; {left_out:.0f} % of the rows would have to be left "
         f"out, and {after.percent:.0f} % of the wearers stay unique. Expected {expected} of [{ANONYMISED}] "
         f"(policy {policy.name} {policy.version}); nothing was written. Export days that more wearers share, "
