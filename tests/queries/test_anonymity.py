@@ -160,3 +160,10 @@ def test_a_bound_holds_when_it_is_met_exactly() -> None:
         assert data.measures().rows == 20
         data.suppress(AnonymityBounds(10, 2, 29, 100, 100))
         assert data.measures().rows == 0
+
+
+def test_what_is_left_out_makes_others_differ_more() -> None:
+    """Without the first class (t is 1/2) the second one, 1/4 before, is 5/12 from all rows, and goes too."""
+    with microdata(of_classes("yyyy", "xyyy", "xxxxxxxy")) as data:
+        data.suppress(AnonymityBounds(2, 1, 40, 100, 100))
+        assert {row.place for row in rows_of(data)} == {"c"}
