@@ -157,6 +157,7 @@ NOT_SIGNED: dict[str, tuple[Receipt, str]] = {
     "a negative count": (changed("store", count=-1), "places: store: count: found -1"),
     "a count that JSON cannot hold": (changed("store", count=2**53), "count: found 9007199254740992"),
     "other writing": (changed("store", note="gel\xf6scht"), "printable ASCII"),
+    "a deleted character": (changed("store", note="a\x7fb"), "printable ASCII"),
     "two lines": (changed("store", note="a\nb"), "printable ASCII"),
 }  # fmt: skip
 

@@ -46,10 +46,14 @@ def go(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built_in_go(tmp_path_factory.mktemp("go"))
 
 
-def code_in_go(program: Path, directory: Path, content: bytes) -> int:
+def in_go(program: Path, directory: Path, content: bytes) -> subprocess.CompletedProcess[str]:
     (directory / "receipt.json").write_bytes(content)
     arguments = [str(program), str(directory / "receipt.json"), "--key", str(GOLDEN_KEY)]
-    return subprocess.run(arguments, capture_output=True, timeout=PATIENCE_S, check=False).returncode
+    return subprocess.run(arguments, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+
+
+def code_in_go(program: Path, directory: Path, content: bytes) -> int:
+    return in_go(program, directory, content).returncode
 
 
 def dumped(value: Any) -> bytes:
@@ -232,6 +236,37 @@ def test_other_bytes_are_refused_whatever_they_mean(content: bytes, go: Path, tm
     assert content != CONTENT
     assert all(refused(content))
     assert code_in_go(go, tmp_path, content) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "our_words", "their_words"),
+    [
+        (CHANGED["a name twice in the receipt"], "no name twice", "it has a name twice in one object"),
+        (CHANGED["a line end behind it"], "no line end", "bytes other than printable ASCII"),
+        (CHANGED["a space within"], "no space", "its bytes are not the canonical ones"),
+        (CHANGED["a float"], "found a signature of something else", "and a receipt only has integers"),
+        (CHANGED["another count"], "found a signature of something else", "it was changed since"),
+        (CHANGED["signed by a key of their own"], "another key signed it", "another key signed it"),
+        (signed(LIES["another form"]), "found another form than sightline-receipt-1", "form"),
+        (
+            signed(LIES["a place that nobody names"]),
+            "nothing about glasses.state",
+            "every place exactly once",
+        ),
+        (
+            signed(LIES["no reason why it is out of scope"]),
+            "why it is out-of-scope",
+            "say why it is out-of-scope",
+        ),
+    ],
+)
+def test_a_refusal_says_why(
+    content: bytes, our_words: str, their_words: str, go: Path, tmp_path: Path
+) -> None:
+    ours, example = refused(content)
+    assert our_words in ours
+    assert their_words in example
+    assert their_words in in_go(go, tmp_path, content).stdout
 
 
 def test_a_bit_that_flips_is_refused() -> None:
