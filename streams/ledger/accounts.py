@@ -30,7 +30,7 @@ EARLY = ("pairing", "too-late", "incarnation", "names")
 COLLISION = "collision"
 #: Outcomes of batches whose numbers arrived before.
 _AGAIN = "('repeated', 'collision')"
-_SAID = ("malformed", "limits", "poisoned", "clock", *EARLY)
+_SAID = ("malformed", "limits", "poisoned", "clock", "erased", *EARLY)
 
 #: Rows whose batch was decoded. The numbers of an undecoded batch are only a claim.
 _NAMED = "\"count\" > 0 AND outcome <> 'malformed' AND rule <> 'limits'"
