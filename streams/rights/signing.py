@@ -73,8 +73,10 @@ class ReceiptKey:
         """
         files.make_directory(directory)
         private, public = directory / PRIVATE, directory / PUBLIC
+        # The public one is made last, so whoever saw it before finds the private one, unless that is lost.
+        published = public.exists()
         if not private.exists():
-            if public.exists():
+            if published:
                 raise UnavailableError(
                     f"{private}: found no key, expected the one that signs receipts, as {public} is there;"
                     " bring it back, or take that away to begin with another key that verifiers must be told"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from pathlib import Path, PosixPath
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
@@ -35,8 +35,24 @@ def test_it_is_made_on_first_use_and_signs_the_same_ever_after(tmp_path: Path) -
 
 def test_who_makes_it_at_the_same_time_gets_the_same(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
-        keys = list(pool.map(lambda _: ReceiptKey.made(tmp_path / "keys").public, range(8)))
-    assert len(set(keys)) == 1
+        for number in range(30):
+            directories = [tmp_path / f"keys-{number}"] * 8
+            assert len({key.public for key in pool.map(ReceiptKey.made, directories)}) == 1
+
+
+class Overtaken(PosixPath):
+    """A path where another process makes the key right after somebody saw that there is none."""
+
+    def exists(self, **options: bool) -> bool:
+        seen = super().exists(**options)
+        if self.name == PRIVATE and not seen:
+            ReceiptKey.made(Path(self.parent))
+        return seen
+
+
+def test_a_key_that_appears_between_two_looks_is_not_taken_for_a_lost_one(tmp_path: Path) -> None:
+    key = ReceiptKey.made(Overtaken(tmp_path / "keys"))
+    assert key.public == public_key(tmp_path / "keys" / PUBLIC)
 
 
 def test_it_is_never_shown(tmp_path: Path) -> None:
