@@ -212,7 +212,7 @@ ROLE_MEMORY_MB = 2048  #: of the DuckDB that runs a role's statements
 ROLE_ROWS_MB = 256  #: rows of one table that are copied for a role's statement
 TABLE_MB = 1024  #: rows that a program gets as one table
 ANONYMITY_MAX = 10_000  #: that a policy can ask for as k or l
-ANONYMISED_ROWS_MAX = 1_000_000  #: of wearers at places in hours, in an anonymised export
+ANONYMISED_ROWS_MAX = 250_000  #: of wearers at places in hours; who meets is compared in pairs
 STANDARD_EDGES_MAX = 5_000_000  #: edges between runs, in a file of OpenLineage, PROV or GraphML
 STATEMENT_BYTES_MAX = (
     64 * 1024

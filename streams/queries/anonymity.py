@@ -73,20 +73,34 @@ _MEASURED = """
 _SUPPRESSED = """
     DELETE FROM rows WHERE (place, period) IN (SELECT (place, period) FROM classes WHERE {short})
 """
-#: Wearers of whom some of the points known (the first so many in an order by chance that is the same each
-#: time) are of no other wearer together.
+#: Wearers of whom nobody else has all points that are drawn (the first in an order by chance that is the same
+#: each time), and of whom nobody else has all. Only who has the drawn ones can have all, and who has the very
+#: points of another wearer is not unique; both spare comparisons.
 _UNIQUE = """
     WITH points AS (
-        SELECT wearer, place, period,
+        SELECT wearer, place, period, count(*) OVER (PARTITION BY wearer) AS own,
             row_number() OVER (PARTITION BY wearer ORDER BY md5(wearer || ' ' || place || ' ' || period))
                 AS nth
         FROM rows),
-    known AS (SELECT wearer, place, period FROM points WHERE nth <= $known),
-    sizes AS (SELECT wearer, count(*) AS points FROM known GROUP BY wearer),
-    alike AS (
-        SELECT known.wearer, rows.wearer AS other, count(*) AS points
-        FROM known JOIN rows USING (place, period) WHERE rows.wearer <> known.wearer GROUP BY ALL)
-    SELECT count(*) FROM sizes ANTI JOIN alike USING (wearer, points)
+    having_drawn AS (
+        SELECT points.wearer, rows.wearer AS other
+        FROM points JOIN rows USING (place, period)
+        WHERE nth <= $drawn AND rows.wearer <> points.wearer
+        GROUP BY ALL HAVING count(*) = least(any_value(own), $drawn)),
+    singular AS (
+        SELECT any_value(wearer) AS wearer
+        FROM (
+            SELECT wearer, string_agg(place || ' ' || period, ',' ORDER BY place, period) AS every_point
+            FROM rows GROUP BY wearer)
+        GROUP BY every_point HAVING count(*) = 1),
+    having_all AS (
+        SELECT points.wearer, rows.wearer AS other
+        FROM points SEMI JOIN singular USING (wearer) JOIN rows USING (place, period)
+            SEMI JOIN having_drawn
+                ON having_drawn.wearer = points.wearer AND having_drawn.other = rows.wearer
+        GROUP BY ALL HAVING count(*) = any_value(own))
+    SELECT (SELECT count(DISTINCT wearer) FROM rows) - (SELECT count(DISTINCT wearer) FROM having_drawn),
+        (SELECT count(*) FROM singular ANTI JOIN having_all USING (wearer))
 """
 _ALONE = """
     SELECT count(DISTINCT wearer) FROM rows JOIN classes USING (place, period) WHERE wearers = 1
@@ -175,10 +189,7 @@ class Microdata:
         return Unique(
             self._number("SELECT count(DISTINCT wearer) FROM rows"),
             self._number(_ALONE),
-            *(
-                self._number(_UNIQUE, {"known": known})
-                for known in (DRAWN, self._number("SELECT count(*) FROM rows"))
-            ),
+            *self._run(_UNIQUE, {"drawn": DRAWN})[0],
         )
 
     def rows(self) -> pyarrow.Table:
@@ -194,8 +205,8 @@ class Microdata:
         """Leave out the classes of which that holds; whether there were any."""
         return self._number(_SUPPRESSED.format(short=short)) > 0
 
-    def _number(self, statement: str, parameters: dict[str, Any] | None = None) -> int:
-        [(number,)] = self._run(statement, parameters)
+    def _number(self, statement: str) -> int:
+        [(number,)] = self._run(statement)
         return int(number)
 
     def _run(self, statement: str, parameters: dict[str, Any] | None = None) -> list[Any]:
