@@ -281,10 +281,13 @@ def test_without_a_table_no_export_is_permitted(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("role", ["analyst", "privacy-officer", "wearer:w1-canary"])
 def test_a_role_takes_out_what_may_leave_and_nobody_else_is_counted(role: str, tmp_path: Path) -> None:
-    """Twelve more wearers are only at home, and six only charge their glasses."""
+    """Of more wearers some are only at home, some only charge their glasses, and some were refused."""
     hidden = [Use(100 + number, "home", 8) for number in range(12)]
     hidden += [Use(200 + number, "street", 8, "device_state") for number in range(6)]
-    ours = fleet(tmp_path / "s", [*commuters(), *hidden], permitting())
+    policy = permitting()
+    refused = used([Use(300 + number, "street", 8) for number in range(9)], policy, 1)["decisions"]
+    epochs = {"policies": [published(policy)], **used([*commuters(), *hidden], policy)}
+    ours = store(tmp_path / "s", epochs, {"decisions": [row | {"passed": False} for row in refused]})
     result = export(ours, tmp_path / "use.csv", role)
     if role.startswith("wearer"):
         assert result.exit_code == 2
