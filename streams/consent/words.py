@@ -30,7 +30,8 @@ STATUSES = (GIVEN, WITHDRAWN)
 #: limits nothing, in the examples of policies; in older stores it is a number for which there was no record.
 NONE, CLAIMED, EXPIRED = "none", "claimed", "expired"
 _HOUR_NS = 3_600_000_000_000
-_NEVER_NS = 2**63
+#: After every time (ns): what holds until then has no end.
+NEVER_NS = 2**63
 
 
 class Word(Struct, frozen=True):
@@ -141,8 +142,8 @@ class EffectiveConsent(NamedTuple):
 
     consent: Consent
     since_ns: int = 0
-    before_ns: int = _NEVER_NS
-    until_ns: int = _NEVER_NS
+    before_ns: int = NEVER_NS
+    until_ns: int = NEVER_NS
 
 
 class _Kept(Struct, frozen=True):
@@ -192,7 +193,7 @@ class Words(Struct, frozen=True):
         at = self._record(under)
         if not under.number or (at < 0 and (under.incarnation != reached or under.number > number)):
             return EffectiveConsent(NO_CONSENT)
-        low_ns, high_ns, opened = 0, _NEVER_NS, -1
+        low_ns, high_ns, opened = 0, NEVER_NS, -1
         for index, kept in enumerate(self.kept):
             if kept.record and kept.word.status == GIVEN:
                 if kept.word.at_ns > since_ns:
@@ -301,10 +302,10 @@ def _combined(words: Sequence[Word]) -> tuple[Word, ...]:
 def _met(words: Sequence[Word], at_ns: int) -> tuple[Consent, int]:
     """Consent that all of some words permit at `at_ns`, and until when it holds (broker's time, ns)."""
     if any(word.status == WITHDRAWN for word in words):
-        return _PLAIN[WITHDRAWN], _NEVER_NS
-    expires_ns = min((word.expires_ns for word in words if word.expires_ns), default=_NEVER_NS)
+        return _PLAIN[WITHDRAWN], NEVER_NS
+    expires_ns = min((word.expires_ns for word in words if word.expires_ns), default=NEVER_NS)
     if at_ns >= expires_ns:
-        return _PLAIN[EXPIRED], _NEVER_NS
+        return _PLAIN[EXPIRED], NEVER_NS
     first, *others = (word.purposes for word in words)
     left = tuple(purpose for purpose in first if all(purpose in purposes for purposes in others))
     return Consent(GIVEN, left), expires_ns
