@@ -67,13 +67,14 @@ class ConsentHistory(Struct, frozen=True, kw_only=True):
 class TakenAway(Struct, frozen=True, kw_only=True):
     """Purposes that were taken back at one moment, or expired then, from what these devices capture.
 
-    `again_ns` is when one of them was given again, 0 if none was.
+    `left` are those that stayed in force, and `again_ns` is when one of them was given again, 0 if none was.
     """
 
     at_ns: int
     by: str
     ended: Ending
     purposes: tuple[str, ...]
+    left: tuple[str, ...]
     devices: tuple[str, ...]
     again_ns: int = 0
 
@@ -108,16 +109,26 @@ def history_of(consents: Consents, wearer: str, now_ns: int) -> ConsentHistory:
     )
 
 
+def left_after(history: ConsentHistory, ended: ConsentInterval) -> set[str]:
+    """The purposes that are in force for a device right behind an interval."""
+    device, at_ns = ended.under.device, ended.until_ns
+    after = (each for each in history.intervals if (each.under.device, each.since_ns) == (device, at_ns))
+    return {purpose for each in after for purpose in each.purposes}
+
+
 def taken_away(history: ConsentHistory) -> list[TakenAway]:
     """What wearers took back, or let expire, in order of time."""
     moments: dict[tuple[int, str, Ending], dict[str, set[str]]] = {}
+    left: dict[tuple[int, str, Ending], set[str]] = {}
     for each in history.intervals:
         if each.ended in {"withdrawn", "narrowed", "expired"}:
-            gone = set(each.purposes) - _next_purposes(history, each)
-            key = (each.until_ns, each.ended_by, each.ended)
+            gone = set(each.purposes) - left_after(history, each)
+            key: tuple[int, str, Ending] = (each.until_ns, each.ended_by, each.ended)
             moments.setdefault(key, {})[each.under.device] = gone
+            left.setdefault(key, set()).update(left_after(history, each))
     rows = list[TakenAway]()
-    for (at_ns, by, ended), devices in sorted(moments.items()):
+    for moment, devices in sorted(moments.items()):
+        at_ns, by, ended = moment
         purposes = set().union(*devices.values())
         again = [
             each.since_ns
@@ -130,18 +141,12 @@ def taken_away(history: ConsentHistory) -> list[TakenAway]:
                 by=by,
                 ended=ended,
                 purposes=tuple(sorted(purposes)),
+                left=tuple(sorted(left[moment] - purposes)),
                 devices=tuple(sorted(devices)),
                 again_ns=min(again, default=0),
             )
         )
     return rows
-
-
-def _next_purposes(history: ConsentHistory, ended: ConsentInterval) -> set[str]:
-    """What is in force for a device right behind an interval."""
-    device, at_ns = ended.under.device, ended.until_ns
-    after = (each for each in history.intervals if (each.under.device, each.since_ns) == (device, at_ns))
-    return {purpose for each in after for purpose in each.purposes}
 
 
 @dataclass(slots=True)

@@ -18,6 +18,7 @@ from streams.limits import LABEL_BYTES, POLICIES_KEPT
 from streams.policy import label as lattice
 from streams.policy.attributes import DOMAINS, Attributes
 from streams.policy.policy import UNCONFIGURED, Policy
+from streams.policy.stopping import Asking
 from streams.topology import (
     CAPTURED,
     CROSSINGS,
@@ -26,6 +27,7 @@ from streams.topology import (
     MADE_OF,
     PROCESSING,
     READ_BY,
+    REVIEW,
     REVISED,
     STORE,
     TAKEN,
@@ -36,6 +38,8 @@ from streams.topology import (
 #: The operator whose events show what other operators made.
 _SITUATION = "situation"
 EXAMPLE, MODEL = "example", "model"
+#: The kind that a reviewer looks at.
+_LOOKED_AT = "voice_query"
 
 
 @runtime_checkable
@@ -163,6 +167,22 @@ def refused(policy: Policy, zone: str, label: bytes, sink: str) -> str:
     if sink == TRAINING_RUN and not policy.permits(label, policy.served_purposes):
         return "gate: the example does not permit what the model serves"
     return ""
+
+
+def asks_consent(policy: Policy, system: System) -> list[Asking]:
+    """The declared flows at which the consent of a wearer is asked, each once, in the order of the sinks.
+
+    A model is of no single person, and lineage that somebody reads was decided about before.
+    """
+    flows: dict[Asking, None] = {}
+    sinks = [name for name in policy.sinks if name == REVIEW or (name in CROSSINGS and name != EXPORT)]
+    for sink, kind in product(sinks, system.kinds.values()):
+        handed = kind.name == _LOOKED_AT if sink == REVIEW else system.hands(kind, sink)
+        if kind.name != MODEL and handed:
+            for zone, label in labels_of(policy, system, kind).items():
+                if not refused(policy, zone, label, sink):
+                    flows[Asking(zone, label, sink)] = None
+    return list(flows)
 
 
 def undone(system: System, kind: str, sink: str, *, captured: bool) -> str:

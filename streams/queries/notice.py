@@ -6,6 +6,7 @@ decisions of the store have it; and how that changed with each policy.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Literal
@@ -73,6 +74,10 @@ class Notice(Answer, frozen=True, kw_only=True):
     changes: Bounded[NoticeChange]
 
 
+#: A policy, since when it decided, and what the notice says under it.
+_Lived = tuple[Policy, str | UnsetType, tuple[Told, ...]]
+
+
 def notice(store: Store, draft: Policy | None = None) -> Notice:
     """Return the notice for the newest policy that decided.
 
@@ -81,7 +86,7 @@ def notice(store: Store, draft: Policy | None = None) -> Notice:
     """
     decided, _ = observed(store)
     policies, newest = StoredPolicies(store.policies), newest_policy(store)
-    lived: list[tuple[Policy, str | UnsetType, tuple[Told, ...]]] = []
+    lived = list[_Lived]()
     unread = list[str]()
     # A policy may have come back, so the one that decided last is the last.
     ordered = sorted(store.shown("notice_policies").rows, key=lambda row: row[0] == newest.version)
@@ -109,6 +114,23 @@ def notice(store: Store, draft: Policy | None = None) -> Notice:
         says=Bounded.of(says),
         changes=Bounded.of(_changes(lived)),
     )
+
+
+def notice_digests(store: Store) -> dict[str, str]:
+    """Digest of what the notice says under each policy that decided, by version of the policy.
+
+    It is the first 64 bits of the SHA-256 of its sentences, of what the role is shown up to this epoch.
+    """
+    decided, _ = observed(store)
+    policies = StoredPolicies(store.policies)
+    digests = dict[str, str]()
+    for version in dict.fromkeys(row.policy_version for row in decided):
+        policy = known(policies, version)
+        if policy is not None:
+            says = _told(policy, [row for row in decided if row.policy_version == version], policies)
+            text = "\n".join(each.text for each in says)
+            digests[version] = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return digests
 
 
 def _told(policy: Policy, decided: Iterable[DecidedKind], policies: StoredPolicies) -> tuple[Told, ...]:
@@ -159,7 +181,7 @@ def _sentence(policy: Policy, category: str, purpose: str, region: str, of: Seen
     )
 
 
-def _changes(lived: Sequence[tuple[Policy, str | UnsetType, tuple[Told, ...]]]) -> list[NoticeChange]:
+def _changes(lived: Sequence[_Lived]) -> list[NoticeChange]:
     """What each policy changed in the notice, the newest policy first."""
     changes = list[NoticeChange]()
     for (_, _, before), (policy, since, after) in reversed([*pairwise(lived)]):

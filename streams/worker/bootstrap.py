@@ -17,7 +17,7 @@ from streams.consent.view import Consents
 from streams.ends import end_with
 from streams.errors import InputError, MalformedError, UnavailableError
 from streams.events.kinds import Kinds
-from streams.events.record import AgentSpec, LiveCore, Outgoing, Received
+from streams.events.record import AgentSpec, LiveCore, Outgoing, Received, stamp_ns
 from streams.kafka import tracing
 from streams.kafka.publish import publish_now, publish_once
 from streams.kafka.reader import end_offsets, log_bounds, read_all
@@ -31,7 +31,7 @@ from streams.pipeline.live import LiveGlasses, LiveTraining
 from streams.pipeline.shelf import FileShelf
 from streams.policy.load import load, parse
 from streams.policy.policy import Policy
-from streams.policy.versions import Check, PolicyTable, PolicyVersions
+from streams.policy.versions import CURRENT_KEY, Check, PolicyTable, PolicyVersions
 from streams.sealing.brokers_time import BrokersTime
 from streams.sealing.key_store import KeyStore
 from streams.sealing.keys import Keys
@@ -249,6 +249,20 @@ async def policies_of(records: Sequence[Received], checker: Check) -> PolicyTabl
         with contextlib.suppress(MalformedError):
             await policies.learn(record, checker)
     return policies
+
+
+async def in_force_since(records: Sequence[Received], checker: Check) -> list[tuple[int, Policy]]:
+    """The policies that were put in force by records of `glasses.policies`, with the times (ns) of that.
+
+    The topic is compacted, so which policy was in force before the first of them may not be known.
+    """
+    policies, moments = PolicyTable(), list[tuple[int, Policy]]()
+    for record in records:
+        with contextlib.suppress(MalformedError):
+            await policies.learn(record, checker)
+            if record.key == CURRENT_KEY:
+                moments.append((stamp_ns(record), policies.now.version(policies.now.current)))
+    return moments
 
 
 def agents(context: WorkerContext, followed: Followed, child: Child, store: KeyStore) -> list[AgentSpec]:

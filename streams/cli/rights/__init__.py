@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from streams.cli.rights.consent import consent
 from streams.cli.rights.due import due
 from streams.cli.rights.erase import erase, show
 from streams.cli.rights.verifying import verify
@@ -11,8 +12,8 @@ from streams.cli.rights.verifying import verify
 
 @click.group("rights")
 def command() -> None:
-    """Do for a wearer what the law says: what is kept until when, erasure, and its proof."""
+    """Do for a wearer what the law says: consents, what is kept until when, erasure, and its proof."""
 
 
-for _subcommand in (due, erase, show, verify):
+for _subcommand in (consent, due, erase, show, verify):
     command.add_command(_subcommand)

@@ -1,0 +1,344 @@
+"""`sightline rights consent`: what a wearer agreed to from when to when, and what her withdrawals stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+from msgspec import Struct, structs, to_builtins
+
+from streams import clock
+from streams.cli.consent import wearer_option
+from streams.cli.inventory import packages_option
+from streams.cli.names import name
+from streams.cli.output import (
+    emit_facts,
+    emit_json,
+    emit_left_out,
+    emit_table,
+    json_option,
+    keys_option,
+    role_option,
+)
+from streams.connection.address import broker_option
+from streams.consent.history import ConsentHistory, TakenAway, history_of, record_name, taken_away
+from streams.consent.record import consents_of
+from streams.consent.view import Consents
+from streams.consent.words import Erasure, Word
+from streams.errors import InputError
+from streams.events.headers import rfc3339
+from streams.kafka.reader import read_all
+from streams.policy.consent_record import Stated, handlings_of, missing, receipt
+from streams.policy.policy import Policy
+from streams.policy.stopping import StoppedSink, stopped
+from streams.printing import say
+from streams.queries.declared import System, asks_consent
+from streams.queries.heeded import PassedAfter, TakeUp, passed_after, take_ups
+from streams.queries.notice import notice_digests
+from streams.queries.role import Role
+from streams.queries.store import Store
+from streams.sealing.key_store import KeyStore
+from streams.settings.kafka import Broker
+from streams.topology import CONSENTS, POLICIES
+from streams.worker.bootstrap import consents_of_topic, in_force_since
+from streams.worker.checking import Checker
+
+_INTERVALS = ("record", "purposes", "since", "until", "expires", "ended", "by")
+_TAKEN = ("at", "by", "how", "purposes", "devices", "stops")
+_HEEDED = ("at", "taken_up", "partitions", "passed_after", "last_passed", "s_after_the_word")
+_S_NS = 10**9
+#: Stands under what is stopped: by when that holds.
+BY_WHEN = (
+    "Each stops for every record that a partition reads after it took the word up, whenever the record was"
+    " captured; what expired stops at that time, by the broker's clock."
+)
+
+
+class Heeded(Struct, frozen=True, kw_only=True):
+    """How a withdrawal was heeded, as a store has it; times are the broker's.
+
+    `taken_up_ns` is when the first partition beside the wearer's own took the word up, `partitions` how many
+    did; None if the role is not shown it. `passed` is what still passed by the consent of before.
+    """
+
+    taken_up_ns: int | None
+    partitions: int | None
+    passed: PassedAfter
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """All that is told of a wearer's consent; `heeded` is empty without a store."""
+
+    wearer: str
+    devices: Sequence[str]
+    policy: Policy
+    history: ConsentHistory
+    taken: Sequence[tuple[TakenAway, Sequence[StoppedSink]]]
+    heeded: Sequence[Heeded]
+    receipt: Mapping[str, Any]
+
+
+@click.command("consent")
+@wearer_option
+@broker_option()
+@keys_option
+@click.option(
+    "--store",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=None,
+    help="Directory of a published store: says too how soon withdrawals were heeded, and which notice held.",
+)
+@role_option
+@packages_option
+@click.option("--jsonld", "as_jsonld", is_flag=True, help="Answer with a receipt of all records in JSON-LD.")
+@json_option
+def consent(
+    *,
+    wearer: str,
+    broker: Broker,
+    keys: Path,
+    store: Path | None,
+    role: Role,
+    packages: tuple[str, ...],
+    as_jsonld: bool,
+    as_json: bool,
+) -> None:
+    """Tell what a wearer agreed to, from when to when, what ended it, and what each withdrawal stops.
+
+    --jsonld has the wearer's consent records and a receipt of them by ISO/IEC TS 27560, in the terms of the
+    Data Privacy Vocabulary. What neither the wearer nor the policy stated is listed there as missing.
+    """
+    if as_jsonld and as_json:
+        raise InputError("--jsonld: found it beside --json, expected one of them")
+    wearer, system = name("wearer", wearer), System.extended(packages)
+    consents, policies = asyncio.run(_read(broker))
+    _mark(consents, keys, wearer)
+    history = history_of(consents, wearer, clock.now_ns())
+    if not history.newest_ns:
+        raise InputError(
+            f"wearer {wearer}: found nothing that was ever said on {CONSENTS}, expected consents to tell of;"
+            " `sightline pair --list` has the wearers who are known"
+        )
+    notices, heeded = _asked(store, role, wearer, history)
+    answer = answered(wearer, consents, history, policies, system, notices, heeded)
+    if as_jsonld:
+        emit_json(answer.receipt)
+    elif as_json:
+        emit_json(plain(answer))
+    else:
+        say_consent(answer)
+
+
+async def _read(broker: Broker) -> tuple[Consents, list[tuple[int, Policy]]]:
+    with contextlib.closing(Checker()) as checker:
+        policies = await in_force_since(await read_all(broker, POLICIES), checker)
+    if not policies:
+        raise InputError(f"{POLICIES} on {broker} holds no policy in force; `sightline worker` publishes one")
+    return await consents_of_topic(broker), policies
+
+
+def _mark(consents: Consents, keys: Path, wearer: str) -> None:
+    """Let the key store tell which erasures are the wearer's, if there are any and it is at hand."""
+    rows = consents.between(0, consents.offset)
+    if KeyStore.is_in(keys) and any(isinstance(row, Erasure) for _, _, row in rows):
+        with contextlib.closing(KeyStore(keys)) as store:
+            consents.mark = {wearer: store.mark_of(wearer)}.__getitem__
+
+
+def _asked(
+    path: Path | None, role: Role, wearer: str, history: ConsentHistory
+) -> tuple[Mapping[str, str], list[Heeded]]:
+    """Notices by policy, and how each withdrawal was heeded, as a store has it; nothing without one."""
+    if path is None:
+        return {}, []
+    with Store.open((path,), role) as store:
+        notices = notice_digests(store)
+        taken_up = take_ups(store, wearer)
+        heeded = [
+            heeding(
+                taken_up,
+                passed_after(store, wearer, each.devices, each.purposes, each.at_ns, each.again_ns),
+                wearer,
+                each,
+            )
+            for each in taken_away(history)
+        ]
+        emit_left_out(store.left_out)
+        store.record(f"rights consent --wearer {wearer}")
+    return notices, heeded
+
+
+def heeding(taken_up: Sequence[TakeUp] | None, passed: PassedAfter, wearer: str, taken: TakenAway) -> Heeded:
+    """How a withdrawal was heeded: the take-ups of its word, and what still passed."""
+    if taken_up is None:
+        return Heeded(taken_up_ns=None, partitions=None, passed=passed)
+    heard = [
+        row
+        for row in taken_up
+        for by, statement in consents_of(row.value)
+        if by == wearer and isinstance(statement, Word) and statement.at_ns == taken.at_ns
+    ]
+    return Heeded(
+        taken_up_ns=min((row.t_ns for row in heard), default=0),
+        partitions=len({(row.agent, row.partition) for row in heard}),
+        passed=passed,
+    )
+
+
+def answered(
+    wearer: str,
+    consents: Consents,
+    history: ConsentHistory,
+    policies: Sequence[tuple[int, Policy]],
+    system: System,
+    notices: Mapping[str, str],
+    heeded: Sequence[Heeded] = (),
+) -> Answered:
+    """Put together what is told; `policies` are those that were in force, each with its time."""
+    policy = policies[-1][1]
+
+    def stated(at_ns: int) -> Stated:
+        then = [each for since_ns, each in policies if since_ns <= at_ns]
+        if not then:
+            return Stated()
+        handlings = handlings_of(then[-1], asks_consent(then[-1], system))
+        return Stated(policy=then[-1], handlings=handlings, notice=notices.get(then[-1].version, ""))
+
+    flows = asks_consent(policy, system)
+    return Answered(
+        wearer,
+        [device for (device, of), bound in consents.pairings.items() if of == wearer and bound],
+        policy,
+        history,
+        [(each, stopped(policy, flows, set(each.purposes), set(each.left))) for each in taken_away(history)],
+        heeded,
+        receipt(wearer, history, stated),
+    )
+
+
+def plain(answer: Answered) -> dict[str, Any]:
+    """The answer for `--json`: times in RFC 3339, absent where there is none."""
+    history = answer.history
+    intervals = [
+        {"record": record_name(each.under), **_without_empty(structs.asdict(each), "under")}
+        for each in history.intervals
+    ]
+    taken: list[dict[str, Any]] = [
+        {**_without_empty(structs.asdict(each)), "stops": to_builtins(stops)} for each, stops in answer.taken
+    ]
+    for row, heeded in zip(taken, answer.heeded, strict=False):
+        row["heeded"] = _without_empty({**structs.asdict(heeded), **structs.asdict(heeded.passed)}, "passed")
+    records = answer.receipt["dpv:hasRecordOfActivity"]
+    return {
+        "wearer": answer.wearer,
+        "devices": answer.devices,
+        "policy": f"{answer.policy.name} {answer.policy.version}",
+        "intervals": intervals,
+        "taken_back": taken,
+        "erased": [rfc3339(at_ns) for at_ns in history.erased_ns],
+        "erasures_untold": history.untold,
+        "records": [{"id": each["@id"], "missing": missing(each)} for each in records],
+    }
+
+
+def _without_empty(fields: Mapping[str, Any], *but: str) -> dict[str, Any]:
+    shown: dict[str, Any] = {}
+    for field, value in fields.items():
+        if field in but or value is None or (field.endswith("_ns") and not value):
+            continue
+        if field.endswith("_ns"):
+            shown[field.removesuffix("_ns")] = rfc3339(value)
+        elif value != "":
+            shown[field] = value
+    return shown
+
+
+def say_consent(answer: Answered) -> None:
+    """Print the answer for people."""
+    history = answer.history
+    if history.untold:
+        say(
+            f"left out: erasures on {CONSENTS} ({history.untold}), for without the key store nothing tells"
+            " whose they are; name it with --keys",
+            err=True,
+        )
+    emit_facts(
+        {
+            "wearer": answer.wearer,
+            "devices": ", ".join(answer.devices) or "none",
+            "policy": f"{answer.policy.name} {answer.policy.version}",
+            "controller": answer.policy.owner or "nobody named",
+            "erased until": rfc3339(history.erased_ns[-1]) if history.erased_ns else "",
+        }
+    )
+    _say_table(
+        "in force",
+        _INTERVALS,
+        [
+            (
+                record_name(each.under),
+                " ".join(each.purposes),
+                rfc3339(each.since_ns),
+                _time(each.until_ns),
+                _time(each.expires_ns),
+                each.ended or "in force",
+                each.ended_by,
+            )
+            for each in history.intervals
+        ],
+    )
+    _say_table(
+        "taken back",
+        _TAKEN,
+        [
+            (
+                rfc3339(each.at_ns),
+                each.by,
+                each.ended,
+                " ".join(each.purposes),
+                ", ".join(each.devices),
+                ", ".join(stop.sink for stop in stops) or "nothing",
+            )
+            for each, stops in answer.taken
+        ],
+    )
+    if answer.taken:
+        _say_rest(answer)
+
+
+def _say_rest(answer: Answered) -> None:
+    """Say by when it stops, what goes on, and how it was heeded if a store tells."""
+    on = sorted({zone for _, stops in answer.taken for stop in stops for zone in stop.goes_on})
+    say()
+    say(BY_WHEN)
+    if on:
+        say(f"What is in these zones goes on without consent, or is only logged: {', '.join(on)}.")
+    rows = [
+        (
+            rfc3339(each.at_ns),
+            "not shown" if heeded.taken_up_ns is None else _time(heeded.taken_up_ns),
+            "" if heeded.partitions is None else heeded.partitions,
+            heeded.passed.events,
+            _time(heeded.passed.last_ns),
+            (heeded.passed.last_ns - each.at_ns) / _S_NS if heeded.passed.last_ns else 0.0,
+        )
+        for (each, _), heeded in zip(answer.taken, answer.heeded, strict=False)
+    ]
+    _say_table("heeded", _HEEDED, rows)
+
+
+def _say_table(heading: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    if rows:
+        say()
+        say(heading)
+        emit_table(columns, rows)
+
+
+def _time(at_ns: int) -> str:
+    return rfc3339(at_ns) if at_ns else ""
