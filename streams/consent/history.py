@@ -7,6 +7,7 @@ for decisions, is asked at each moment at which its answer can change, and what 
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -37,7 +38,7 @@ class ConsentInterval(Struct, frozen=True, kw_only=True):
 
     `under` is the record that the device named, `begun_by` and `ended_by` are the records, or the operator,
     whose words began and ended it; `ended_by` is empty where time did. `until_ns` is 0 while it is in force,
-    `expires_ns` is when it ends by itself, 0 for never.
+    `expires_ns` is when it ends by itself, 0 for never. `left` is in force for the device right behind it.
     """
 
     under: Reference
@@ -46,6 +47,7 @@ class ConsentInterval(Struct, frozen=True, kw_only=True):
     until_ns: int = 0
     expires_ns: int = 0
     ended: Ending = ""
+    left: tuple[str, ...] = ()
     begun_by: str = ""
     ended_by: str = ""
 
@@ -109,41 +111,33 @@ def history_of(consents: Consents, wearer: str, now_ns: int) -> ConsentHistory:
     )
 
 
-def left_after(history: ConsentHistory, ended: ConsentInterval) -> set[str]:
-    """The purposes that are in force for a device right behind an interval."""
-    device, at_ns = ended.under.device, ended.until_ns
-    after = (each for each in history.intervals if (each.under.device, each.since_ns) == (device, at_ns))
-    return {purpose for each in after for purpose in each.purposes}
-
-
 def taken_away(history: ConsentHistory) -> list[TakenAway]:
     """What wearers took back, or let expire, in order of time."""
-    moments: dict[tuple[int, str, Ending], dict[str, set[str]]] = {}
-    left: dict[tuple[int, str, Ending], set[str]] = {}
+    moments: dict[tuple[int, str, Ending], list[ConsentInterval]] = {}
+    given: dict[tuple[str, str], list[int]] = {}
     for each in history.intervals:
         if each.ended in {"withdrawn", "narrowed", "expired"}:
-            gone = set(each.purposes) - left_after(history, each)
-            key: tuple[int, str, Ending] = (each.until_ns, each.ended_by, each.ended)
-            moments.setdefault(key, {})[each.under.device] = gone
-            left.setdefault(key, set()).update(left_after(history, each))
+            moments.setdefault((each.until_ns, each.ended_by, each.ended), []).append(each)
+        for purpose in each.purposes:
+            given.setdefault((each.under.device, purpose), []).append(each.since_ns)
     rows = list[TakenAway]()
-    for moment, devices in sorted(moments.items()):
-        at_ns, by, ended = moment
-        purposes = set().union(*devices.values())
-        again = [
-            each.since_ns
-            for each in history.intervals
-            if each.since_ns >= at_ns and each.under.device in devices and purposes & set(each.purposes)
+    for (at_ns, by, ended), ends in sorted(moments.items()):
+        devices = sorted({each.under.device for each in ends})
+        left = {purpose for each in ends for purpose in each.left}
+        purposes = sorted({purpose for each in ends for purpose in each.purposes if purpose not in each.left})
+        begins = [
+            given[device, purpose] for device in devices for purpose in purposes if (device, purpose) in given
         ]
+        later = [times[bisect_left(times, at_ns)] for times in begins if times[-1] >= at_ns]
         rows.append(
             TakenAway(
                 at_ns=at_ns,
                 by=by,
                 ended=ended,
-                purposes=tuple(sorted(purposes)),
-                left=tuple(sorted(left[moment] - purposes)),
-                devices=tuple(sorted(devices)),
-                again_ns=min(again, default=0),
+                purposes=tuple(purposes),
+                left=tuple(sorted(left - set(purposes))),
+                devices=tuple(devices),
+                again_ns=min(later, default=0),
             )
         )
     return rows
@@ -156,6 +150,7 @@ class _Device:
     under: Reference
     newest: int
     open: ConsentInterval | None = None
+    closed: list[ConsentInterval] = field(default_factory=list)
 
     def hear(self, word: Word) -> None:
         """Take a word of the device: a later one is what it names, unless it gives nothing."""
@@ -166,6 +161,17 @@ class _Device:
         named = self.newest if word.status == GIVEN and word.purposes else 0
         self.under = Reference(word.device, word.incarnation, named)
 
+    def reopened(self, at_ns: int) -> ConsentInterval | None:
+        """The interval that a word of the same millisecond ended: only the last of them counts."""
+        if self.closed and self.closed[-1].until_ns == at_ns and self.closed[-1].ended != "expired":
+            return structs.replace(self.closed.pop(), until_ns=0, ended="", ended_by="")
+        return None
+
+    def close(self, interval: ConsentInterval, at_ns: int, ended: Ending, by: str) -> None:
+        """End an interval, unless it never was in force."""
+        if at_ns > interval.since_ns:
+            self.closed.append(structs.replace(interval, until_ns=at_ns, ended=ended, ended_by=by))
+
 
 @dataclass(slots=True)
 class _Telling:
@@ -173,7 +179,6 @@ class _Telling:
 
     words: Words = NOTHING_SAID
     devices: dict[str, _Device] = field(default_factory=dict)
-    closed: list[ConsentInterval] = field(default_factory=list)
     #: Never decreases, also if the broker's clock was set back.
     now_ns: int = 0
 
@@ -192,49 +197,58 @@ class _Telling:
         self.reach(at_ns)
         for device in self.devices.values():
             if device.open is not None:
-                self._close(device.open, self.now_ns, "erased", OPERATOR)
+                device.close(device.open, self.now_ns, "erased", OPERATOR)
                 device.open = structs.replace(device.open, since_ns=self.now_ns, begun_by=OPERATOR)
         return self.now_ns
 
     def told(self) -> tuple[ConsentInterval, ...]:
-        """All intervals, in order; those in force last."""
-        still = [device.open for device in self.devices.values() if device.open is not None]
-        return tuple(sorted((*self.closed, *still), key=lambda each: (each.since_ns, each.under)))
+        """All intervals, in order of their beginnings."""
+        rows = list[ConsentInterval]()
+        for device in self.devices.values():
+            own = [*device.closed, *([device.open] if device.open is not None else [])]
+            begun = {each.since_ns: each.purposes for each in own}
+            rows += [structs.replace(each, left=begun.get(each.until_ns, ())) for each in own]
+        return tuple(sorted(rows, key=lambda each: (each.since_ns, each.under)))
 
     def reach(self, at_ns: int) -> None:
         """Let time go on, and end what expires meanwhile."""
         self.now_ns = max(self.now_ns, at_ns)
         for device in self.devices.values():
             if device.open is not None and 0 < device.open.expires_ns <= self.now_ns:
-                self._close(device.open, device.open.expires_ns, "expired", "")
+                device.close(device.open, device.open.expires_ns, "expired", "")
                 device.open = None
 
     def _judge(self, device: _Device, word: Word) -> None:
         """Ask what is in force for what a device captures from now on, after a word."""
-        before, after = device.open, None
-        effective = self.words.effective(device.under, self.now_ns, self.now_ns)
-        purposes = effective.consent.purposes
-        if effective.consent.given and purposes:
-            ends_ns = effective.until_ns if effective.until_ns < NEVER_NS else 0
-            after = ConsentInterval(
-                under=device.under,
-                purposes=purposes,
-                since_ns=self.now_ns,
-                expires_ns=ends_ns,
-                begun_by=record_name(word),
-            )
-            if before is not None and (before.under, before.purposes) == (after.under, after.purposes):
-                after = structs.replace(before, expires_ns=ends_ns)
+        after = self._in_force(device, word)
+        if not _alike(device.open, after):
+            before = device.open
+            if before is None or before.since_ns == self.now_ns:
+                before = device.reopened(self.now_ns)
+            if before is not None and not _alike(before, after):
+                device.close(before, self.now_ns, _ending(before, after, word), record_name(word))
                 before = None
-        if before is not None:
-            ended = _ending(before, after, word)
-            self._close(before, self.now_ns, ended, record_name(word))
-        device.open = after
+            device.open = before or after
+        if device.open is not None and after is not None:
+            device.open = structs.replace(device.open, expires_ns=after.expires_ns)
 
-    def _close(self, interval: ConsentInterval, at_ns: int, ended: Ending, by: str) -> None:
-        # Of two words in one millisecond only the last one was ever in force.
-        if at_ns > interval.since_ns:
-            self.closed.append(structs.replace(interval, until_ns=at_ns, ended=ended, ended_by=by))
+    def _in_force(self, device: _Device, word: Word) -> ConsentInterval | None:
+        effective = self.words.effective(device.under, self.now_ns, self.now_ns)
+        if not effective.consent.given or not effective.consent.purposes:
+            return None
+        return ConsentInterval(
+            under=device.under,
+            purposes=effective.consent.purposes,
+            since_ns=self.now_ns,
+            expires_ns=effective.until_ns if effective.until_ns < NEVER_NS else 0,
+            begun_by=record_name(word),
+        )
+
+
+def _alike(before: ConsentInterval | None, after: ConsentInterval | None) -> bool:
+    if before is None or after is None:
+        return before is after
+    return (before.under, before.purposes) == (after.under, after.purposes)
 
 
 def _ending(before: ConsentInterval, after: ConsentInterval | None, word: Word) -> Ending:

@@ -14,7 +14,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from streams.consent.history import OPERATOR, ConsentHistory, ConsentInterval, left_after, record_name
+from streams.consent.history import OPERATOR, ConsentHistory, ConsentInterval, record_name
 from streams.consent.words import Reference
 from streams.events.headers import rfc3339
 from streams.policy.dpv import NAMESPACES, TERMS
@@ -136,7 +136,7 @@ def receipt(wearer: str, history: ConsentHistory, stated: Callable[[int], Stated
         successor = names.get(rows[-1].ended_by)
         if successor is not None and successor.device != under.device:
             successor = None
-        record = _record(wearer, rows, stated(rows[0].since_ns), _statuses(history, rows))
+        record = _record(wearer, rows, stated(rows[0].since_ns), _statuses(rows))
         if successor is not None:
             record["dct:isReplacedBy"] = record_id(wearer, successor)
         records.append(record)
@@ -253,12 +253,12 @@ def _term(word: str, wider: str) -> str | dict[str, Any]:
     return {"skos:broader": wider if term is None else term.term, "dct:title": word}
 
 
-def _statuses(history: ConsentHistory, rows: Sequence[ConsentInterval]) -> list[dict[str, Any]]:
+def _statuses(rows: Sequence[ConsentInterval]) -> list[dict[str, Any]]:
     """The events of a record: what was given, and each time that some of it was taken back or given again."""
     statuses = [_status("dpv:ConsentGiven", rows[0], rows[0].purposes, rows[0].since_ns, rows[0].begun_by)]
     for row, after in zip(rows, (*rows[1:], None), strict=True):
-        left = left_after(history, row) if row.until_ns else set(row.purposes)
-        if gone := tuple(purpose for purpose in row.purposes if purpose not in left):
+        gone = tuple(purpose for purpose in row.purposes if row.until_ns and purpose not in row.left)
+        if gone:
             name = "dpv:ConsentExpired" if row.ended == "expired" else "dpv:ConsentWithdrawn"
             statuses.append(_status(name, row, gone, row.until_ns, row.ended_by))
         if after is not None:

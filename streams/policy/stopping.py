@@ -41,9 +41,8 @@ def stopped(policy: Policy, flows: Iterable[Asking], gone: set[str], left: set[s
     stops: dict[str, dict[str, bool]] = {}
     for flow in flows:
         if _passes(policy, flow, before):
-            zones = stops.setdefault(flow.sink, {})
-            # Labels of a zone can differ: it stops where any of its data does.
-            zones[flow.zone] = zones.get(flow.zone, False) or not _passes(policy, flow, after)
+            # Labels of a zone can differ, but what consent decides depends on zone and sink alone.
+            stops.setdefault(flow.sink, {})[flow.zone] = not _passes(policy, flow, after)
     return [
         StoppedSink(
             sink=name,

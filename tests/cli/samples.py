@@ -275,6 +275,14 @@ LIVE: tuple[Sample, ...] = (
     Sample("sightline rights erase --wearer nobody --no-store --broker {broker} --keys {keys}", code=2),
     Sample("sightline rights erase --wearer w1 --no-store --broker {broker} --keys {keys}"),
     Sample("sightline rights due --store {live} --role privacy-officer --keys {keys}"),
+    Sample(
+        "sightline rights consent --wearer w1 --broker {broker} --keys {keys} --topic-prefix ''"
+        " --store {live} --role privacy-officer --extend tests.extensions.temple"
+    ),
+    Sample("sightline rights consent --wearer w1 --broker {broker} --keys {keys} --jsonld"),
+    Sample("sightline rights consent --wearer w1 --broker {broker} --store {live} --json"),
+    Sample("sightline rights consent --wearer w7 --broker {broker}", code=2),
+    Sample("sightline rights consent --wearer w1 --broker {broker} --jsonld --json", code=2),
     Sample("sightline rights show --keys {keys}"),
     Sample("sightline rights show --keys {keys} --json"),
 )

@@ -165,14 +165,15 @@ def test_at_every_time_it_says_what_the_rule_says(drawn: list[Act]) -> None:
 
 @given(drawn=acts(skips=True))
 def test_each_end_is_what_it_is_called(drawn: list[Act]) -> None:
-    """No two at a time: of those only the last one shows."""
-    statements = spoken([act._replace(after_ms=act.after_ms + 1) for act in drawn])
+    """Of words in one millisecond only the last that changed anything is told."""
+    statements = spoken(drawn)
     history = history_of(read(statements), "w1", END_NS)
     records = {record_name(word): word for word in statements if isinstance(word, Word)}
     for each in history.intervals:
         device = each.under.device
         after = set(at(history, device, each.until_ns)) if each.until_ns else set(each.purposes)
         lost = set(each.purposes) - after
+        assert set(each.left) == (after if each.until_ns else set())
         if each.ended == "erased":
             assert each.until_ns in history.erased_ns
             assert not lost
@@ -259,6 +260,7 @@ def test_what_was_taken_back_and_when_it_was_given_again() -> None:
                 word("g1", 2, 20, SERVICE),
                 word("g1", 3, 30, SERVICE, TRAINING),
                 operator(40),
+                word("g1", 4, 50, TRAINING),
             ]
         ),
         "w1",
@@ -269,7 +271,35 @@ def test_what_was_taken_back_and_when_it_was_given_again() -> None:
         for each in taken_away(history)
     ] == [
         (20, "g1 2", "narrowed", (TRAINING,), ("g1", "g2"), 30),
-        (40, "operator", "withdrawn", (TRAINING, SERVICE), ("g1", "g2"), 0),
+        (40, "operator", "withdrawn", (TRAINING, SERVICE), ("g1", "g2"), 50),
+    ]
+
+
+def test_of_two_words_in_one_millisecond_the_last_counts() -> None:
+    both = (TRAINING, SERVICE)
+    assert told(word("g1", 1, 10, *both), word("g1", 2, 20, SERVICE), word("g1", 3, 20, *both)) == [
+        ("g1 1", both, 10, 20, "replaced", "g1 3"),
+        ("g1 3", both, 20, 0, "", ""),
+    ]
+    assert told(word("g1", 1, 10, *both), word("g1", 2, 20, *both), word("g1", 3, 20, SERVICE)) == [
+        ("g1 1", both, 10, 20, "narrowed", "g1 3"),
+        ("g1 3", (SERVICE,), 20, 0, "", ""),
+    ]
+    assert told(word("g1", 1, 10, SERVICE), word("g1", 2, 20), word("g2", 1, 20, TRAINING)) == [
+        ("g1 1", (SERVICE,), 10, 20, "withdrawn", "g1 2"),
+        ("g2 1", (TRAINING,), 20, 0, "", ""),
+    ]
+    # What is taken back and given again at once was never taken back.
+    assert told(
+        word("g1", 1, 10, *both), word("g2", 1, 20, SERVICE), word("g2", 2, 20, *both), word("g2", 3, 30)
+    ) == [
+        ("g1 1", both, 10, 30, "withdrawn", "g2 3"),
+        ("g2 2", both, 20, 30, "withdrawn", "g2 3"),
+    ]
+    # But what has expired has.
+    assert told(word("g1", 1, 10, SERVICE, ends_ms=20), word("g1", 2, 20, SERVICE)) == [
+        ("g1 1", (SERVICE,), 10, 20, "expired", ""),
+        ("g1 2", (SERVICE,), 20, 0, "", ""),
     ]
 
 

@@ -302,6 +302,23 @@ def test_ids_follow_from_wearer_and_record_alone() -> None:
     assert "dct:isReplacedBy" not in first["dpv:hasRecordOfActivity"][1]
 
 
+def test_a_record_is_replaced_by_one_of_its_own_device_alone() -> None:
+    ended, other = made(word("g1", 1, 10, TRAINING), word("g2", 1, 20, SERVICE))["dpv:hasRecordOfActivity"]
+    assert [status["@type"] for status in ended["dpv:hasConsentStatus"]][1:] == ["dpv:ConsentWithdrawn"]
+    assert "dct:isReplacedBy" not in {*ended, *other}
+
+
+def test_a_word_that_dpv_does_not_have_stands_under_the_nearest_wider_term() -> None:
+    (record,) = made(word("g1", 1, 10, TRAINING))["dpv:hasRecordOfActivity"]
+    (process,) = record["dpv:hasProcess"]
+    assert process["dpv:hasPurpose"] == TRAINING
+    assert process["dpv:hasPersonalData"][:3] == [
+        {"skos:broader": "pd:Behavioural", "dct:title": "local:Gait"},
+        "pd:Behavioural",
+        "pd:GPSCoordinate",
+    ]
+
+
 def test_what_nobody_stated_is_said_to_be_missing() -> None:
     unknown = made(stated=lambda _: Stated())["dpv:hasRecordOfActivity"][0]
     assert missing(unknown) == (

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from streams.queries.audit import AUDIT_LOG
+from tests.cli.test_rights_consent import life, told
 from tests.queries.fleet import commuters, fleet, permitting
 from tests.test_docs import ROOT, printed, replayed, rewrite, shown
 
@@ -24,6 +25,8 @@ REFUSED = {f"sightline export anonymised use.csv{of}" for of in ("", " --store h
 #: Wearers of the stores of examples, by name.
 FLEETS = {"fleet-store": 30, "home-store": 2}
 _DIGEST = re.compile(r"\b[0-9a-f]{64}\b")
+#: What needs a broker is shown of a life of consents that a test tells (`tests/cli/test_rights_consent.py`).
+_CONSENT = re.compile(r"(```text\n\$ sightline rights consent [^\n]*\n)(.*?)(```)", re.DOTALL)
 
 
 def alone(command: str, home: Path) -> str:
@@ -46,6 +49,13 @@ def test_the_page_shows_what_is_printed_today(command: str, home: Path) -> None:
     assert shown(PAGE)[command] == alone(command, home)
 
 
+def test_the_page_shows_a_life_of_consents() -> None:
+    (block,) = _CONSENT.findall(PAGE.read_text(encoding="utf-8"))
+    assert block[1] == told(life())
+
+
 if __name__ == "__main__":
+    whole = PAGE.read_text(encoding="utf-8")
+    PAGE.write_text(_CONSENT.sub(lambda match: match[1] + told(life()) + match[3], whole), encoding="utf-8")
     with tempfile.TemporaryDirectory(prefix="sightline-") as played:
         rewrite(replayed(Path(played)) / "lineage-store", PAGE, alone)

@@ -7,11 +7,12 @@ from collections import defaultdict
 import pytest
 
 from streams.events.record import Outgoing
+from streams.events.shipped import SHIPPED
 from streams.policy.load import load, parse
 from streams.policy.policy import Policy
 from streams.policy.source import shipped_names
 from streams.policy.stopping import stopped
-from streams.queries.declared import SHIPPED_SYSTEM, asks_consent, refused
+from streams.queries.declared import SHIPPED_SYSTEM, asks_consent, labels_of, refused
 from streams.topology import CROSSINGS, EXPORT, MODELS, REVIEW, TRAINING_RUN
 from tests import build
 from tests.consent.test_consents import BOTH, SERVICE, TRAINING, change, core, run
@@ -84,3 +85,20 @@ def test_a_zone_that_only_logs_goes_on() -> None:
     assert "public" in told["processing"][1]
     # The gate enforces whatever the zone's mode.
     assert "public" in told[TRAINING_RUN][0]
+
+
+def test_training_needs_a_consent_whatever_the_zone() -> None:
+    head, zone, rest = HOUSEHOLD.text.partition('name = "public"\n')
+    free = parse(f"{head}{zone}without_consent = true\n{rest}", "free")
+    told = stops(free, {SERVICE, TRAINING}, set())
+    assert "public" in told["processing"][1]
+    assert "public" in told[TRAINING_RUN][0]
+
+
+def test_a_reviewer_is_shown_nothing_but_questions() -> None:
+    asked = labels_of(HOUSEHOLD, SHIPPED_SYSTEM, SHIPPED["voice_query"])
+    flows = {
+        (flow.zone, flow.label) for flow in asks_consent(HOUSEHOLD, SHIPPED_SYSTEM) if flow.sink == REVIEW
+    }
+    assert flows
+    assert flows <= set(asked.items())

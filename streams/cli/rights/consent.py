@@ -33,7 +33,7 @@ from streams.consent.words import Erasure, Word
 from streams.errors import InputError
 from streams.events.headers import rfc3339
 from streams.kafka.reader import read_all
-from streams.policy.consent_record import Stated, handlings_of, missing, receipt
+from streams.policy.consent_record import Handling, Stated, handlings_of, missing, receipt
 from streams.policy.policy import Policy
 from streams.policy.stopping import StoppedSink, stopped
 from streams.printing import say
@@ -202,13 +202,16 @@ def answered(
 ) -> Answered:
     """Put together what is told; `policies` are those that were in force, each with its time."""
     policy = policies[-1][1]
+    handled: dict[str, Mapping[str, Handling]] = {}
 
     def stated(at_ns: int) -> Stated:
         then = [each for since_ns, each in policies if since_ns <= at_ns]
         if not then:
             return Stated()
-        handlings = handlings_of(then[-1], asks_consent(then[-1], system))
-        return Stated(policy=then[-1], handlings=handlings, notice=notices.get(then[-1].version, ""))
+        version = then[-1].version
+        if version not in handled:
+            handled[version] = handlings_of(then[-1], asks_consent(then[-1], system))
+        return Stated(policy=then[-1], handlings=handled[version], notice=notices.get(version, ""))
 
     flows = asks_consent(policy, system)
     return Answered(
@@ -226,7 +229,7 @@ def plain(answer: Answered) -> dict[str, Any]:
     """The answer for `--json`: times in RFC 3339, absent where there is none."""
     history = answer.history
     intervals = [
-        {"record": record_name(each.under), **_without_empty(structs.asdict(each), "under")}
+        {"record": record_name(each.under), **_without_empty(structs.asdict(each), "under", "left")}
         for each in history.intervals
     ]
     taken: list[dict[str, Any]] = [
