@@ -175,7 +175,7 @@ def asks_consent(policy: Policy, system: System) -> list[Asking]:
     A model is of no single person, and lineage that somebody reads was decided about before.
     """
     flows: dict[Asking, None] = {}
-    sinks = [name for name in policy.sinks if name == REVIEW or (name in CROSSINGS and name != EXPORT)]
+    sinks = [name for name in policy.sinks if name == REVIEW or name in CROSSINGS]
     for sink, kind in product(sinks, system.kinds.values()):
         handed = kind.name == _LOOKED_AT if sink == REVIEW else system.hands(kind, sink)
         if kind.name != MODEL and handed:
