@@ -167,6 +167,7 @@ TIER_SHARE_MIN = 16
 TIER_FILES_MAX = 150  #: current files; beyond this, the largest group is folded, whatever its tiers
 ROW_GROUP_ROWS = 16_384  #: rows of a row group in a folded segment
 RUN_CHILDREN_MAX = 2**18  #: children of an edge run that a fold made
+ERASED_AGAIN_S = 10  #: without anything of an erased wearer, until the store is looked through again
 SUPERSEDED_GRACE_S = 60.0  #: for which the replaced files of an older epoch are kept for its readers
 MIGRATION_FILE_ROWS = 1_000_000  #: rows of old segments that are merged into one
 MIGRATION_SAID_S = 5.0  #: between two lines about the progress of a migration

@@ -94,6 +94,7 @@ INSIDE: dict[str, dict[str, set[str]]] = {
         "folds": {"rows", "files"},
         "epochs": {"rows", "files", "folds"},
         "intake": {"rows", "files", "epochs"},
+        "erasing": {"rows", "files", "folds", "epochs", "intake"},
         "upgrade": {"rows", "files", "epochs", "intake"},
     },
     "page": {

@@ -8,25 +8,28 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from io import FileIO
 from pathlib import Path
 from typing import Any, Literal
 
 import duckdb
-import pyarrow as pa
 
 from streams import clock, limits
-from streams.errors import InputError, MalformedError
+from streams.consent.words import Erasure, Mark
+from streams.errors import MalformedError
 from streams.events.record import LogId, Received
 from streams.lineage.tables import TABLES
-from streams.snapshots.epochs import catalog, fresh, share
+from streams.snapshots.epochs import catalog, fresh, logs, share
 from streams.snapshots.epochs.hot import PUBLISHED, RECORDED, Hot
 from streams.snapshots.epochs.plan import plan
+from streams.snapshots.erasing.eraser import Erased, Eraser
 from streams.snapshots.files import directory
 from streams.snapshots.files.retention import Retention
 from streams.snapshots.folds.folder import Folder
 from streams.snapshots.folds.tiers import choose
-from streams.snapshots.intake import decode, genuine, overlap
+from streams.snapshots.intake import decode
+from streams.snapshots.intake.believed import believed
 from streams.snapshots.intake.lookup import Lookup
 from streams.snapshots.measuring import Measures
 from streams.snapshots.rows.poll import Poll
@@ -38,7 +41,7 @@ STEPS = range(1, 10)
 
 1 rows taken in, 2 segments written, 3 segments and offsets recorded, 4 catalog written, 5 link moved to it, 6
 superseded files deleted, 7 their names removed, 8 new hot file made beside the old one, 9 old one replaced.
-Of a fold: 10 segments made, 11 index made.
+Of a fold: 10 segments made, 11 index made. Of an erasure: `rewriting.STEPS` and `eraser.STEPS`.
 """
 
 
@@ -71,6 +74,7 @@ class Writer:
         self._measures = Measures(self._hot)
         self._folder = folder
         self._known = Lookup(self._hot)
+        self._eraser = Eraser(self._hot, path, after_step)
         self._retention = Retention(path)
         #: Approximate number of current files; exact when a fold is chosen.
         self._files = 0
@@ -143,6 +147,7 @@ class Writer:
         with contextlib.suppress(duckdb.Error):
             self._hot.close()
         self._hot.open()
+        self._eraser.opened_again()
         self._recover()
 
     def offsets(self) -> dict[int, int]:
@@ -157,33 +162,8 @@ class Writer:
         return share.hold(self._hot, self.path, partitions, count)
 
     def follow(self, log_id: LogId) -> str:
-        """Check that the stored offsets belong to the log that is about to be read, and record its id.
-
-        Return a sentence for the operator if the store did not name its log before; otherwise it is empty.
-
-        Raises
-        ------
-        InputError
-            The offsets belong to another log.
-        """
-        known = self._hot.log_id()
-        if log_id.other_than(known):
-            raise InputError(
-                f"{self.path}: the store was filled from another log of {LINEAGE}: found {log_id}, expected "
-                f"{known}. The topic was deleted and made again, or this is another broker. Use the one that "
-                "the store belongs to, or another store; to go on in this store with the new log from its "
-                "beginning, add --adopt"
-            )
-        learned = LogId(known.cluster or log_id.cluster, known.topic or log_id.topic)
-        if learned == known:
-            return ""
-        self._hot.keep_log(learned)
-        if not self.offsets():
-            return ""
-        return (
-            f"{self.path}: the store did not say which log its offsets belong to; from now on it is "
-            f"{learned}. If it was filled from another one, start with --adopt"
-        )
+        """Check that the stored offsets belong to the log that is about to be read (`logs.follow`)."""
+        return logs.follow(self._hot, self.path, log_id)
 
     def adopt(self, log_id: LogId, now_ns: int) -> bool:
         """Switch to another log with offsets of its own; return False if it is the current log.
@@ -198,6 +178,17 @@ class Writer:
             self.publish(now_ns)
         self._hot.change_log(log_id, LINEAGE)
         return True
+
+    def erase(self, erasures: Sequence[Erasure], mark: Mark, now_ns: int) -> int | None:
+        """Apply erasures that the store has not applied yet; what they are about is never taken in again.
+
+        Rows of the erased wearers up to the time of each erasure, and what was derived from them, leave all
+        files with an epoch of its own; files of before are deleted after the time that readers are promised.
+        `mark` is `KeyStore.mark_of`. Return the last new epoch, or None if there is none. The table
+        `erasures` says how far each has come. After an error, the next call goes on with what is left.
+        """
+        self._eraser.state(erasures, mark)
+        return self._erase(now_ns)
 
     def ingest(
         self, records: Mapping[int, Sequence[Received]], next_offsets: Mapping[int, int], monotonic_ns: int
@@ -221,13 +212,14 @@ class Writer:
         """Like `ingest`, for records that were decoded with `decode.read`, possibly in another thread."""
         stored = self.offsets()
         poll.pass_over(stored)
+        self._eraser.withhold(poll, self._known, monotonic_ns)
         moved = dict(next_offsets)
         for place in poll.places:
             moved[place.partition] = max(moved.get(place.partition, 0), place.record.offset + 1)
         moved = {
             partition: offset for partition, offset in moved.items() if offset > stored.get(partition, 0)
         }
-        return self._append(self._believed(poll), moved, monotonic_ns)
+        return self._append(believed(poll, self._known), moved, monotonic_ns)
 
     def ingest_tables(self, tables: Mapping[str, Mapping[str, Sequence[Any]]], monotonic_ns: int) -> int:
         """Take in columns by table without Kafka, for a replay; return the number of rows.
@@ -248,6 +240,10 @@ class Writer:
 
         Return the number of the epoch, or None. `monotonic_ns` as in `ingest`.
         """
+        if self._eraser.due(monotonic_ns):
+            return self._erase(clock.now_ns())
+        if self._eraser.epoch:
+            self._sweep()
         if self.waiting_since_ns is None and self._anything_new():
             self.waiting_since_ns = monotonic_ns
         if (
@@ -285,6 +281,21 @@ class Writer:
         self.waiting_since_ns = None
         return self._hot.newest().number
 
+    def _erase(self, now_ns: int) -> int | None:
+        epoch = None
+        for erasure in self._eraser.pending():
+            self._folder.abandon()
+            # What the fold made already has all rows of its segments.
+            directory.remove_leftovers(self.path, self._hot.known_files())
+            while self._hot.newest().state != PUBLISHED or self._hot.rows():
+                epoch = self._publish(now_ns) or epoch
+            if (erased := self._eraser.rewrite(erasure)) is not None:
+                self._record(self._hot.newest().number + 1, now_ns, erased)
+                self._finish()
+                epoch = self._hot.newest().number
+        # What is absent at once is told by another epoch.
+        return (self._publish(now_ns) if self._eraser.changed else None) or epoch
+
     def settle(self, now_ns: int) -> int | None:
         """Finish in order: publish the rest, fold fresh segments, delete old files, rebuild the hot file.
 
@@ -292,6 +303,7 @@ class Writer:
         """
         self._folder.result(None)
         epoch = self._publish(now_ns)
+        epoch = self._erase(now_ns) or epoch
         while self._fold(all_fresh=True) and self._folder.result(None) is not None:
             epoch = self._publish(now_ns) or epoch
         self._rebuild()
@@ -311,23 +323,6 @@ class Writer:
         self._folder.start(plan(self._hot, self.path, choice))
         return True
 
-    def _believed(self, poll: Poll) -> dict[str, pa.Table]:
-        """Tables of the rows that agents can have written; other rows become rows of `rejected`."""
-        self._known.forget()
-        genuine.check_tags(poll, self._known)
-        overlap.check(poll, self._known)
-        tables = {name: content for name, content in poll.tables.items() if content.num_rows}
-        if refused := list(poll.rejected()):
-            rejected = decode.arrow_of(
-                "rejected", {name: [row[name] for row in refused] for name in TABLES["rejected"]}
-            )
-            tables["rejected"] = (
-                pa.concat_tables([tables["rejected"], rejected]).unify_dictionaries()
-                if "rejected" in tables
-                else rejected
-            )
-        return tables
-
     def _append(self, tables: Mapping[str, Any], moved: Mapping[int, int], monotonic_ns: int) -> int:
         rows: int = sum(content.num_rows for content in tables.values())
         if rows or moved:
@@ -346,6 +341,7 @@ class Writer:
         """
         return (
             bool(self._hot.rows())
+            or self._eraser.changed
             or self._folder.result() is not None
             or self._hot.newest_offsets() != self.offsets()
         )
@@ -357,15 +353,16 @@ class Writer:
         self.waiting_since_ns = None
         self._sweep()
 
-    def _record(self, number: int, now_ns: int) -> None:
+    def _record(self, number: int, now_ns: int, erased: Erased | None = None) -> None:
         """Write the files of a new epoch and record them; only then does the epoch exist."""
         began_s = clock.monotonic_s()
         made, moved = fresh.write(self._hot, self.path, number)
-        folded = self._folder.result()
+        folded = self._folder.result() if erased is None else erased.folded
         self._after_step(2)
         # The time of publication, as closely as a row inside the published file can have it.
         at_ns = now_ns + int((clock.monotonic_s() - began_s) * 1e9)
-        self._hot.record(number, LINEAGE, made, moved, folded, at_ns)
+        also = (lambda: None) if erased is None else partial(erased.keep, number, at_ns)
+        self._hot.record(number, LINEAGE, made, moved, folded, at_ns, also)
         # A fold that ended meanwhile is left for the next epoch.
         if folded is not None:
             self._folder.recorded()
@@ -381,6 +378,7 @@ class Writer:
                 directory.point(self.path, newest.number)
             self._hot.published()
             self._measures.published()
+            self._eraser.published()
             self._after_step(5)
             self._retention.follows(newest.number)
         self._sweep()
@@ -393,8 +391,9 @@ class Writer:
 
     def _sweep(self) -> None:
         """Delete files that newer epochs replaced, after the time that readers are promised."""
-        gone = self._retention.sweep(self._hot.files.superseded())
+        gone = self._retention.sweep(self._hot.files.superseded(), self._eraser.epoch)
         self._after_step(6)
         if gone:
             self._hot.forget(gone)
             self._after_step(7)
+        self._eraser.finish(self._hot.files.superseded().values(), self._rebuild, clock.now_ns())

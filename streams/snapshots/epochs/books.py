@@ -77,6 +77,16 @@ _BOOKS = (
     "CREATE TABLE migrations (name VARCHAR, done_ns BIGINT)",
 )
 """Tables of the file besides those of rows: offsets, the newest epochs, and the files of the store."""
+ERASED = (
+    "CREATE TABLE IF NOT EXISTS erasures (mark VARCHAR, number BIGINT, at_ns BIGINT, epoch BIGINT, "
+    "rows BIGINT, files BIGINT, rewritten_ns BIGINT, absent_ns BIGINT, owed BOOLEAN)",
+    "CREATE TABLE IF NOT EXISTS erased_runs (mark VARCHAR, place VARCHAR, revision BIGINT, low BIGINT, "
+    "high BIGINT)",
+)
+"""Erasures, and the runs of erased events. A store of before gets these tables when it is opened.
+
+`mark` names a wearer and `place` a device or stream, both by a hash that only the key store can make.
+"""
 
 
 class Database:

@@ -36,6 +36,7 @@ _CONTENT: Mapping[str, str] = {
         "WHERE superseded IS NULL ORDER BY first_epoch"
     ),
     "classes": "FROM classes",
+    "erasures": "SELECT number, at_ns, epoch, rows, files, rewritten_ns, absent_ns FROM erasures",
     "store": "FROM store",
 }
 

@@ -351,6 +351,15 @@ SPECIAL: Mapping[str, str] = {
     "zone_runs.consent": "Number of the consent record that the events were captured under; 0: none.",
     "zone_runs.epoch": "Epoch that published the last of it.",
     "classes.class": "Number of the class.",
+    "erasures.number": "Number of the erasure in its key store.",
+    "erasures.at_ns": "What was captured up to this time is erased, ns since the Unix epoch, UTC.",
+    "erasures.epoch": "Epoch from which on it is in no table.",
+    "erasures.rows": "Number of rows that were removed or lost a part.",
+    "erasures.files": "Number of files that were written again or removed.",
+    "erasures.rewritten_ns": "When that epoch was published, ns since the Unix epoch, UTC.",
+    "erasures.absent_ns": (
+        "When the last file that had any of it was gone too, ns since the Unix epoch, UTC; 0: not yet."
+    ),
     "store.id": "Random name of the store; it stands in its files' names.",
     "store.version": "Version of the store's layout.",
     "store.cluster": "Id of the Kafka cluster whose glasses.lineage was taken in; empty when not known.",

@@ -47,6 +47,10 @@ VIEWS: Mapping[str, str] = {
     "indexes": "Files that questions are answered from, beside the segments; not for SQL.",
     "spans": "Which numbers of which stream lie in a fresh file: one row a file, role and stream.",
     "classes": "Policy version, zone and label under one number, as segments name them.",
+    "erasures": (
+        "Erasures of wearers' data that this store has applied: one row each, under the number that its key "
+        "store gave it."
+    ),
     "store": "The store itself: one row.",
     "labels": (
         "Labels of events and decisions in words: one row a policy version and label, to be joined by both."

@@ -23,6 +23,7 @@ from streams.quoting import quoted
 from streams.snapshots.epochs.books import (
     BLOCK_BYTES,
     CLASS_COLUMNS,
+    ERASED,
     INDEX_COLUMNS,
     SEGMENT_COLUMNS,
     SPAN_COLUMNS,
@@ -86,8 +87,8 @@ class Hot(Database):
         # Catalogs name their segments relative to the directory, and the footers of segments never change.
         self.connection.execute(f"SET file_search_path = {quoted(str(self._directory))}")
         self.connection.execute("SET parquet_metadata_cache = true")
-        for table in ADDED:
-            self.connection.execute(made(table))
+        for statement in (*map(made, ADDED), *ERASED):
+            self.connection.execute(statement)
         # Left by an older writer that died within an epoch; the rows of that epoch wait again.
         self.connection.execute("DELETE FROM epochs WHERE state = 'fixed'")
         number, offsets = self.connection.execute(
@@ -217,6 +218,7 @@ class Hot(Database):
         moved: int,
         folded: Folded | None,
         published_ns: int,
+        also: Callable[[], None],
     ) -> None:
         """Record the files of an epoch; its rows stop waiting, and the offsets of `topic` move behind them.
 
@@ -230,32 +232,28 @@ class Hot(Database):
             Files that replace others from this epoch on.
         published_ns
             Time of publication; set to that of the previous epoch if it is earlier.
+        also
+            Called within the transaction.
         """
         offsets = self.offsets(topic)
         ends = ", ".join(f"{part:d}: {behind:d}" for part, behind in sorted(offsets.items()))
         every = [*made, *(folded.made if folded else ())]
         # If the clock was set back, labels stay at the last value, because retention depends on their order.
-        label_ns = max(published_ns, self.published_ns)
+        label_ns, log = max(published_ns, self.published_ns), self._log_id
         with self.transaction():
             self.enter(every)
             if folded is not None:
                 self._replace(number, folded)
             self.connection.execute(
                 f"INSERT INTO epochs VALUES (?, ?, ?, MAP {{{ends}}}, ?, ?, ?)",  # noqa: S608 - numbers
-                [
-                    number,
-                    RECORDED,
-                    label_ns,
-                    sum(self.rows().values()),
-                    self._log_id.cluster,
-                    self._log_id.topic,
-                ],
+                [number, RECORDED, label_ns, sum(self.rows().values()), log.cluster, log.topic],
             )
             if moved:
                 self.connection.execute("DELETE FROM epochs WHERE epoch <= ?", [moved])
             self._forget_put_by()
             if offsets != self._newest_offsets:
                 self._move(topic)
+            also()
         self._at_hand, self.published_ns = (
             self._at_hand + 1 - (limits.EPOCHS_AT_HAND_MAX // 2 if moved else 0),
             label_ns,

@@ -59,6 +59,9 @@ CREATE TABLE indexes (
 -- child or parent.
 CREATE TABLE spans (file VARCHAR, role VARCHAR, source VARCHAR, stream VARCHAR, lowest BIGINT, highest BIGINT);
 
+-- What was erased. Whose data it was stands nowhere in a catalog.
+CREATE TABLE erasures (number BIGINT, at_ns BIGINT, epoch BIGINT, rows BIGINT, files BIGINT, rewritten_ns BIGINT, absent_ns BIGINT);
+
 CREATE TABLE classes (class INTEGER, policy_version VARCHAR, zone VARCHAR, label VARCHAR);
 
 CREATE TABLE store (id VARCHAR, version INTEGER, cluster VARCHAR, topic VARCHAR, partitions INTEGER[], partition_count INTEGER);

@@ -127,6 +127,7 @@ def build(
     zone_runs: Sequence[Path] = (),
     spans: Sequence[Span] = (),
     merged: Sequence[Path] = (),
+    without: Collection[str] = (),
     current: Collection[str] = (),
 ) -> Counts:
     """Make one index from segments and older indexes under a free name; the caller gives it its final name.
@@ -141,6 +142,8 @@ def build(
         Numbers in the segments that the fold made.
     merged
         Indexes that this one replaces.
+    without
+        Devices whose rows in those are left out; `edges` and `zone_runs` have what is to remain of them.
     current
         Names of all segments that will be current; spans of other segments are left out.
 
@@ -159,16 +162,17 @@ def build(
                 [*_SPAN],
             ),
         )
-        for view, from_segments, paths, from_index in (
-            ("edges_given", _EDGES_IN_SEGMENTS, edges, _EDGES_IN_INDEX),
-            ("zones_given", _ZONES_IN_SEGMENTS, zone_runs, _ZONES_IN_INDEX),
+        for view, from_segments, paths, from_index, of in (
+            ("edges_given", _EDGES_IN_SEGMENTS, edges, _EDGES_IN_INDEX, "edges"),
+            ("zones_given", _ZONES_IN_SEGMENTS, zone_runs, _ZONES_IN_INDEX, "zone_runs"),
         ):
+            left = f" WHERE NOT ({_of(of, without)})" if without else ""
             listed = ", ".join(quoted(str(path)) for path in paths)
             parts = [
                 _nothing(_COLUMNS[view]),
                 *([from_segments.format(files=f"[{listed}]")] if paths else ()),
             ]
-            parts += [from_index.format(index=index) for index in older]
+            parts += [from_index.format(index=index) + left for index in older]
             connection.execute(f"CREATE TEMP VIEW {view} AS {' UNION ALL '.join(parts)}")
         of_spans = ["FROM spans_new", *(f"FROM {index}.spans" for index in older)]
         connection.execute(f"CREATE TEMP VIEW spans_given AS {' UNION ALL '.join(of_spans)}")
@@ -177,6 +181,44 @@ def build(
         connection.execute(_ZONE_RUNS)
         connection.execute(_SPANS, [list(current)])
         return Counts(*(_count(connection, table) for table in ("edges", "zone_runs", "spans")))
+
+
+def _of(table: str, sources: Collection[str]) -> str:
+    """Condition for the rows of some devices in an index."""
+    names = ", ".join(quoted(source) for source in sorted(sources))
+    columns = ("child_source", "parent_source") if table == "edges" else ("source",)
+    return " OR ".join(f"{column} IN ({names})" for column in columns)
+
+
+def rows_of(
+    connection: duckdb.DuckDBPyConnection, path: Path, sources: Collection[str]
+) -> Iterator[tuple[str, pa.Table]]:
+    """Yield the edges and zone runs of some devices in an index, some at a time, with their table.
+
+    Nothing is yielded for an index that does not name any of them; one without such rows that does yields an
+    empty table.
+    """
+    connection.execute(f"ATTACH {quoted(str(path))} AS looked_at (READ_ONLY)")
+    try:
+        tables = {"edges": _EDGES_IN_INDEX, "zone_runs": _ZONES_IN_INDEX}
+        listed = "SELECT count(*) FROM looked_at.{} WHERE {}"
+        naming = {"relations": "edges", "zone_runs": "zone_runs", "spans": "spans"}
+        counts = [
+            count
+            for name, table in naming.items()
+            for (count,) in connection.execute(listed.format(name, _of(table, sources))).fetchall()
+        ]
+        if not any(counts):
+            return
+        # A cursor of its own, because the caller may ask something else before all rows are read.
+        reading = connection.cursor()
+        for table, select in tables.items():
+            statement = f"{select.format(index='looked_at')} WHERE {_of(table, sources)}"
+            yield table, reading.sql(f"{statement} LIMIT 0").to_arrow_table()
+            for batch in reading.sql(statement).to_arrow_reader(limits.FOLD_CHUNK_ROWS):
+                yield table, pa.Table.from_batches([batch])
+    finally:
+        connection.execute("DETACH looked_at")
 
 
 @contextmanager

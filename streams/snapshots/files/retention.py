@@ -30,15 +30,19 @@ class Retention:
         """Note that `epoch` is the newest one from now on."""
         self._since_s.setdefault(epoch, clock.monotonic_s())
 
-    def sweep(self, superseded: Mapping[str, int]) -> list[str]:
-        """Delete unneeded files and return them; `superseded` has the epoch that replaced each."""
+    def sweep(self, superseded: Mapping[str, int], erased: int = 0) -> list[str]:
+        """Delete unneeded files and return them; `superseded` has the epoch that replaced each.
+
+        Catalogs from before epoch `erased` may name who was erased in it, and go with the files of that time.
+        """
         due_s = clock.monotonic_s() - limits.SUPERSEDED_GRACE_S
         stood = max((epoch for epoch, since_s in self._since_s.items() if since_s <= due_s), default=0)
         gone = [file for file, epoch in superseded.items() if epoch <= stood]
         for file in gone:
             (self._path / file).unlink(missing_ok=True)
         present = epochs_of(self._path)
-        for epoch in present[: -limits.CATALOGS_MAX]:
+        replaced = [epoch for epoch in present if epoch < erased <= stood]
+        for epoch in {*present[: -limits.CATALOGS_MAX], *replaced}:
             (self._path / catalog_name(epoch)).unlink(missing_ok=True)
         for epoch in [epoch for epoch in self._since_s if epoch < stood]:
             del self._since_s[epoch]

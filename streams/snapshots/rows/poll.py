@@ -159,6 +159,11 @@ class Poll:
             self.owners[table] = self.owners[table][kept]
             self._words.pop(table, None)
 
+    def replace(self, table: str, rows: pa.Table, owners: Numbers) -> None:
+        """Set the rows of a table, each with its record; nothing is rejected."""
+        self.tables[table], self.owners[table] = rows.unify_dictionaries().combine_chunks(), owners
+        self._words.pop(table, None)
+
     def rejected(self) -> Iterator[dict[str, Any]]:
         """Yield a row of `rejected` for everything that was left out."""
         for owner, (rule, reason) in sorted(self._refused.items()):
