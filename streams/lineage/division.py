@@ -134,7 +134,9 @@ class _Runs(NamedTuple):
 
 
 def _set(rows: pa.Table, name: str, values: Numbers) -> pa.Table:
-    return rows.set_column(rows.column_names.index(name), name, pa.array(values, pa.int64()))
+    # Indexes have some columns in 32 bits.
+    kind = rows.schema.field(name).type
+    return rows.set_column(rows.column_names.index(name), name, pa.array(values, pa.int64()).cast(kind))
 
 
 def _cut_run(rows: pa.Table, begin: Numbers, end: Numbers) -> pa.Table:
@@ -161,14 +163,14 @@ def _split(
     first, step, count = (_numbers(rows, name) for name in (runs.first, runs.step, runs.length))
     touched_rows, whole = ranges.overlap(keys, of, first, first + step * np.maximum(count - 1, 0))
     split = np.flatnonzero(touched_rows & ~whole)
-    pieces: tuple[list[tuple[int, Part]], list[tuple[int, Part]]] = [], []
+    left, cut = list[tuple[int, Part]](), list[tuple[int, Part]]()
     for row in split.tolist():
         inside = ranges.inside(keys[of[row]], int(first[row]), int(step[row]), int(count[row]))
-        pieces[1] += [(row, part) for part in inside]
-        pieces[0] += [(row, part) for part in outside(inside, int(count[row]))]
+        cut += [(row, part) for part in inside]
+        left += [(row, part) for part in outside(inside, int(count[row]))]
     kept, taken = (
         pa.concat_tables([rows.filter(pa.array(mask)), _pieces(rows, runs, some)])
-        for mask, some in ((~touched_rows, pieces[0]), (whole, pieces[1]))
+        for mask, some in ((~touched_rows, left), (whole, cut))
     )
     return Divided(taken, kept) if keep else Divided(kept, taken)
 
@@ -205,17 +207,17 @@ def _parents(selection: Selection, rows: pa.Table) -> Divided:
     first, step, width = (_numbers(rows, f"parent_{name}") for name in ("first", "step", "width"))
     count = _numbers(rows, "child_count")
     hit, whole = selection.exact.overlap(keys, of, first, first + step * (count - 1) + width - 1)
-    pieces: tuple[list[tuple[int, int, Part]], list[tuple[int, int, Part]]] = [], []
+    left, cut = list[tuple[int, int, Part]](), list[tuple[int, int, Part]]()
     for row in np.flatnonzero(hit & ~whole).tolist():
         for nth in range(int(count[row])):
             begins = int(first[row] + step[row] * nth)
             inside = selection.exact.inside(keys[of[row]], begins, 1, int(width[row]))
-            pieces[1] += [(row, nth, part) for part in inside]
-            pieces[0] += [(row, nth, part) for part in outside(inside, int(width[row]))]
+            cut += [(row, nth, part) for part in inside]
+            left += [(row, nth, part) for part in outside(inside, int(width[row]))]
     return Divided(
         *(
             pa.concat_tables([rows.filter(pa.array(mask)), _of_parents(rows, some)])
-            for mask, some in ((~hit, pieces[0]), (whole, pieces[1]))
+            for mask, some in ((~hit, left), (whole, cut))
         )
     )
 
@@ -300,7 +302,9 @@ def _zone_runs(selection: Selection, rows: pa.Table) -> Divided:
 
     Others are not changed: a run tells the class of its numbers, not that they exist.
     """
-    own = _are(rows, "wearer", selection.bounds.__contains__)
+    keys, of = _keys(rows, ("source", "stream"))
+    cut = np.fromiter((key in selection.cut for key in keys), bool, len(keys))[of]
+    own = cut & _are(rows, "wearer", selection.bounds.__contains__)
     low = _numbers(rows, "low")
     runs = rows.append_column("first", pa.array(low)).append_column("step", pa.array(np.ones_like(low)))
     runs = runs.append_column("count", pa.array(_numbers(rows, "high") - low + 1))
@@ -317,7 +321,7 @@ def _as_zone_runs(runs: pa.Table) -> pa.Table:
 
 def _streams(selection: Selection, rows: pa.Table) -> Divided:
     names = zip(rows.column("source").to_pylist(), rows.column("stream").to_pylist(), strict=True)
-    taken = (stream in selection.streams or stream[0] in selection.alone for stream in names)
+    taken = (stream in selection.streams or stream[0] in selection.silent for stream in names)
     return _parted(rows, np.fromiter(taken, bool, len(rows)))
 
 

@@ -124,6 +124,22 @@ class Selection:
         )
 
     @cached_property
+    def silent(self) -> frozenset[str]:
+        """Those of them with no event that stays."""
+        if "events" not in self._rows:
+            return frozenset(self.alone)
+        return frozenset(self.alone) - self._names(
+            f"SELECT source FROM {self._rows['events']} JOIN selected_alone "  # noqa: S608 - ours
+            f"USING (source) WHERE {captured_by('events')} > until_ns"
+        )
+
+    @cached_property
+    def cut(self) -> frozenset[tuple[str, str]]:
+        """Streams with selected events."""
+        rows = self._connection.execute("SELECT source, stream FROM selected_streams").fetchall()
+        return frozenset(rows)
+
+    @cached_property
     def streams(self) -> frozenset[tuple[str, str]]:
         """Streams with selected events and no others."""
         return frozenset(
@@ -249,7 +265,7 @@ class Selection:
         return self._count("selected_derived") - before
 
     def _alone(self, whole: bool) -> str:
-        """SELECT of the devices of which every row that names a wearer is selected."""
+        """SELECT of the devices of which every row that names a wearer names one of these."""
         own = ["SELECT source, wearer, high AS until_ns FROM selected_known WHERE stream = ''"]
         others = list[str]()
         for table in ("events", "decisions", "rejected") if whole else ():
@@ -257,10 +273,7 @@ class Selection:
                 rows = f"FROM {self._rows[table]} r LEFT JOIN selected_bounds b ON r.wearer = b.wearer"
                 until = f"{captured_by(table)} <= b.until_ns"
                 own.append(f"SELECT source, b.wearer, b.until_ns {rows} WHERE {until} AND source <> ''")
-                rest = f"SELECT source {rows} WHERE r.wearer <> '' AND NOT coalesce({until}, false)"
-                if table == "events":
-                    rest += f' AND ({_STREAM}, "first") NOT IN (FROM selected_derived)'
-                others.append(rest)
+                others.append(f"SELECT source {rows} WHERE r.wearer <> '' AND b.wearer IS NULL")
         without = f"ANTI JOIN ({' UNION ALL '.join(others)}) USING (source)" if others else ""
         return f"SELECT DISTINCT source, wearer, until_ns FROM ({' UNION ALL '.join(own)}) {without}"  # noqa: S608 - ours
 

@@ -79,16 +79,6 @@ def _decided(zone: str) -> Row:
     return {name: said[name] for name in said if name != "kind"}
 
 
-@pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Everything that is large happens to a few rows."""
-    for name, value in {
-        "FOLD_EPOCHS_MIN": 2, "RESIDUE_ROWS": 3, "TIER_ROWS": 8, "TIER_FACTOR": 2, "EPOCHS_AT_HAND_MAX": 4,
-        "FOLD_CHUNK_ROWS": 5, "SUPERSEDED_GRACE_S": 0.0, "ROW_GROUP_ROWS": 4,
-    }.items():  # fmt: skip
-        monkeypatch.setattr(limits, name, value)
-
-
 @pytest.mark.usefixtures("small")
 @given(st.lists(st.tuples(_PORTION, st.sampled_from([1, HOUR_NS // 7, 2 * HOUR_NS])), min_size=4, max_size=9))
 @settings(max_examples=2, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
