@@ -180,7 +180,8 @@ class Demo:
         pairs = [f"--pair=g{number}=w{number}" for number in range(1, self.devices + 1)]
         own = ("--keys", str(self.keys), "--policy", self.policy, *pairs)
         self._spawn("worker", "streams.cli", "worker", *self._where(), *own)
-        self._spawn("snapshots", "streams.cli", "snapshots", *self._where(), "--store", str(self.store))
+        where = ("--store", str(self.store), "--keys", str(self.keys))
+        self._spawn("snapshots", "streams.cli", "snapshots", *self._where(), *where)
         self._await_ready(f"look into the logs in {self.run}")
 
     def _await_ready(self, advice: str) -> None:

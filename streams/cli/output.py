@@ -49,7 +49,7 @@ keys_option = click.option(
     type=click.Path(path_type=Path, file_okay=False),
     default=settings.KEYS,
     show_default=True,
-    help="Directory of the key store, under whose keys glasses.examples is sealed.",
+    help="Directory of the key store, under whose keys glasses.examples is sealed and erasures name wearers.",
 )
 
 

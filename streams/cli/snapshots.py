@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import click
@@ -18,7 +19,8 @@ from streams import clock, limits
 from streams.cli import snapshots_export
 from streams.cli.extending import kinds_option
 from streams.cli.measuring import exported, measured
-from streams.cli.output import store_option
+from streams.cli.output import keys_option, store_option
+from streams.cli.snapshots_erasing import StatedErasures
 from streams.cli.snapshots_measuring import StoreMeasures
 from streams.cli.staying import stays
 from streams.connection.address import broker_option
@@ -83,6 +85,7 @@ def told(status: Status) -> str | None:
 @click.option(
     "--migrate", is_flag=True, help="Take a store of an earlier version over, and stop; needs no broker."
 )
+@keys_option
 @kinds_option
 @click.option("--until-end", is_flag=True, help="Stop when what the topic holds now has been published.")
 @measured
@@ -95,6 +98,7 @@ def command(
     partitions: str | None,
     adopt: bool,
     migrate: bool,
+    keys: Path,
     kinds: Kinds,
     until_end: bool,
     metrics_port: int | None,
@@ -104,7 +108,8 @@ def command(
 ) -> None:
     """Write what arrives on glasses.lineage into the store, and publish it as epochs.
 
-    Ctrl-C publishes the rest and stops.
+    What an erasure on glasses.consents is about leaves the store, and nothing of it is taken in again; the
+    key store tells whose it is. Ctrl-C publishes the rest and stops.
     """
     if context.invoked_subcommand is not None:
         return
@@ -129,7 +134,7 @@ def command(
             elif changed := writer.follow(log_id):
                 log.warning(changed)
             measures = StoreMeasures(writer, shown=metrics_port is not None)
-            following = _Following(retrying, broker, log_id, share, kinds, status, until_end, measures)
+            following = _Following(retrying, broker, log_id, share, keys, kinds, status, until_end, measures)
             epoch, rows = asyncio.run(_follow(following, writer.offsets(), stop, ready))
     finally:
         writer.close()
@@ -160,6 +165,7 @@ class _Following:
     broker: Broker
     log_id: LogId
     share: tuple[int, ...] | None
+    keys: Path
     kinds: Kinds
     status: Status | None
     until_end: bool
@@ -181,17 +187,22 @@ async def _follow(
     try:
         async with (
             contextlib.AsyncExitStack() as waits,
+            StatedErasures(following.broker, following.keys) as erasures,
             Follower(
                 following.broker, LINEAGE, offsets, partitions=following.share, log_id=following.log_id
             ) as follower,
         ):
             end = await follower.end_offsets() if following.until_end else {}
             known, unknown = offsets, 0
+            if (stated := await erasures.taken()) is not None:
+                await storing.run(partial(following.writer.erase, *stated, clock.now_ns()))
             ready.say()
             waits.enter_context(following.measures.running(follower))
             if following.until_end:
                 await waits.enter_async_context(saying(f"what {LINEAGE} holds now to be published"))
             while not stop.is_set():
+                if (stated := await erasures.taken()) is not None:
+                    await storing.run(partial(following.writer.erase, *stated, clock.now_ns()))
                 arrived_ns, records = await _gathered(follower, stop)
                 positions = await follower.positions()
                 poll = (

@@ -40,6 +40,11 @@ def join(connection: duckdb.DuckDBPyConnection, parts: Sequence[Part]) -> None:
         f"(SELECT table_name FROM duckdb_tables() WHERE {ours}) GROUP BY table_name"
     ).fetchall()
     classes = _classes(connection, parts)
+    known = set(
+        run(
+            "SELECT database_name, table_name FROM duckdb_tables() WHERE starts_with(database_name, 'part_')"
+        ).fetchall()
+    )
     run("ATTACH ':memory:' AS store")
     run("USE store")
     run("BEGIN")
@@ -48,6 +53,8 @@ def join(connection: duckdb.DuckDBPyConnection, parts: Sequence[Part]) -> None:
         rows = _UNION.join(
             f"SELECT {_counted(part, place, classes[place], columns)} FROM part_{place}.main.{table}"  # noqa: S608 - quoted
             for place, part in enumerate(parts)
+            # A catalog of before a table was added has none; it is made anew with the next epoch.
+            if (f"part_{place}", table) in known
         )
         distinct = "SELECT DISTINCT * FROM" if table in _ALIKE else "FROM"
         run(f"CREATE TABLE {table} AS {distinct} ({rows})")

@@ -22,7 +22,7 @@ from streams.policy.recheck import StoredPolicies
 SHOWN_TO: Mapping[str, frozenset[RoleName]] = {
     "inputs": frozenset({"privacy-officer"}),
     "shadow": frozenset({"privacy-officer"}),
-    **dict.fromkeys(("segments", "spans", "indexes", "classes"), frozenset({"privacy-officer"})),
+    **dict.fromkeys(("segments", "spans", "indexes", "classes", "erasures"), frozenset({"privacy-officer"})),
     "training_runs": frozenset({"privacy-officer", "analyst"}),
     "promotions": frozenset({"privacy-officer", "analyst"}),
     "training_checks": frozenset({"privacy-officer", "analyst"}),

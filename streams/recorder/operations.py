@@ -28,6 +28,11 @@ _SEGMENTS_READ = (
     "streams/snapshots/files/index.py:<module>:SQL read_parquet 2",
     "streams/snapshots/intake/lookup.py:Lookup._stored:SQL read_parquet",
     "streams/snapshots/folds/fold.py:Fold.__init__:duckdb.connect",
+    "streams/snapshots/files/index.py:rows_of:SQL ATTACH",
+    "streams/snapshots/erasing/arriving.py:withhold:duckdb.connect",
+    "streams/snapshots/erasing/rewriting.py:Rewriting.__enter__:duckdb.connect",
+    "streams/snapshots/erasing/rewriting.py:Rewriting._touched:SQL read_parquet",
+    "streams/snapshots/erasing/rewriting.py:Rewriting._again:ParquetFile",
 )
 _PLAYED, _HEARD = "recordings are played", "devices read answers"
 _CAPTURED_READ, _STATE_READ = "agent reads captured batches", "agents read states"
@@ -304,6 +309,15 @@ _WRITER = (
         (
             "streams/snapshots/folds/fold.py:Fold._written:files.create",
             "streams/snapshots/folds/fold.py:Fold._written:write_table",
+        ),
+    ),
+    _of_writer(
+        "writer erases a wearer's rows",
+        (_FOLDED,),
+        "erasures",
+        (
+            "streams/snapshots/erasing/rewriting.py:Rewriting._written:files.create",
+            "streams/snapshots/erasing/rewriting.py:Rewriting._written:write_table",
         ),
     ),
     _of_writer(

@@ -8,6 +8,7 @@ from typing import TypeVar
 import duckdb
 
 from streams import metrics
+from streams.consent.words import Erasure, Mark
 from streams.errors import UnavailableError
 from streams.events.record import Received
 from streams.snapshots.rows.poll import Poll
@@ -35,6 +36,10 @@ class RetryingWriter:
 
     def __init__(self, writer: Writer, say: Callable[[str], None], wait: Callable[[float], bool]) -> None:
         self._writer, self._say, self._wait = writer, say, wait
+
+    def erase(self, erasures: Sequence[Erasure], mark: Mark, now_ns: int) -> int | None:
+        """See `Writer.erase`."""
+        return self._retried(lambda: self._writer.erase(erasures, mark, now_ns))
 
     def ingest(
         self, records: Mapping[int, Sequence[Received]], next_offsets: Mapping[int, int], monotonic_ns: int

@@ -6,7 +6,7 @@ This runs in parallel because DuckDB releases Python's global interpreter lock.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from streams import clock
@@ -35,6 +35,15 @@ class Storing:
         self._task = asyncio.get_running_loop().run_in_executor(
             self._thread, self._store, poll, positions, arrived_ns
         )
+
+    async def run(self, work: Callable[[], int | None]) -> None:
+        """Do other work on the store in the same thread; the result is an epoch, if there is a new one.
+
+        UnavailableError if storing failed before, or this does.
+        """
+        await self.settled()
+        self.result()
+        self.epoch = await asyncio.get_running_loop().run_in_executor(self._thread, work) or self.epoch
 
     async def settled(self) -> None:
         """Wait until no thread works on the store."""

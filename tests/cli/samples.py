@@ -236,6 +236,7 @@ LIVE: tuple[Sample, ...] = (
     ),
     Sample(
         "sightline snapshots --broker {broker} --store {live} --until-end --adopt --log text --ready-fd {fd}"
+        " --keys {keys}"
         " --topic-prefix ''"
         " --metrics-port 0 --metrics-host 127.0.0.1"
         " --ready-file {ready} --extend tests.extensions.temple"

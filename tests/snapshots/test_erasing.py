@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
+import resource
+import shutil
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
+import duckdb
 import pytest
 
-from streams.snapshots.writer import Writer
+from streams import limits
+from streams.snapshots.erasing import eraser, rewriting
+from streams.snapshots.writer import STEPS, Writer
+from tests.patience import PATIENCE_S
 from tests.snapshots.build import T0_NS
-from tests.snapshots.worlds import (
-    HER,
-    HERS,
-    SECOND_NS,
-    World,
-    ask,
-    content,
-    erasure,
-    filled,
-    hits,
-    indexed,
-    mark,
-)
+from tests.snapshots.contents import ask, content, hits, indexed
+from tests.snapshots.worlds import HER, HERS, World, erasure, filled, mark, take_in
 
-_LATER_NS = T0_NS + 500 * SECOND_NS
+Contents = dict[str, Counter[str]]
+_LATER_NS = T0_NS + 500_000_000_000
 _ERASED = "SELECT number, rows > 0, files > 0, rewritten_ns > 0, absent_ns > 0 FROM erasures ORDER BY number"
 
 
@@ -35,11 +33,10 @@ def _apply(path: Path, at_ns: int, *, number: int = 1, fold: bool = True) -> Non
     writer.close()
 
 
-def _is_as_without(path: Path, world: World, reference: Path) -> None:
-    expected, stored = content(filled(reference, world.lineage(with_her=False))), content(path)
+def _is_as(path: Path, expected: Contents) -> None:
+    stored = content(path)
     for table in expected:
         assert stored[table] == expected[table], table
-    assert not stored["rejected"] - expected["rejected"]
     sides = ", ".join(
         f"{side}_{name}" for side in ("child", "parent") for name in ("source", "stream", "number")
     )
@@ -55,7 +52,199 @@ def test_the_store_is_as_if_she_had_never_been_there(tmp_path: Path, seed: int) 
     before = content(path)
     assert str(before).count(HER) > 10, f"seed {seed} has too little of her"
     _apply(path, world.at_ns)
-    _is_as_without(path, world, tmp_path / "reference")
+    _is_as(path, content(filled(tmp_path / "reference", world.lineage(with_her=False))))
     assert ask(path, _ERASED) == [(1, True, True, True, True)]
     if seed % 2 == 0:
         assert hits(path, [HER, HERS]) == []
+
+
+class SmallStore:
+    """A store of a small world with her, and what one without her holds."""
+
+    def __init__(self, directory: Path) -> None:
+        self.world = World(2, fetches=9, until=9)
+        self._path = filled(directory / "store", self.world.lineage(with_her=True), every=4)
+        self.without = content(filled(directory / "without", self.world.lineage(with_her=False), every=4))
+
+    def copied(self, directory: Path) -> Path:
+        shutil.copytree(self._path, directory / "store", symlinks=True)
+        return directory / "store"
+
+
+@pytest.fixture(scope="module")
+def small_store(tmp_path_factory: pytest.TempPathFactory) -> SmallStore:
+    return SmallStore(tmp_path_factory.mktemp("small"))
+
+
+class KilledError(BaseException):
+    """Stands for the death of the process."""
+
+
+_EVERY = [*STEPS, *rewriting.STEPS, *eraser.STEPS]
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("step", [step for step in _EVERY if step != 1])
+def test_an_erasure_is_finished_after_a_crash_between_any_two_steps(
+    tmp_path: Path, small_store: SmallStore, step: int
+) -> None:
+    world, path = small_store.world, small_store.copied(tmp_path)
+    left = 1
+
+    def die(done: int) -> None:
+        nonlocal left
+        left -= done == step
+        if done == step and left == 0:
+            raise KilledError
+
+    writer = Writer.open(path, fold="inline")
+    # Rows that wait, and what a writer that was closed put by, are hers too.
+    writer._after_step = writer._eraser._after_step = die
+    with pytest.raises(KilledError):
+        writer.erase([erasure(world.at_ns)], mark, _LATER_NS)
+    # As the death of a process leaves it: nothing is cleaned up.
+    writer._hot.close()
+    writer._lock.close()
+    _apply(path, world.at_ns)
+    _is_as(path, small_store.without)
+    assert ask(path, _ERASED) == [(1, True, True, True, True)]
+    assert hits(path, [HER, HERS]) == []
+
+
+_CHILD = """
+import os, sys
+from pathlib import Path
+from streams import limits
+from streams.snapshots.writer import Writer
+from tests.snapshots.worlds import erasure, mark
+limits.SUPERSEDED_GRACE_S = 0.0
+step = int(sys.argv[2])
+writer = Writer.open(Path(sys.argv[1]), after_step=lambda done: os._exit(9) if done == step else None)
+writer.erase([erasure(int(sys.argv[3]))], mark, int(sys.argv[3]))
+"""
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("step", [13, 3, 15])
+def test_an_erasure_is_finished_after_the_process_was_killed(
+    tmp_path: Path, small_store: SmallStore, step: int
+) -> None:
+    world, path = small_store.world, small_store.copied(tmp_path)
+    words = [sys.executable, "-c", _CHILD, str(path), str(step), str(world.at_ns)]
+    assert subprocess.run(words, check=False, timeout=PATIENCE_S).returncode == 9
+    _apply(path, world.at_ns)
+    _is_as(path, small_store.without)
+    assert hits(path, [HER, HERS]) == []
+
+
+@pytest.mark.usefixtures("small")
+def test_nothing_comes_back_from_the_topic_into_a_new_store_or_a_backup(tmp_path: Path) -> None:
+    world = World(3)
+    records = world.lineage(with_her=True)
+    half = len(records) // 2
+    backup = filled(tmp_path / "backup", records[:half], every=3)
+    reference = content(filled(tmp_path / "reference", world.lineage(with_her=False), every=3))
+    for path, rest in ((tmp_path / "new", records), (backup, records)):
+        writer = Writer.open(path, fold="inline")
+        writer.erase([erasure(world.at_ns)], mark, _LATER_NS)
+        offsets = writer.offsets()
+        fresh = [(partition, each) for partition, each in rest if each.offset >= offsets.get(partition, 0)]
+        # What arrives is looked at before it is in any file.
+        for partition, each in fresh:
+            writer.ingest({partition: [each]}, {}, 0)
+            assert not {HER} & {
+                name
+                for table in writer._hot.rows_of(1).values()
+                if "wearer" in table.column_names
+                for name in table.column("wearer").to_pylist()
+            }
+            writer.publish(_LATER_NS)
+        writer.settle(_LATER_NS)
+        writer.close()
+        stored = content(path)
+        for table in reference:
+            assert stored[table] == reference[table], table
+        assert hits(path, [HER, HERS]) == []
+
+
+@pytest.mark.usefixtures("small")
+def test_rows_that_wait_or_were_put_by_go_too(tmp_path: Path, small_store: SmallStore) -> None:
+    world = small_store.world
+    path, records = tmp_path / "store", world.lineage(with_her=True)
+    writer = Writer.open(path, fold="inline")
+    take_in(writer, records[:4])
+    for partition, each in records[4:]:
+        writer.ingest({partition: [each]}, {}, 0)
+    writer.close()
+    assert any(HER in place for place in hits(path, [HER]))
+    _apply(path, world.at_ns)
+    _is_as(path, small_store.without)
+    assert hits(path, [HER, HERS]) == []
+
+
+@pytest.mark.usefixtures("small")
+def test_twice_the_same_and_an_unknown_wearer_change_nothing_and_are_recorded(
+    tmp_path: Path, small_store: SmallStore
+) -> None:
+    world, path = small_store.world, small_store.copied(tmp_path)
+    _apply(path, world.at_ns)
+    once, files = content(path), sorted((path / "segments").iterdir())
+    epoch = ask(path, "SELECT max(epoch) FROM epochs")
+    _apply(path, world.at_ns)
+    assert ask(path, "SELECT max(epoch) FROM epochs") == epoch, "the same number is the same erasure"
+    writer = Writer.open(path, fold="inline")
+    writer.erase(
+        [erasure(world.at_ns), erasure(world.at_ns, 2), erasure(world.at_ns, 3, "nobody")], mark, _LATER_NS
+    )
+    writer.close()
+    assert content(path) == once
+    assert set(files) <= set((path / "segments").iterdir())
+    assert ask(path, "SELECT number, rows, files, absent_ns > 0 FROM erasures ORDER BY number")[1:] == [
+        (2, 0, 0, True),
+        (3, 0, 0, True),
+    ]
+
+
+def test_a_reader_of_an_older_epoch_keeps_reading_until_the_grace_is_over(
+    tmp_path: Path, small_store: SmallStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, path = small_store.world, small_store.copied(tmp_path)
+    with duckdb.connect() as reader:
+        reader.execute(f"ATTACH '{path / 'catalog.duckdb'}' AS store (READ_ONLY)")
+        reader.execute("USE store")
+        reader.execute(f"SET file_search_path = '{path}'")
+        before = reader.execute("SELECT count(*) FROM events").fetchall()
+        writer = Writer.open(path, fold="inline")
+        writer.erase([erasure(world.at_ns)], mark, _LATER_NS)
+        assert reader.execute("SELECT count(*) FROM events").fetchall() == before
+        assert ask(path, "SELECT rewritten_ns > 0, absent_ns FROM erasures") == [(True, 0)]
+        assert hits(path, [HER]) != []
+        monkeypatch.setattr(limits, "SUPERSEDED_GRACE_S", 0.0)
+        assert writer.publish_due(0) is None
+        assert writer.publish_due(limits.PUBLISH_INTERVAL_MS * 1_000_000) is not None
+        writer.close()
+    assert ask(path, "SELECT absent_ns > 0 FROM erasures") == [(True,)]
+    assert hits(path, [HER, HERS]) == []
+
+
+@pytest.mark.usefixtures("small")
+def test_a_full_disk_leaves_the_store_as_it_was_and_the_next_attempt_applies_it(
+    tmp_path: Path, small_store: SmallStore
+) -> None:
+    world, path = small_store.world, small_store.copied(tmp_path)
+    before = content(path)
+    writer = Writer.open(path, fold="inline")
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, limit[1]))
+    try:
+        with pytest.raises((OSError, duckdb.Error)):
+            writer.erase([erasure(world.at_ns)], mark, _LATER_NS)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert content(path) == before
+    writer.reopen()
+    writer.erase([erasure(world.at_ns)], mark, _LATER_NS)
+    writer.settle(_LATER_NS)
+    writer.close()
+    _is_as(path, small_store.without)
+    assert hits(path, [HER, HERS]) == []
