@@ -27,6 +27,7 @@ from streams.kafka.publish import publish_now
 from streams.kafka.reader import read_all
 from streams.models.intent import fit
 from streams.models.version import ids_of
+from streams.queries.store import Store
 from streams.rights.signing import PUBLIC
 from streams.sealing.key_store import KeyStore
 from streams.sealing.keys import Keys
@@ -36,6 +37,7 @@ from streams.training.lesson import Lesson
 from streams.training.seed import licensed
 from streams.worker.models import known_models
 from tests import build
+from tests.recovery.erasures import left_of
 from tests.rights import receipts
 
 pytestmark = pytest.mark.kafka
@@ -51,6 +53,8 @@ def asked(demo: Demo, *arguments: str) -> dict[str, Any]:
     return dict(json.loads(result.stdout.splitlines()[-1]))
 
 
+#: Rows of the store that named her before the erasure, by table.
+NAMED: dict[str, int] = {}
 #: Values of examples as they were before the erasure.
 COPIES: list[dict[str, Any]] = []
 
@@ -80,9 +84,10 @@ def erased(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Demo, dic
         device = demo.play([*DEVICES, "--duration-s", "80"])
         time.sleep(3)
         plan = asked(demo, "rights", "erase", "--wearer", WEARER, "--dry-run", "--no-store")
+        NAMED.update(left_of(demo.store, WEARER))
         COPIES[:] = opened(demo)
         receipt = ("--receipt", str(demo.store.parent / "receipt.json"))
-        done = asked(demo, "rights", "erase", "--wearer", WEARER, "--no-store", *receipt)
+        done = asked(demo, "rights", "erase", "--wearer", WEARER, "--store", str(demo.store), *receipt)
         assert device.process.wait(90) == 0, device.last_line()
         demo.drain()
         yield demo, plan, done
@@ -195,6 +200,25 @@ def test_a_batch_of_before_that_comes_again_is_refused_with_the_reason(
     assert b"refused whenever it comes" in one["sightline-reason"]
 
 
+def test_no_row_of_the_store_names_her_but_what_came_again(
+    erased: tuple[Demo, dict[str, Any], dict[str, Any]],
+) -> None:
+    demo, *_ = erased
+    assert {"events", "decisions", "zone_runs"} <= NAMED.keys()
+    stop_ns = stopped_ns(demo)
+    with Store.open(demo.store) as opened:
+        before = opened.sql(
+            f"SELECT count(*) FROM events WHERE wearer = '{WEARER}' AND t_first_ns <= {stop_ns}"
+        ).rows
+        others = opened.sql(f"SELECT count(DISTINCT wearer) FROM events WHERE wearer <> '{WEARER}'").rows
+        rows = opened.sql("SELECT rows, absent_ns > rewritten_ns FROM erasures").rows
+    assert before[0][0] == 0
+    assert others[0][0] == len(OTHERS) + 1, "models are nobody's"
+    [(count, absent)] = rows
+    assert absent
+    assert count >= NAMED["events"]
+
+
 def test_the_erasure_is_listed_without_the_name(
     erased: tuple[Demo, dict[str, Any], dict[str, Any]],
 ) -> None:
@@ -223,5 +247,5 @@ def test_two_programs_believe_the_receipt_and_it_names_nobody(
     assert run.returncode == 0, run.stdout + run.stderr
     levels = {each["place"]: each["level"] for each in json.loads(path.read_bytes())["receipt"]["places"]}
     assert levels["glasses.examples"] == "unreadable"
-    assert levels["store"] == "not-verifiable", "nobody waited for one"
+    assert levels["store"] == "rewritten"
     assert not re.search(rb"\b(w1|g1)\b", path.read_bytes())
