@@ -197,8 +197,11 @@ async def _judged(pipeline: Erasing, faults: Sequence[Fault]) -> Outcome:
 
 
 def left_of(store: Path, name: str) -> dict[str, int]:
-    """Rows by table with a value that names a wearer or a device, alone or in an id or a list."""
-    left = {}
+    """Rows by table with a value that names a wearer or a device, alone or in an id or a list.
+
+    What came after an erasure and was refused for that stays on record under the device's name.
+    """
+    left, refused_later = {}, "AND rule <> 'erased'"
     with Store.open(store) as opened:
         tables = [
             table
@@ -212,7 +215,7 @@ def left_of(store: Path, name: str) -> dict[str, int]:
             # Names are words of their own: `w1` is not in `w12`.
             found = opened.sql(
                 f"SELECT count(*) FROM {table} AS row WHERE regexp_matches(row::VARCHAR, '(^|[^a-z0-9]){name}"
-                "([^a-z0-9]|$)')"
+                f"([^a-z0-9]|$)') {refused_later if table == 'rejected' else ''}"
             ).rows[0][0]
             if found:
                 left[table] = found

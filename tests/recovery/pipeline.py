@@ -86,7 +86,8 @@ class Pipeline:
         for name in (*WORKERS, JOINER):
             own = ("--keys", str(self.keys), *pairs)
             self._add(name, "streams.cli", "worker", "--broker", self.address, *own)
-        self._add(SNAPSHOTS, "streams.cli", "snapshots", "--broker", self.address, "--store", str(self.store))
+        where = ("--broker", self.address, "--store", str(self.store), "--keys", str(self.keys))
+        self._add(SNAPSHOTS, "streams.cli", "snapshots", *where)
 
     def keep(self, *names: str) -> None:
         """Start these and start them again whenever they end."""
