@@ -144,7 +144,7 @@ def taken_away(history: ConsentHistory) -> list[TakenAway]:
 
 
 @dataclass(slots=True)
-class _Device:
+class _Speaker:
     """The record that a device names, as the device itself counts it; number 0: it names none."""
 
     under: Reference
@@ -178,7 +178,7 @@ class _Telling:
     """The words so far, and for each device the interval that is open."""
 
     words: Words = NOTHING_SAID
-    devices: dict[str, _Device] = field(default_factory=dict)
+    devices: dict[str, _Speaker] = field(default_factory=dict)
     #: Never decreases, also if the broker's clock was set back.
     now_ns: int = 0
 
@@ -188,7 +188,7 @@ class _Telling:
         self.words = self.words.after(word)
         if word.device:
             first = Reference(word.device, word.incarnation, 0)
-            self.devices.setdefault(word.device, _Device(first, 0)).hear(word)
+            self.devices.setdefault(word.device, _Speaker(first, 0)).hear(word)
         for device in self.devices.values():
             self._judge(device, word)
 
@@ -218,7 +218,7 @@ class _Telling:
                 device.close(device.open, device.open.expires_ns, "expired", "")
                 device.open = None
 
-    def _judge(self, device: _Device, word: Word) -> None:
+    def _judge(self, device: _Speaker, word: Word) -> None:
         """Ask what is in force for what a device captures from now on, after a word."""
         after = self._in_force(device, word)
         if not _alike(device.open, after):
@@ -232,7 +232,7 @@ class _Telling:
         if device.open is not None and after is not None:
             device.open = structs.replace(device.open, expires_ns=after.expires_ns)
 
-    def _in_force(self, device: _Device, word: Word) -> ConsentInterval | None:
+    def _in_force(self, device: _Speaker, word: Word) -> ConsentInterval | None:
         effective = self.words.effective(device.under, self.now_ns, self.now_ns)
         if not effective.consent.given or not effective.consent.purposes:
             return None

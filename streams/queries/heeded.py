@@ -11,7 +11,7 @@ from streams.queries.role import SHOWN_TO
 from streams.queries.store import Store
 
 
-class TakeUp(Struct, frozen=True):
+class TakenUp(Struct, frozen=True):
     """A recorded input: words that an agent took up for a partition, in the fetch that began at `t_ns`."""
 
     agent: str
@@ -41,11 +41,11 @@ def passed_after(
     return PassedAfter(events or 0, last_ns or 0, first or "")
 
 
-def take_ups(store: Store, wearer: str) -> list[TakeUp] | None:
+def take_ups(store: Store, wearer: str) -> list[TakenUp] | None:
     """Take-ups of words in which a wearer is named, in order of time; None if the role is not shown them.
 
     They are of other partitions than the wearer's own, where a word holds from its place on.
     """
     if store.role_filter is not None and store.role_filter.role.name not in SHOWN_TO["inputs"]:
         return None
-    return [TakeUp(*row) for row in store.shown("taken_up", {"named": f'"{wearer}"'}).rows]
+    return [TakenUp(*row) for row in store.shown("taken_up", {"named": f'"{wearer}"'}).rows]

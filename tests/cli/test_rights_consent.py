@@ -17,7 +17,7 @@ from streams.consent.words import GIVEN, WITHDRAWN, Erasure, Pairing, Word
 from streams.policy.load import load
 from streams.policy.policy import Policy
 from streams.queries.declared import SHIPPED_SYSTEM
-from streams.queries.heeded import PassedAfter, TakeUp
+from streams.queries.heeded import PassedAfter, TakenUp
 
 SERVICE, TRAINING = "dpv:RequestedServiceProvision", "ai:ModelTraining"
 BOTH = (TRAINING, SERVICE)
@@ -175,10 +175,10 @@ def test_take_ups_are_those_of_the_word() -> None:
     (text,) = take_ups_of([("w2", word(2, 20, SERVICE)), ("w1", word(2, 20, SERVICE))])
     (others,) = take_ups_of([("w1", word(3, 60, *BOTH)), ("w2", word(2, 20, SERVICE))])
     rows = [
-        TakeUp("glasses", 1, 7, others),
-        TakeUp("glasses", 3, 9, text),
-        TakeUp("training", 0, 8, text),
-        TakeUp("glasses", 3, 11, text),
+        TakenUp("glasses", 1, 7, others),
+        TakenUp("glasses", 3, 9, text),
+        TakenUp("training", 0, 8, text),
+        TakenUp("glasses", 3, 11, text),
     ]
     none = PassedAfter(0, 0, "")
     assert heeding(rows, none, "w1", back) == Heeded(taken_up_ns=8, partitions=2, passed=none)

@@ -9,7 +9,7 @@ import pytest
 
 from streams.consent.record import take_ups_of
 from streams.consent.words import WITHDRAWN, Word
-from streams.queries.heeded import PassedAfter, TakeUp, passed_after, take_ups
+from streams.queries.heeded import PassedAfter, TakenUp, passed_after, take_ups
 from streams.queries.role import Role
 from streams.queries.store import Store
 from tests.snapshots.build import Row, row, store, stream, tagged
@@ -93,7 +93,7 @@ def test_who_took_it_up_and_when(opened: Store) -> None:
         ("glasses", 3, BACK_NS + 1),
         ("training", 0, BACK_NS + 2),
     ]
-    assert isinstance(rows[0], TakeUp)
+    assert isinstance(rows[0], TakenUp)
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ from streams.policy.policy import Policy
 from streams.policy.stopping import StoppedSink, stopped
 from streams.printing import say
 from streams.queries.declared import System, asks_consent
-from streams.queries.heeded import PassedAfter, TakeUp, passed_after, take_ups
+from streams.queries.heeded import PassedAfter, TakenUp, passed_after, take_ups
 from streams.queries.notice import notice_digests
 from streams.queries.role import Role
 from streams.queries.store import Store
@@ -174,7 +174,7 @@ def _asked(
     return notices, heeded
 
 
-def heeding(taken_up: Sequence[TakeUp] | None, passed: PassedAfter, wearer: str, taken: TakenAway) -> Heeded:
+def heeding(taken_up: Sequence[TakenUp] | None, passed: PassedAfter, wearer: str, taken: TakenAway) -> Heeded:
     """How a withdrawal was heeded: the take-ups of its word, and what still passed."""
     if taken_up is None:
         return Heeded(taken_up_ns=None, partitions=None, passed=passed)
