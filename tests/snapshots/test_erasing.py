@@ -218,7 +218,7 @@ def test_a_reader_of_an_older_epoch_keeps_reading_until_the_grace_is_over(
         writer.erase([erasure(world.at_ns)], mark, _LATER_NS)
         assert reader.execute("SELECT count(*) FROM events").fetchall() == before
         assert ask(path, "SELECT rewritten_ns > 0, absent_ns FROM erasures") == [(True, 0)]
-        assert hits(path, [HER]) != []
+        assert hits(path / "segments", [HER]) != []
         monkeypatch.setattr(limits, "SUPERSEDED_GRACE_S", 0.0)
         assert writer.publish_due(0) is None
         assert writer.publish_due(limits.PUBLISH_INTERVAL_MS * 1_000_000) is not None
