@@ -32,6 +32,7 @@ WITHOUT_EVENTS: Mapping[str, tuple[str, ...]] = {
         "streams/rights/signing.py:_private:files.read_guarded",
         "streams/rights/signing.py:public_key:open",
         "streams/rights/signing.py:read_file:open",
+        "streams/worker/erasure.py:_finish:files.written",
     ),
     "it makes a client of Kafka; the calls by which the client reads and writes are sites": (
         "device_sim/kafka.py:KafkaLink._new_producer:AIOKafkaProducer",

@@ -274,7 +274,11 @@ LIVE: tuple[Sample, ...] = (
     ),
     Sample("sightline rights erase --wearer w1 --dry-run --no-store --broker {broker} --keys {keys} --json"),
     Sample("sightline rights erase --wearer nobody --no-store --broker {broker} --keys {keys}", code=2),
-    Sample("sightline rights erase --wearer w1 --no-store --broker {broker} --keys {keys}"),
+    Sample(
+        "sightline rights erase --wearer w1 --no-store --receipt {tmp}/receipt.json --broker {broker}"
+        " --keys {keys}"
+    ),
+    Sample("sightline rights verify {tmp}/receipt.json --keys {keys}"),
     Sample("sightline rights due --store {live} --role privacy-officer --keys {keys}"),
     Sample(
         "sightline rights consent --wearer w1 --broker {broker} --keys {keys} --topic-prefix ''"
