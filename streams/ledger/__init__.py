@@ -100,6 +100,14 @@ def lines(result: Ledger) -> list[str]:
             else ""
         ),
         *([f"lost      {result['records_lost']:,} records"] if result["records_lost"] else []),
+        *(
+            [
+                f"erased    {result['rows_erased']:,} rows of the store by {result['erasures']:,} erasures: what "
+                "those wearers sent is missing here, so leave out their journals"
+            ]
+            if result["erasures"]
+            else []
+        ),
         (
             f"zones     {result['zone_truth_checked']:,} checked against the scenario, "
             f"{result['zone_truth_mismatches']:,} differ; "

@@ -22,10 +22,15 @@ class Accounts(TypedDict):
 
 
 class LostRecords(TypedDict):
-    """Records that were deleted before they were read, and topics that were recreated."""
+    """Records that were deleted before they were read, and topics that were recreated.
+
+    `erasures` are those that the store has applied, `rows_erased` the rows that they took out of it.
+    """
 
     records_lost: int
     topics_remade: Sequence[str]
+    erasures: int
+    rows_erased: int
 
 
 class ZoneTruth(TypedDict):

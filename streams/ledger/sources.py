@@ -130,6 +130,11 @@ class StoreReader:
         """Columns of a table."""
         return {str(name) for name, *_ in self.rows(f"DESCRIBE {table}")}
 
+    def has(self, table: str) -> bool:
+        """Whether there is a table or view of this name."""
+        tables = f"SELECT count(*) FROM information_schema.tables WHERE table_name = {quoted(table)}"  # noqa: S608
+        return bool(self.scalar(tables))
+
     def scalar(self, statement: str) -> Any:
         """First column of the first row."""
         return self.rows(statement)[0][0]

@@ -83,7 +83,7 @@ def receipt_of(
         ),
     ]
     return Receipt(
-        id=f"{requested.number:032x}",
+        id=f"{requested.number:032d}",
         subject=subject_of(wearer, salt),
         scope="all",
         policy_version=policy_version,
