@@ -11,9 +11,14 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaProducer
 
+from streams.consent.record import erasure_record
 from streams.errors import UnavailableError
+from streams.events.record import Outgoing
+from streams.kafka.publish import publish_now
 from streams.kafka.topics import declare
 from streams.queries.store import Store
+from streams.sealing.key_store import KeyStore
+from streams.settings.kafka import KafkaSettings
 from streams.snapshots.writer import Writer
 from streams.topology import LINEAGE
 from tests.patience import PATIENCE_S
@@ -128,3 +133,35 @@ def test_no_broker_is_exit_3_and_no_store_is_spoilt(tmp_path: Path) -> None:
     assert result.returncode == UnavailableError.exit_code
     assert "Traceback" not in result.stderr
     Writer.open(tmp_path / "s").close()
+
+
+async def test_erasures_are_applied_before_anything_is_taken_in_and_need_the_key_store(
+    broker: str, tmp_path: Path
+) -> None:
+    prefix, keys = "erased.", KeyStore.made(tmp_path / "keys")
+    apart = KafkaSettings(broker, topic_prefix=prefix)
+    await declare(apart)
+    rows = {
+        "policies": [POLICY],
+        "events": [batch("d1", "imu", 0, 20, wearer="w1"), batch("d2", "imu", 0, 20, wearer="w2")],
+    }
+    value = record(0, rows).value
+    erased = erasure_record(keys.mark_of("w1"), 7)
+    await publish_now(apart, [Outgoing(LINEAGE, 0, b"glasses/0", value, (), 0), erased])
+    words = command(broker, tmp_path / "s", "--topic-prefix", prefix, "--until-end")
+
+    def run(*more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*words, *more], check=False, capture_output=True, text=True, timeout=PATIENCE_S
+        )
+
+    refused = run("--keys", str(tmp_path / "none"))
+    assert refused.returncode == 2, refused.stderr
+    assert "glasses.consents has 1 erasures" in refused.stderr
+    assert "no key store" in refused.stderr
+    taken = run("--keys", str(tmp_path / "keys"))
+    assert taken.returncode == 0, taken.stderr
+    with Store.open(tmp_path / "s") as opened:
+        assert opened.sql("SELECT source, wearer FROM events").rows == [("d2", "w2")]
+        assert opened.sql("SELECT number, rows FROM erasures").rows == [(7, 0)]
+    keys.close()
