@@ -102,8 +102,8 @@ def lines(result: Ledger) -> list[str]:
         *([f"lost      {result['records_lost']:,} records"] if result["records_lost"] else []),
         *(
             [
-                f"erased    {result['rows_erased']:,} rows of the store by {result['erasures']:,} erasures: what "
-                "those wearers sent is missing here, so leave out their journals"
+                f"erased    {result['rows_erased']:,} rows of the store by {result['erasures']:,} erasures: "
+                "what those wearers sent is missing here, so leave out their journals"
             ]
             if result["erasures"]
             else []
