@@ -34,7 +34,7 @@ from streams.replay.derived import DerivedLines
 from streams.replay.inputs import RecordedInputs, read_inputs
 from streams.replay.known import check_known, journal_kinds
 from streams.replay.pairs import pairs
-from streams.replay.recorded import RecordedReplay
+from streams.replay.recorded import RecordedReplay, erasures_in
 from streams.replay.stored import stored
 from streams.sealing.key_store import KeyStore
 from streams.sealing.keys import Keys
@@ -135,6 +135,8 @@ def command(
         if compare and store is None:
             kept = stack.enter_context(files.working_directory("replay")) / "store"
         key_store = None if keys is None else stack.enter_context(contextlib.closing(KeyStore(keys)))
+        if key_store is not None and inputs is not None:
+            key_store.refuse_foreign(erasure.mark for erasure in erasures_in(inputs))
         job = _Job(journal, kept, out, broker or "", operators, key_store)
         made = _replay(job, inputs, policy or settings.POLICY)
         result = replace(made, store=None if compare and store is None else str(kept))

@@ -15,6 +15,7 @@ from streams.sealing.key_store import KeyStore
 from streams.settings.kafka import Broker
 from streams.topology import CONSENTS
 from streams.worker.follower import TableFollower
+from streams.worker.sealing import erasures_of
 
 
 class StatedErasures:
@@ -49,11 +50,7 @@ class StatedErasures:
         # Each record alone: this process needs no word, and would keep them all.
         consents = Consents()
         learn_consent(consents, record)
-        self._fresh += [
-            statement
-            for _, _, statement in consents.between(0, consents.offset)
-            if isinstance(statement, Erasure)
-        ]
+        self._fresh += erasures_of(consents)
 
     async def taken(self) -> tuple[Sequence[Erasure], Mark] | None:
         """Erasures since the last call, and what tells whose they are; None if there are none.
@@ -61,12 +58,13 @@ class StatedErasures:
         Raises
         ------
         InputError
-            There is no key store.
+            There is no key store, or an erasure was made with another one.
         """
         if not self._fresh:
             return None
         if self._store is None:
             self._store = await asyncio.to_thread(self._opened)
+        self._store.refuse_foreign(erasure.mark for erasure in self._fresh)
         fresh, self._fresh = self._fresh, []
         return fresh, self._store.mark_of
 

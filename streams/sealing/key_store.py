@@ -18,7 +18,7 @@ import hmac
 import os
 import secrets
 import sqlite3
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -301,10 +301,25 @@ class KeyStore:
         return self._mark_key
 
     def mark_of(self, wearer: str) -> str:
-        """Mark by which an erasure names a wearer (hexadecimal); without the key store it tells nothing."""
-        return hashlib.blake2b(
+        """Mark by which an erasure names a wearer (hexadecimal); without the key store it tells nothing.
+
+        It begins with the id of the key store, so that another one is recognised.
+        """
+        hashed = hashlib.blake2b(
             wearer.encode(), key=self._marks(), digest_size=ERASED_MARK_BYTES, person=b"erasure"
-        ).hexdigest()
+        )
+        return self.id.hex() + hashed.hexdigest()
+
+    def refuse_foreign(self, marks: Iterable[str]) -> None:
+        """Raise InputError if another key store made one of the marks: it would find nobody, as if erased."""
+        own = self.id.hex()
+        for mark in marks:
+            if not mark.startswith(own):
+                raise InputError(
+                    f"{self.path}: found key store {own}, and an erasure on glasses.consents that was made"
+                    f" with {mark[: len(own)]}, expected that one, because this one cannot tell whose it is;"
+                    " name it with --keys"
+                )
 
     def record(self, release: Release) -> None:
         """Write down that somebody asked for keys."""

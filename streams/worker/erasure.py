@@ -21,7 +21,7 @@ from typing import NamedTuple
 from streams import clock, files
 from streams.consent.record import erasure_record, withdrawal_record
 from streams.consent.view import Consents
-from streams.consent.words import Erasure, Word
+from streams.consent.words import Word
 from streams.errors import InputError, UnavailableError
 from streams.events.codec import Codec
 from streams.events.record import Outgoing, Received
@@ -38,7 +38,7 @@ from streams.settings.kafka import Broker
 from streams.worker.bootstrap import consents_of_topic
 from streams.worker.erasure_receipt import receipt_of
 from streams.worker.models import going_back, known_models
-from streams.worker.sealing import examples_of
+from streams.worker.sealing import erasures_of, examples_of
 
 log = logging.getLogger(__name__)
 
@@ -100,12 +100,14 @@ async def erase_wearer(
 ) -> Erased:
     """Erase a wearer, or go on with an erasure that was interrupted; `after_step` is called after each step.
 
-    InputError if nothing of the wearer is known: a misspelt name must not look like an erasure.
+    InputError if nothing of the wearer is known: a misspelt name must not look like an erasure; or if the
+    key store is not that of the topics.
     UnavailableError if the broker or the key store is away, or if no model version may serve without the
     wearer; what was done stays done, and the next call goes on.
     """
     consents = await consents_of_topic(place.broker)
     await asyncio.to_thread(_check_known, consents, keys, wearer)
+    keys.refuse_foreign(erasure.mark for erasure in erasures_of(consents))
     requested = keys.erasures.request(wearer, keys.mark_of(wearer), clock.now_ns())
     salt, receipt = new_salt(), place.receipt or Path(f"erasure-{requested.number}.json")
     acts: dict[Step, Callable[[Requested], Awaitable[Done]]] = {
@@ -142,9 +144,9 @@ def _words(consents: Consents, wearer: str) -> list[Word]:
 
 async def _stop(place: Place, consents: Consents, of: Requested) -> Done:
     """Publish the withdrawal and the erasure; the time is the append time, up to which all is erased."""
-    for _, _, statement in consents.between(0, consents.offset):
-        if isinstance(statement, Erasure) and statement.number == of.number:
-            return Done(statement.at_ns, 0)
+    for erasure in erasures_of(consents):
+        if erasure.number == of.number:
+            return Done(erasure.at_ns, 0)
     words = _words(consents, of.wearer)
     records = [withdrawal_record(of.wearer, sum(not word.device for word in words))] if words else []
     *_, written = await publish_now(place.broker, [*records, erasure_record(of.mark, of.number)])

@@ -24,10 +24,13 @@ def test_erasures_need_the_key_store_and_other_words_do_not(tmp_path: Path) -> N
     stated = StatedErasures(KafkaSettings("localhost:1"), keys)
     stated._learn(_record(0, withdrawal_record("w1", 0)))
     assert asyncio.run(stated.taken()) is None
-    stated._learn(_record(1, erasure_record("ab" * 16, 1)))
+    store = KeyStore.made(tmp_path / "elsewhere")
+    stated._learn(_record(1, erasure_record(store.mark_of("w2"), 1)))
     with pytest.raises(InputError, match=r"1 erasures.*no key store.*Nothing was taken in.*--keys"):
         asyncio.run(stated.taken())
-    store = KeyStore.made(keys)
+    store.path.parent.rename(keys)
+    store.close()
+    store = KeyStore(keys)
     stated._learn(_record(2, erasure_record(store.mark_of("w1"), 2)))
     answer = asyncio.run(stated.taken())
     assert answer is not None
@@ -36,4 +39,7 @@ def test_erasures_need_the_key_store_and_other_words_do_not(tmp_path: Path) -> N
     assert mark("w1") == erasures[1].mark
     assert erasures[1].at_ns == 1_700_000_000_000_000_000
     assert asyncio.run(stated.taken()) is None
+    stated._learn(_record(3, erasure_record("ab" * 24, 3)))
+    with pytest.raises(InputError, match="made with abababababababab, expected that one"):
+        asyncio.run(stated.taken())
     store.close()

@@ -11,6 +11,7 @@ import pytest
 
 from streams.consent.record import erasure_record, learn_consent
 from streams.consent.view import Consents
+from streams.errors import InputError
 from streams.events.record import StoredRecord
 from streams.sealing.erasures import STEPS, Done, Requested
 from streams.sealing.key_rows import KeyFor
@@ -117,6 +118,18 @@ def consents_with(store: KeyStore, day: int, number: int) -> Consents:
     record = erasure_record(store.mark_of(NAME), number)
     learn_consent(consents, StoredRecord(0, day * DAY_NS // 1_000_000, record.key, record.value))
     return consents
+
+
+def test_another_key_store_is_recognised_and_not_taken_for_one_that_finds_nobody(
+    store: KeyStore, tmp_path: Path
+) -> None:
+    other = KeyStore.made(tmp_path / "other")
+    consents = consents_with(store, EARLY.day, 3)
+    with pytest.raises(
+        InputError, match=f"found key store {other.id.hex()}, and an erasure .* {store.id.hex()}"
+    ):
+        erase_again(other, consents, 9)
+    store.refuse_foreign([store.mark_of(NAME), store.mark_of("bert")])
 
 
 def test_a_restored_key_store_destroys_again_what_the_topics_say_was_erased(

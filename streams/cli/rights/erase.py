@@ -34,6 +34,7 @@ from streams.sealing.erasures import STEPS, Requested, Step
 from streams.sealing.key_store import KeyStore
 from streams.settings.kafka import Broker
 from streams.worker.erasure import Place, Plan, erase_wearer, planned
+from streams.worker.sealing import key_store_of
 
 #: Of each step: what it counts, and what goes on until it is done.
 _COUNTS: dict[Step, str] = {
@@ -90,7 +91,7 @@ def erase(
     require("worker")
     wearer = name("wearer", wearer)
     place = Place(broker, keys, codec_of(kinds), None if no_store else Waiting(stores), receipt)
-    with contextlib.closing(KeyStore(keys)) as store:
+    with contextlib.closing(asyncio.run(_key_store(broker, keys))) as store:
         if dry_run:
             _say_plan(asyncio.run(planned(place, store, wearer)), wearer, as_json=as_json)
             return
@@ -141,6 +142,13 @@ class Waiting:
                 await asyncio.sleep(ERASURE_LOOKS_S)
             rows += went
         return rows
+
+
+async def _key_store(broker: Broker, keys: Path) -> KeyStore:
+    """The key store in a directory, if it is that of the topics; none is made here."""
+    if not await asyncio.to_thread(KeyStore.is_in, keys):
+        return KeyStore(keys)
+    return await key_store_of(broker, keys)
 
 
 def _shown(requested: Requested) -> dict[str, object]:
