@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from streams.models.registry import ModelVersions
 from streams.models.version import SOURCE, STREAM
 from streams.rights.receipt import (
+    PLACES,
     KeptItem,
     Level,
     PlaceName,
@@ -43,17 +44,16 @@ _KEPT = (
 def receipt_of(
     requested: Requested,
     finished: Done,
-    models: ModelVersions,
     *,
     wearer: str,
     salt: bytes,
     policy_version: str,
     stores: bool,
+    refitted: tuple[Refitted, ...],
 ) -> Receipt:
     """The receipt of an erasure all of whose steps but the last are done; `stores`: some were waited for."""
     steps = requested.steps
     stopped, keys, fitted, rows = (steps[step] for step in _STEPS)
-    refitted = _refitted(models, stopped.at_ns)
     outcomes = [
         _use_stopped("decisions", stopped, ""),
         _use_stopped("glasses.captured", stopped, f"gone by retention within {_CAPTURED_H} h"),
@@ -91,7 +91,7 @@ def receipt_of(
         stopped_ns=stopped.at_ns,
         keys_destroyed_ns=keys.at_ns,
         finished_ns=finished.at_ns,
-        places=tuple(outcomes),
+        places=tuple(sorted(outcomes, key=lambda each: PLACES.index(each.place))),
         kept=_KEPT,
         refitted=refitted,
     )
@@ -105,7 +105,7 @@ def _use_stopped(place: PlaceName, stopped: Done, note: str) -> PlaceOutcome:
     return PlaceOutcome(place=place, level="stopped", at_ns=stopped.at_ns, note=note)
 
 
-def _refitted(models: ModelVersions, stopped_ns: int) -> tuple[Refitted, ...]:
+def refitted_since(models: ModelVersions, stopped_ns: int) -> tuple[Refitted, ...]:
     """The version that serves, if it was fitted after the erasure, beside the one that served before."""
     serving, back = models.versions[models.serving], models.rollback
     before = models.versions.get(back.before) if back is not None and back.erasure else None

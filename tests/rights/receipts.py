@@ -23,13 +23,13 @@ from streams.rights.receipt import (
     UNCLAIMED,
     InvalidReceiptError,
     KeptItem,
-    PlaceName,
     PlaceOutcome,
     Receipt,
     Refitted,
-    subject_of,
 )
 from streams.rights.signing import ReceiptKey, verify
+from streams.sealing.erasures import Done, Requested, Step
+from streams.worker.erasure_receipt import receipt_of
 from tests.patience import PATIENCE_S
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
@@ -42,55 +42,26 @@ T_NS = 1_790_000_000_000_000_000
 S = 10**9
 
 
-def _place(place: PlaceName) -> PlaceOutcome:
-    """What the example says of a place."""
-    level, count, at_ns, note = {
-        "decisions": ("stopped", 0, 1 * S, ""),
-        "glasses.captured": ("stopped", 25_320, 1 * S, "gone by retention within 24 h"),
-        "glasses.zoned": ("stopped", 24_911, 1 * S, "gone by retention within 7 days"),
-        "glasses.derived": ("stopped", 1_204, 1 * S, "gone by retention within 7 days"),
-        "glasses.answers": ("stopped", 92, 1 * S, "gone by retention within 7 days"),
-        "glasses.examples": ("unreadable", 61, 3 * S, ""),
-        "glasses.models": ("refitted", 2, 12 * S, "5 older versions are withdrawn"),
-        "glasses.consents": ("absent", 3, 9 * S, "but for the withdrawal"),
-        "glasses.state": ("rewritten", 2, 9 * S, ""),
-        "glasses.lineage": ("stopped", 2_310, 1 * S, "gone by retention within 30 days"),
-        "store": ("rewritten", 41, 31 * S, "bytes looked for: none"),
-        "reads": ("rewritten", 4, 33 * S, ""),
-        "backups": ("not-verifiable", 0, 0, "refused when restored, by the suppression list"),
-        "device": ("not-verifiable", 0, 0, "journal on her glasses; refused when sent again"),
-        "exports": ("not-verifiable", 1, 0, "handed out 2026-09-20; who has it was told"),
-        "other-consumers": ("not-verifiable", 0, 0, "groups of other teams read glasses.derived"),
-        "bystanders": ("out-of-scope", 0, 0, "they have no id; by place and time only"),
-    }.get(place, ("absent", 0, 33 * S, ""))
-    return PlaceOutcome(place=place, level=level, count=count, at_ns=at_ns and T_NS + at_ns, note=note)  # type: ignore[arg-type]
-
-
-EXAMPLE = Receipt(
-    id="5d3c0f6e9a7b41d28c1e4f7a90b2d6c3",
-    subject=subject_of(WEARER, SALT),
-    scope="all",
+_STEPS: dict[Step, Done] = {
+    "requested": Done(T_NS, 0),
+    "stopped": Done(T_NS + 1 * S, 1),
+    "unreadable": Done(T_NS + 3 * S, 4),
+    "models": Done(T_NS + 7 * S, 8),
+    "store": Done(T_NS + 62 * S, 3_057),
+}
+#: What an erasure signs, with all that it can claim.
+EXAMPLE = receipt_of(
+    Requested(107_922_230_712_000, "", WEARER, _STEPS),
+    Done(T_NS + 63 * S + 7, 0),
+    wearer=WEARER,
+    salt=SALT,
     policy_version="7f2dc9c7394e41b8",
-    requested_ns=T_NS,
-    stopped_ns=T_NS + 1 * S,
-    keys_destroyed_ns=T_NS + 3 * S,
-    finished_ns=T_NS + 34 * S + 7,
-    places=tuple(map(_place, PLACES)),
-    kept=(
-        KeptItem(item="the withdrawal on glasses.consents", reason="GDPR Art. 7(1), 17(3)(b)"),
-        KeptItem(item="this receipt", reason="GDPR Art. 5(2), 17(3)(e)"),
-        KeptItem(item="keyed hash on the suppression list", reason="GDPR Art. 17(1): it must not come back"),
-    ),
+    stores=True,
     refitted=(
         Refitted(
             model="training/intent-model/12",
             digest_before="93a8bc1f5f7d4f0c8e2d6a90b7c1e5f4",
             digest_after="0b6fd8c2a1e94d7786f3b5c9e0d2a418",
-        ),
-        Refitted(
-            model="training/intent-model/11",
-            digest_before="7c2e19d0f4b84a5590a6e3d8c1b7f260",
-            digest_after="e84d5a07c39f4b1ea2d60f8b7c15934d",
         ),
     ),
 )

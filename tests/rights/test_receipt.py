@@ -198,7 +198,14 @@ def test_a_receipt_with_the_name_of_a_wearer_or_a_device_is_not_signed(receipt: 
     assert "g1" not in str(error.value).replace(receipt.id, "")
 
 
-@given(st.text("ghijklmnopqrstuvwxyz", min_size=6, max_size=20), st.binary(min_size=32, max_size=32))
+WORDS = str(EXAMPLE)
+
+
+@given(
+    # No word of the receipt's own texts, which somebody may be called like.
+    st.text("ghijklmnopqrstuvwxyz", min_size=6, max_size=20).filter(lambda name: name not in WORDS),
+    st.binary(min_size=32, max_size=32),
+)
 def test_no_pseudonym_is_in_the_bytes(canary: str, salt: bytes) -> None:
     content = KEY.sign(replace(EXAMPLE, subject=subject_of(canary, salt)), [canary])
     encodings = (
