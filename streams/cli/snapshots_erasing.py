@@ -29,6 +29,7 @@ class StatedErasures:
         self._follower = TableFollower(broker, CONSENTS, self._learn)
         self._fresh = list[Erasure]()
         self._store: KeyStore | None = None
+        self._recognised = False
 
     async def __aenter__(self) -> StatedErasures:
         """Read the topic to its end.
@@ -58,13 +59,15 @@ class StatedErasures:
         Raises
         ------
         InputError
-            There is no key store, or an erasure was made with another one.
+            There is no key store, or the erasures were made with another one.
         """
         if not self._fresh:
             return None
         if self._store is None:
             self._store = await asyncio.to_thread(self._opened)
-        self._store.refuse_foreign(erasure.mark for erasure in self._fresh)
+        if not self._recognised:
+            self._store.refuse_foreign([erasure.mark for erasure in self._fresh])
+            self._recognised = True
         fresh, self._fresh = self._fresh, []
         return fresh, self._store.mark_of
 

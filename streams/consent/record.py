@@ -33,6 +33,7 @@ _NOT_OURS = (
 )
 
 
+_MS_NS = 1_000_000
 # What a partition takes up is recorded as an input, so numbers must fit in 64 bits and texts must be short.
 _Number = Annotated[int, Meta(ge=0, le=NUMBER_MAX)]
 _Time = Annotated[int, Meta(ge=0, le=2**63 - 1)]
@@ -72,11 +73,17 @@ class _Pairing(Struct, forbid_unknown_fields=True):
     pairing: _Bound
 
 
+class _ErasedAs(Struct, forbid_unknown_fields=True):
+    mark: Annotated[str, Meta(pattern=r"\A[0-9a-f]{1,128}\Z")]
+    number: _Number
+    at_ns: Annotated[int, Meta(ge=0, le=0)]
+
+
 class _Erased(Struct, forbid_unknown_fields=True):
-    """Value of an operator's erasure on `glasses.consents`."""
+    """Value of an operator's erasure on `glasses.consents`; the broker alone says when it was."""
 
     v: int
-    erasure: Erasure
+    erasure: _ErasedAs
 
 
 def learn_consent(consents: Consents, record: Received) -> None:
@@ -113,7 +120,8 @@ def _erasure(record: Received) -> Statement:
     erased = value.erasure
     if value.v != 2 or record.key != f"{ERASURE_KEY}/{erased.mark}/{erased.number}".encode():
         raise MalformedError(_NOT_OURS)
-    return NOBODY, Erasure(erased.mark, erased.number, erased.at_ns or stamp_ns(record))
+    # To the end of the millisecond in which the broker took it.
+    return NOBODY, Erasure(erased.mark, erased.number, stamp_ns(record) + _MS_NS - 1)
 
 
 def _word(record: Received) -> Statement:

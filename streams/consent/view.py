@@ -36,6 +36,7 @@ class Consents:
         self.offset = 0  #: the next offset to read
         self.mark = mark
         self._erasures: dict[str, tuple[list[int], list[int]]] = {}
+        self._stated: set[tuple[str, int]] = set()
         self._places: list[int] = []
         self._log: list[Statement] = []
         self._appended_ms: list[int] = []
@@ -54,6 +55,10 @@ class Consents:
         self._appended_ms.append(appended_ms)
         self.offset = max(self.offset, offset + 1)
         if isinstance(statement, Erasure):
+            if (statement.mark, statement.number) in self._stated:
+                # A copy, as a mirror of the topic makes it; the time of an erasure is that of the first.
+                return
+            self._stated.add((statement.mark, statement.number))
             places, times_ns = self._erasures.setdefault(statement.mark, ([], []))
             places.append(offset)
             times_ns.append(max([statement.at_ns, *times_ns[-1:]]))

@@ -13,11 +13,12 @@ from streams.events.state import DeviceState
 from streams.pipeline.devices import Devices
 
 
-def without_erased(devices: Devices, known: PartitionConsents) -> Devices:
+def without_erased(devices: Devices, before: PartitionConsents, known: PartitionConsents) -> Devices:
     """States without windows, recent events and open answers of data that is erased.
 
-    What operators remember of a device names no wearer, so it goes as a whole if the device may have spoken
-    for somebody who was erased. Its streams are told to the store again if it goes on.
+    `before` is what was known before the erasures. What operators remember of a device names no wearer, so it
+    goes as a whole if the device may have spoken for somebody who was erased now. Its streams are told to the
+    store again if it goes on.
     """
 
     def is_erased(wearer: str, since_ns: int) -> bool:
@@ -30,7 +31,7 @@ def without_erased(devices: Devices, known: PartitionConsents) -> Devices:
     for name, slot in devices.fresh(Devices()):
         state = slot.read()
         left = _left(state, is_erased)
-        if any(known.erased_ns(wearer) for wearer in spoke_for[name]):
+        if any(known.erased_ns(wearer) > before.erased_ns(wearer) for wearer in spoke_for[name]):
             left = replace(left, memories={}, known_streams=())
         if left != state:
             changed[name] = left

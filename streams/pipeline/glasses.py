@@ -175,7 +175,7 @@ class GlassesCore:
         states, now_ns = run.zones(records, met, self._codec, crossing, context.poisoned, begun.now_ns)
         passed = step.stretches
         states, asked = run.processing(passed, states, self._operators, crossing)
-        candidate = _candidate(inputs, begun.candidate_version, policy)
+        candidate = _candidate(inputs, begun.candidate_version, policy, known)
         states = run.assistant(passed, asked, states, serving, crossing, candidate)
         states = run.feedback(passed, states, serving, crossing)
         return step, {name: under(state, policy.version) for name, state in states.items()}, now_ns
@@ -244,8 +244,9 @@ def _take_up(state: PartitionState, fetch: Fetch, inputs: SideInputs, extra: Row
                 input_row(CONSENT_TAKEUP, "glasses", fetch, part) for part in take_ups_of(foreign)
             ]
         if any(isinstance(statement, Erasure) for _, statement in foreign):
-            known = consents.of_partition(taken.consents_taken, taken.own)
-            devices = without_erased(taken.devices, known)
+            before = consents.of_partition(state.consents_taken, {})
+            known = consents.of_partition(taken.consents_taken, {})
+            devices = without_erased(taken.devices, before, known)
             taken = replace_state(taken, devices=devices, shadow=("", Devices()))
     return taken
 
@@ -269,11 +270,18 @@ def _serving(inputs: SideInputs, number: int, policy: Policy) -> ModelVersion:
     return replace_state(version, label=inputs.label(version.label, version.policy_version, policy))
 
 
-def _candidate(inputs: SideInputs, number: int, policy: Policy) -> ModelVersion | None:
-    """The version that answers in shadow; None if there is none, or if no answer of it could be given."""
+def _candidate(
+    inputs: SideInputs, number: int, policy: Policy, known: PartitionConsents
+) -> ModelVersion | None:
+    """The version that answers in shadow; None if there is none, or if no answer of it could be given.
+
+    None does if it learned from somebody who was erased since.
+    """
     if not number:
         return None
     version = _serving(inputs, number, policy)
+    if any(version.trained_ns <= known.erased_ns(wearer) for wearer in version.manifest.wearers):
+        return None
     flows = (policy.flow(version.zone, version.label, sink) for sink in (ANSWERS, STORE))
     return version if all(flow.verdict == "allow" for flow in flows) else None
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from msgspec import structs
 
 from streams.consent.record import take_ups_of
+from streams.consent.words import Erasure
 from streams.errors import MalformedError
 from streams.events.codec import codec_of
 from streams.events.kinds import Kinds
@@ -210,7 +211,9 @@ def _taken_up(state: TrainingState, fetch: Fetch, side: SideInputs) -> tuple[Tra
         inputs.append(input_row(POLICY_TAKEUP, "training", fetch, policy.version))
     if side.consents.offset > state.consents_taken:
         words, _ = side.consents.fresh(state.consents_taken, {})
-        state = replace(state, consents_taken=side.consents.offset)
+        # A run that was under way may still make a version that knows who was erased.
+        erased = state.consents_taken > 0 and any(isinstance(word, Erasure) for _, word in words)
+        state = replace(state, consents_taken=side.consents.offset, owed=state.owed or erased)
         inputs += [input_row(CONSENT_TAKEUP, "training", fetch, part) for part in take_ups_of(words)]
     if side.models.highest > state.version:
         # Another program wrote versions, so continue after the highest number that is taken.

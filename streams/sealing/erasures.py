@@ -70,6 +70,13 @@ class Erasures:
                 _note(file, row[0], "requested", Done(now_ns, 0))
             return _read(file, row[0])
 
+    def adopt(self, number: int, mark: str, done: Done) -> None:
+        """Write down an erasure that this key store lacked, since it was restored: its keys are destroyed."""
+        with self._file.write() as file:
+            file.execute("INSERT OR IGNORE INTO erasures VALUES (?, ?, '')", (number, mark))
+            for step in STEPS:
+                _note(file, number, step, done)
+
     def done(self, number: int, step: Step, done: Done) -> Requested:
         """Write down that a step is done; the last one takes the wearer's name away."""
         with self._file.write() as file:

@@ -18,7 +18,7 @@ import hmac
 import os
 import secrets
 import sqlite3
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -310,16 +310,18 @@ class KeyStore:
         )
         return self.id.hex() + hashed.hexdigest()
 
-    def refuse_foreign(self, marks: Iterable[str]) -> None:
-        """Raise InputError if another key store made one of the marks: it would find nobody, as if erased."""
+    def refuse_foreign(self, marks: Sequence[str]) -> None:
+        """Raise InputError if another key store made all of the marks: this one finds nobody, as if erased.
+
+        A few among those of this one are somebody's noise.
+        """
         own = self.id.hex()
-        for mark in marks:
-            if not mark.startswith(own):
-                raise InputError(
-                    f"{self.path}: found key store {own}, and an erasure on glasses.consents that was made"
-                    f" with {mark[: len(own)]}, expected that one, because this one cannot tell whose it is;"
-                    " name it with --keys"
-                )
+        if marks and not any(mark.startswith(own) for mark in marks):
+            raise InputError(
+                f"{self.path}: found key store {own}, and an erasure on glasses.consents that was made"
+                f" with {marks[-1][: len(own)]}, expected that one, because this one cannot tell whose it is;"
+                " name it with --keys"
+            )
 
     def record(self, release: Release) -> None:
         """Write down that somebody asked for keys."""

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,10 +34,11 @@ from streams.pipeline.side_inputs import SideInputs
 from streams.rights.receipt import new_salt
 from streams.rights.signing import ReceiptKey
 from streams.sealing.erasures import Done, Requested, Step
-from streams.sealing.key_store import KeyStore
+from streams.sealing.key_rows import DAYS_MAX
+from streams.sealing.key_store import KeyStore, day_of
 from streams.settings.kafka import Broker
 from streams.worker.bootstrap import consents_of_topic
-from streams.worker.erasure_receipt import receipt_of, refitted_since
+from streams.worker.erasure_receipt import NO_STORE, receipt_of, refitted_since, why_of
 from streams.worker.models import going_back, known_models
 from streams.worker.sealing import erasures_of, examples_of
 
@@ -106,13 +108,14 @@ async def erase_wearer(
     wearer; what was done stays done, and the next call goes on.
     """
     consents = await consents_of_topic(place.broker)
-    await asyncio.to_thread(_check_known, consents, keys, wearer)
-    keys.refuse_foreign(erasure.mark for erasure in erasures_of(consents))
+    if not any(each.wearer == wearer for each in keys.erasures.all()):
+        await asyncio.to_thread(_check_known, consents, keys, wearer)
+    keys.refuse_foreign([erasure.mark for erasure in erasures_of(consents)])
     requested = keys.erasures.request(wearer, keys.mark_of(wearer), clock.now_ns())
     salt, receipt = new_salt(), place.receipt or Path(f"erasure-{requested.number}.json")
     acts: dict[Step, Callable[[Requested], Awaitable[Done]]] = {
         "stopped": lambda of: _stop(place, consents, of),
-        "unreadable": lambda of: _destroy(keys, of),
+        "unreadable": lambda of: _destroy(place, keys, of),
         "models": lambda of: _go_back(place, of),
         "store": lambda of: _wait(place, of),
         "finished": lambda of: _finish(place, keys, of, receipt, salt),
@@ -153,12 +156,26 @@ async def _stop(place: Place, consents: Consents, of: Requested) -> Done:
     return Done(written.appended_ns, len(records))
 
 
-async def _destroy(keys: KeyStore, of: Requested) -> Done:
-    """Destroy the wearer's keys once workers know of the erasure, so that they make no new ones."""
+async def _destroy(place: Place, keys: KeyStore, of: Requested) -> Done:
+    """Destroy the wearer's keys once workers know of the erasure, so that they make no new ones.
+
+    If the wearer has given consent again since, as it may be when an interrupted erasure goes on, keys of
+    later days stay.
+    """
     await asyncio.sleep(ERASURE_SETTLES_S)
-    count = await asyncio.to_thread(keys.erase, of.wearer, clock.now_ns())
+    stopped_ns = of.steps["stopped"].at_ns
+    again = _given_since(await consents_of_topic(place.broker), of)
+    until_day = day_of(stopped_ns) if again else DAYS_MAX
+    erased = partial(keys.erase, of.wearer, clock.now_ns(), until_day=until_day)
+    count = await asyncio.to_thread(erased)
     await asyncio.to_thread(keys.settle)
     return Done(clock.now_ns(), count)
+
+
+def _given_since(consents: Consents, of: Requested) -> bool:
+    """Whether the wearer has given consent since the erasure."""
+    stopped_ns = of.steps["stopped"].at_ns
+    return any(word.at_ns > stopped_ns and word.purposes for word in _words(consents, of.wearer))
 
 
 async def _go_back(place: Place, of: Requested) -> Done:
@@ -169,7 +186,7 @@ async def _go_back(place: Place, of: Requested) -> Done:
     withdrawn = set[int]()
     for _ in range(ERASURE_TRIES):
         side, records = await known_models(place.broker)
-        knowing = _knowing(side, of.wearer)
+        knowing = _knowing(side, of.wearer, await _numbers(place, of))
         withdrawn |= knowing
         if not knowing & {side.models.serving, side.models.candidate}:
             return Done(clock.now_ns(), len(withdrawn))
@@ -181,9 +198,17 @@ async def _go_back(place: Place, of: Requested) -> Done:
     )
 
 
-def _knowing(side: SideInputs, wearer: str) -> set[int]:
-    """Versions that learned from a wearer."""
-    return {number for number, each in side.models.versions.items() if wearer in each.manifest.wearers}
+def _knowing(side: SideInputs, wearer: str, later: Collection[int] = ()) -> set[int]:
+    """Versions that learned from a wearer, but for those that did so under `later` consent records alone."""
+    versions = side.models.versions.items()
+    return {number for number, each in versions if {*each.manifest.wearers.get(wearer, ())} - {*later}}
+
+
+async def _numbers(place: Place, of: Requested) -> set[int]:
+    """Numbers of consent records that the wearer gave after the erasure, and on no device before."""
+    words, stopped_ns = _words(await consents_of_topic(place.broker), of.wearer), of.steps["stopped"].at_ns
+    before = {word.number for word in words if word.at_ns <= stopped_ns}
+    return {word.number for word in words if word.at_ns > stopped_ns} - before
 
 
 async def _pointer(
@@ -192,7 +217,7 @@ async def _pointer(
     """Records that go back to the newest version that learned nothing from the wearer and may serve."""
     for number in await _permitted(place, side, knowing):
         at_ns = clock.now_ns()
-        back = Rollback(number, side.models.serving, f"erasure {of.number}", at_ns, erasure=True)
+        back = Rollback(number, side.models.serving, why_of(of.number), at_ns, erasure=True)
         return going_back(records, back)
     raise UnavailableError(
         f"erasure {of.number}: found no model version that may serve without the wearer, expected at least "
@@ -218,7 +243,7 @@ async def _permitted(place: Place, side: SideInputs, knowing: set[int]) -> list[
 
 
 async def _wait(place: Place, of: Requested) -> Done:
-    rows = 0 if place.stores is None else await place.stores(of.number)
+    rows = NO_STORE if place.stores is None else await place.stores(of.number)
     return Done(clock.now_ns(), rows)
 
 
@@ -228,10 +253,12 @@ async def _finish(place: Place, keys: KeyStore, of: Requested, receipt: Path, sa
     The keys stay if the wearer has given consent again since.
     """
     consents = await consents_of_topic(place.broker)
-    stopped_ns, count = of.steps["stopped"].at_ns, 0
-    if not any(word.at_ns > stopped_ns and word.purposes for word in _words(consents, of.wearer)):
+    count = 0
+    if not _given_since(consents, of):
         count = await asyncio.to_thread(keys.erase, of.wearer, clock.now_ns())
         await asyncio.to_thread(keys.settle)
+    # A training run that was under way may have promoted a version since.
+    await _go_back(place, of)
     done, (side, _) = Done(clock.now_ns(), count), await known_models(place.broker)
     made = receipt_of(
         of,
@@ -239,8 +266,7 @@ async def _finish(place: Place, keys: KeyStore, of: Requested, receipt: Path, sa
         wearer=of.wearer,
         salt=salt,
         policy_version=side.policies.current,
-        stores=place.stores is not None,
-        refitted=refitted_since(side.models, stopped_ns),
+        refitted=refitted_since(side.models, of.number, of.steps["stopped"].at_ns),
     )
     # Every text in it is one of ours, in which a wearer who is called `store` is not named.
     signed = ReceiptKey.made(place.directory).sign(made, ())

@@ -5,7 +5,8 @@ It claims no more than what its steps did: where only use has stopped, or nobody
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
 
 from streams.models.registry import ModelVersions
 from streams.models.version import SOURCE, STREAM
@@ -21,6 +22,8 @@ from streams.rights.receipt import (
 )
 from streams.sealing.erasures import Done, Requested, Step
 
+#: Of the step `store`: nobody waited for one.
+NO_STORE = -1
 _CAPTURED_H, _ZONED_DAYS, _LINEAGE_DAYS = 24, 7, 365
 #: Places where its steps did nothing, and why.
 _NOT_LOOKED_AT: Mapping[PlaceName, tuple[Level, str]] = {
@@ -41,6 +44,11 @@ _KEPT = (
 )
 
 
+def why_of(number: int) -> str:
+    """Why an earlier model version serves after an erasure."""
+    return f"erasure {number}"
+
+
 def receipt_of(
     requested: Requested,
     finished: Done,
@@ -48,12 +56,15 @@ def receipt_of(
     wearer: str,
     salt: bytes,
     policy_version: str,
-    stores: bool,
     refitted: tuple[Refitted, ...],
 ) -> Receipt:
-    """The receipt of an erasure all of whose steps but the last are done; `stores`: some were waited for."""
-    steps = requested.steps
-    stopped, keys, fitted, rows = (steps[step] for step in _STEPS)
+    """The receipt of an erasure all of whose steps but the last are done.
+
+    The broker dates what was stopped, and this machine the rest; a receipt has times in the order of the
+    steps, so a clock that is behind counts as the one before.
+    """
+    stopped, keys, fitted, rows, finished = _in_order([*(requested.steps[step] for step in _STEPS), finished])
+    stores = requested.steps["store"].things != NO_STORE
     outcomes = [
         _use_stopped("decisions", stopped, ""),
         _use_stopped("glasses.captured", stopped, f"gone by retention within {_CAPTURED_H} h"),
@@ -68,12 +79,12 @@ def receipt_of(
             level="refitted" if refitted else "stopped",
             count=fitted.things,
             at_ns=fitted.at_ns,
-            note="versions that learned from it; none of them serves any more",
+            note="versions that learned from it; none of them served when this was signed",
         ),
         PlaceOutcome(
             place="store",
             level="rewritten" if stores else "not-verifiable",
-            count=rows.things,
+            count=rows.things if stores else 0,
             at_ns=rows.at_ns if stores else 0,
             note="rows; the former files are deleted" if stores else "no store was waited for",
         ),
@@ -87,7 +98,7 @@ def receipt_of(
         subject=subject_of(wearer, salt),
         scope="all",
         policy_version=policy_version,
-        requested_ns=steps["requested"].at_ns,
+        requested_ns=min(requested.steps["requested"].at_ns, stopped.at_ns),
         stopped_ns=stopped.at_ns,
         keys_destroyed_ns=keys.at_ns,
         finished_ns=finished.at_ns,
@@ -101,14 +112,21 @@ _STEPS: tuple[Step, ...] = ("stopped", "unreadable", "models", "store")
 _WEEKS: tuple[PlaceName, ...] = ("glasses.zoned", "glasses.derived", "glasses.answers")
 
 
+def _in_order(steps: Sequence[Done]) -> list[Done]:
+    """Steps with times that never decrease."""
+    latest = accumulate((step.at_ns for step in steps), max)
+    return [Done(at_ns, step.things) for at_ns, step in zip(latest, steps, strict=True)]
+
+
 def _use_stopped(place: PlaceName, stopped: Done, note: str) -> PlaceOutcome:
     return PlaceOutcome(place=place, level="stopped", at_ns=stopped.at_ns, note=note)
 
 
-def refitted_since(models: ModelVersions, stopped_ns: int) -> tuple[Refitted, ...]:
-    """The version that serves, if it was fitted after the erasure, beside the one that served before."""
+def refitted_since(models: ModelVersions, number: int, stopped_ns: int) -> tuple[Refitted, ...]:
+    """The version that serves, if it was fitted after the erasure `number`, beside the one before it."""
     serving, back = models.versions[models.serving], models.rollback
-    before = models.versions.get(back.before) if back is not None and back.erasure else None
+    own = back is not None and back.why == why_of(number)
+    before = models.versions.get(back.before) if back is not None and own else None
     if before is None or serving.trained_ns <= stopped_ns:
         return ()
     return (

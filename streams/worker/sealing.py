@@ -17,6 +17,7 @@ from streams.kafka.reader import log_bounds, read_all, read_through
 from streams.limits import CLOCKS_APART_S_MAX, KEYS_EXPIRE_S
 from streams.policy.policy import Policy
 from streams.sealing.brokers_time import BrokersTime
+from streams.sealing.erasures import Done
 from streams.sealing.key_store import KeyStore, day_of
 from streams.sealing.keys import Keys
 from streams.sealing.release import release
@@ -85,7 +86,7 @@ def erase_again(keys: KeyStore, consents: Consents, now_ns: int) -> int:
     erasure is under later consent.
     """
     stated = erasures_of(consents)
-    keys.refuse_foreign(erasure.mark for erasure in stated)
+    keys.refuse_foreign([erasure.mark for erasure in stated])
     done = {each.number for each in keys.erasures.all() if "unreadable" in each.steps}
     lacking = [erasure for erasure in stated if erasure.number not in done]
     if not lacking:
@@ -94,6 +95,8 @@ def erase_again(keys: KeyStore, consents: Consents, now_ns: int) -> int:
     for erasure in lacking:
         if (wearer := by_mark.get(erasure.mark)) is not None:
             count += keys.erase(wearer, now_ns, until_day=day_of(erasure.at_ns))
+        # Once: a key of that day that is made from now on is under later consent.
+        keys.erasures.adopt(erasure.number, erasure.mark, Done(now_ns, 0))
     if count:
         keys.settle()
     return count

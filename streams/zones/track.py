@@ -92,11 +92,11 @@ class Track:
             self._add(record, batch, record.value or b"", record.headers)
             return
         if batch.wearer_id != self._wearer:
+            erased_ns = self._known.erased_ns(batch.wearer_id)
             if not self._known.bound(batch.source, batch.wearer_id):
-                self._step.rejects.append(rejected(record, batch, _NOT_BOUND))
+                self._reject(record, batch, _NOT_BOUND, erased_ns)
                 return
-            self._wearer, self._number = batch.wearer_id, _NONE
-            self._erased_ns = self._known.erased_ns(batch.wearer_id)
+            self._wearer, self._number, self._erased_ns = batch.wearer_id, _NONE, erased_ns
         self._due, self._before = max(self._next, 0), self._ranges
         if run.first == self._next:
             parts = [(run.first, run.last)]
@@ -115,9 +115,7 @@ class Track:
         if (cause := self._untimely(batch)) is not None:
             for low, high in parts:
                 part = batch.part(low - run.first, high - run.first + 1, batch.context)
-                # What comes again after an erasure must not bring the wearer's name back.
-                named = part if cause is _CLOCK else replace(part, wearer_id="")
-                self._step.rejects.append(rejected(record, named, cause))
+                self._reject(record, part, cause, self._erased_ns)
         elif parts == [(run.first, run.last)]:
             self._tag_whole(record, batch)
         else:
@@ -148,7 +146,7 @@ class Track:
         verdict = self._memory.verdict(batch, record.value or b"")
         if verdict == "collision":
             counts.collided += run.count
-            self._step.rejects.append(rejected(record, batch, _COLLISION))
+            self._reject(record, batch, _COLLISION, self._erased_ns)
             return True
         if verdict == "unknown" and run.first < self._floor:
             counts.too_late += run.count - fresh
@@ -157,11 +155,11 @@ class Track:
             counts.repeated += run.count - fresh
             cause = _REPEAT
         if cause is _REPEAT and not fresh:
-            self._step.rejects.append(rejected(record, batch, cause))
+            self._reject(record, batch, cause, self._erased_ns)
         else:
             for low, high in _between(parts, run.first, run.last):
                 part = batch.part(low - run.first, high - run.first + 1, batch.context)
-                self._step.rejects.append(rejected(record, part, cause))
+                self._reject(record, part, cause, self._erased_ns)
         counts.late += fresh
         return not fresh
 
@@ -203,6 +201,16 @@ class Track:
         for start, end, context in batch.spans():
             for index in range(start, end):
                 self._hand_on(record, batch.part(index, index + 1, context), None, source_digest)
+
+    def _reject(self, record: Received, batch: Batch, cause: Cause, erased_ns: int) -> None:
+        """Reject a batch before it is tagged.
+
+        What comes again after an erasure must not bring the wearer's name back.
+        """
+        first_ns, _ = _captured_ns(batch)
+        if min(first_ns, batch.appended_ns) <= erased_ns:
+            batch = replace(batch, wearer_id="")
+        self._step.rejects.append(rejected(record, batch, cause))
 
     def _untimely(self, batch: Batch) -> Cause | None:
         """Why the capture times of a batch refuse it; None if they do not.

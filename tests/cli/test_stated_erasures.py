@@ -37,9 +37,19 @@ def test_erasures_need_the_key_store_and_other_words_do_not(tmp_path: Path) -> N
     erasures, mark = answer
     assert [each.number for each in erasures] == [1, 2]
     assert mark("w1") == erasures[1].mark
-    assert erasures[1].at_ns == 1_700_000_000_000_000_000
+    assert erasures[1].at_ns == 1_700_000_000_000_999_999
     assert asyncio.run(stated.taken()) is None
-    stated._learn(_record(3, erasure_record("ab" * 24, 3)))
+    store.close()
+
+
+def test_erasures_of_another_key_store_are_refused_and_noise_among_its_own_is_not(tmp_path: Path) -> None:
+    store = KeyStore.made(tmp_path / "keys")
+    stated = StatedErasures(KafkaSettings("localhost:1"), tmp_path / "keys")
+    stated._learn(_record(0, erasure_record("ab" * 24, 3)))
     with pytest.raises(InputError, match="made with abababababababab, expected that one"):
         asyncio.run(stated.taken())
+    stated._learn(_record(1, erasure_record(store.mark_of("w1"), 2)))
+    answer = asyncio.run(stated.taken())
+    assert answer is not None
+    assert [each.number for each in answer[0]] == [3, 2]
     store.close()

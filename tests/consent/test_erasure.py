@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import random
 from collections.abc import Sequence
 from dataclasses import replace
@@ -30,7 +31,8 @@ from streams.topology import EXAMPLES, LINEAGE, REJECTED, ZONED
 from tests import build
 
 T0_NS, S_NS = build.T0_NS, 10**9
-ERASED_NS = T0_NS + 10 * S_NS
+#: To the end of the millisecond in which the broker takes the statement.
+ERASED_NS = T0_NS + 10 * S_NS + 999_999
 
 
 def mark_of(wearer: str) -> str:
@@ -79,17 +81,22 @@ def test_the_statement_names_a_mark_and_no_wearer_and_is_read_back() -> None:
     ("key", "change"),
     [
         (b"erasure/other/41", {}),
-        (b"erasure/m/42", {}),
-        (b"erasure/m/41", {"v": 3}),
-        (b"erasure/m/41", {"erasure": {"mark": "m", "number": 41}}),
-        (b"erasure/m/41", {"erasure": {"mark": 5, "number": 41, "at_ns": 0}}),
-        (b"erasure/m/41", {"wearer": "anna"}),
+        (b"erasure/ab/42", {}),
+        (b"erasure/ab/41", {"v": 3}),
+        (b"erasure/ab/41", {"erasure": {"mark": "ab", "number": 41}}),
+        (b"erasure/ab/41", {"erasure": {"mark": 5, "number": 41, "at_ns": 0}}),
+        (b"erasure/ab/41", {"erasure": {"mark": "ab", "number": 41, "at_ns": 1}}),
+        (b"erasure/anna/41", {"erasure": {"mark": "anna", "number": 41, "at_ns": 0}}),
+        (b"erasure/ab/-1", {"erasure": {"mark": "ab", "number": -1, "at_ns": 0}}),
+        (b"erasure/ab/18446744073709551616", {"erasure": {"mark": "ab", "number": 2**64, "at_ns": 0}}),
+        (b"erasure/" + b"ab" * 1000 + b"/41", {"erasure": {"mark": "ab" * 1000, "number": 41, "at_ns": 0}}),
+        (b"erasure/ab/41", {"wearer": "anna"}),
     ],
 )
 def test_a_forged_statement_is_malformed(key: bytes, change: dict[str, object]) -> None:
-    value = {**orjson.loads(erasure_record("m", 41).value or b""), **change}
+    value = {**orjson.loads(erasure_record("ab", 41).value or b""), **change}
     with pytest.raises(MalformedError):
-        learn_consent(Consents(mark_of), StoredRecord(0, 1, key, orjson.dumps(value)))
+        learn_consent(Consents(mark_of), StoredRecord(0, 1, key, json.dumps(value).encode()))
 
 
 def test_without_the_key_store_nobody_is_taken_for_not_erased() -> None:
@@ -110,6 +117,14 @@ def test_a_second_erasure_reaches_further_and_an_earlier_time_takes_nothing_back
         ERASED_NS + S_NS,
         ERASED_NS + S_NS,
     ]
+
+
+def test_a_copy_of_a_statement_does_not_move_its_time() -> None:
+    consents = Consents(mark_of)
+    record = erasure_record(mark_of("anna"), 1)
+    for offset, at_ns in enumerate((ERASED_NS, ERASED_NS + S_NS)):
+        learn_consent(consents, stored(offset, record, at_ns))
+    assert consents.erased_ns("anna", 9) == ERASED_NS
 
 
 def test_what_was_captured_before_is_refused_without_its_bytes_and_without_the_name() -> None:
@@ -140,6 +155,38 @@ def test_a_batch_that_begins_before_goes_whole_and_a_clock_that_is_ahead_saves_n
     records, _ = build.process(core, [fetch])
     assert not zoned(records)
     assert len(rejected(records)) == 2
+
+
+def test_what_came_before_and_comes_again_brings_no_name_back_whatever_refuses_it() -> None:
+    core = build.core()
+    first = build.imu(1.2, 0, 20)
+    other = build.imu(0.1, 0, 20)
+    _, state = build.process(core, [build.fetch([first])])
+    erase(core, "w1")
+    unpaired = structs.replace(first, source="h9", wearer_id="w1")
+    records, _ = build.process(core, [build.fetch([first, other, unpaired], 1)], state)
+    assert {each["sightline-rule"] for each in rejected(records)} == {b"collision", b"pairing"}
+    rows = build.lineage(records)["rejected"]
+    assert {row["rule"] for row in rows} == {"collision", "pairing", "repeat"}
+    assert {row["wearer"] for row in rows} == {""}
+
+
+def test_another_erasure_takes_nothing_from_who_came_back() -> None:
+    core = build.core()
+    erase(core, "w1")
+    later = ERASED_NS + S_NS
+    batches = [
+        build.gives(2, 0, later, consent=1),
+        *(build.imu(1.2, at, 20, t0_ns=later + S_NS + at, consent=2) for at in range(0, 100, 20)),
+    ]
+    _, state = build.process(core, [build.fetch(batches)])
+    known = state.devices["g1"].known_streams
+    assert known
+    consents = core.followed.consents
+    learn_consent(consents, stored(consents.offset, erasure_record(mark_of("nobody"), 8), later))
+    other = of_wearer("w2", build.imu(1.2, 0, 20, source="g2", t0_ns=later + 2 * S_NS, consent=0))
+    _, after = build.process(core, [build.fetch([other], len(batches))], state)
+    assert after.devices["g1"] == state.devices["g1"]
 
 
 def test_a_later_consent_is_taken_and_only_for_what_is_captured_after() -> None:

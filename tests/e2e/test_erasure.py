@@ -89,6 +89,9 @@ def erased(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Demo, dic
         receipt = ("--receipt", str(demo.store.parent / "receipt.json"))
         done = asked(demo, "rights", "erase", "--wearer", WEARER, "--store", str(demo.store), *receipt)
         assert device.process.wait(90) == 0, device.last_line()
+        # However long that took: what comes afterwards comes after it.
+        device = demo.play([*DEVICES, "--duration-s", "40"])
+        assert device.process.wait(90) == 0, device.last_line()
         demo.drain()
         yield demo, plan, done
     finally:

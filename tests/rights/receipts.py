@@ -56,7 +56,6 @@ EXAMPLE = receipt_of(
     wearer=WEARER,
     salt=SALT,
     policy_version="7f2dc9c7394e41b8",
-    stores=True,
     refitted=(
         Refitted(
             model="training/intent-model/12",

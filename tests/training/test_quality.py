@@ -233,8 +233,8 @@ def trained(policy: Policy, every: int = 12, fits: list[int] | None = None) -> t
 @pytest.mark.parametrize(
     ("bounds", "name", "says"),
     [
-        ({"device_percent_max": 99}, "device", "are from one device (g1): 100 %, expected at most 99 %"),
-        ({"wearer_percent_max": 50}, "wearer", "are of one wearer (w1): 100 %, expected at most 50 %"),
+        ({"device_percent_max": 99}, "device", "are from one device: 100 %, expected at most 99 %"),
+        ({"wearer_percent_max": 50}, "wearer", "are of one wearer: 100 %, expected at most 50 %"),
         ({"repeated_percent_max": 5}, "repeated", "repeat what the same wearer said before, with the same"),
         ({"intent_percent_max": 5}, "intent", "mean one intent ("),
         ({"language_percent_max": 90}, "language", "are of one language (en): 100 %, expected at most 90 %"),

@@ -30,10 +30,12 @@ from streams.limits import ERASURE_LOOKS_S
 from streams.moving import moving
 from streams.printing import say
 from streams.queries.erased import erased_rows
+from streams.queries.store import Store
 from streams.sealing.erasures import STEPS, Requested, Step
 from streams.sealing.key_store import KeyStore
 from streams.settings.kafka import Broker
 from streams.worker.erasure import Place, Plan, erase_wearer, planned
+from streams.worker.erasure_receipt import NO_STORE
 from streams.worker.sealing import key_store_of
 
 #: Of each step: what it counts, and what goes on until it is done.
@@ -91,6 +93,9 @@ def erase(
     require("worker")
     wearer = name("wearer", wearer)
     place = Place(broker, keys, codec_of(kinds), None if no_store else Waiting(stores), receipt)
+    for each in () if no_store else stores:
+        # Before anything goes: a store that is not there would be waited for in vain.
+        Store.open(each).close()
     with contextlib.closing(asyncio.run(_key_store(broker, keys))) as store:
         if dry_run:
             _say_plan(asyncio.run(planned(place, store, wearer)), wearer, as_json=as_json)
@@ -162,7 +167,7 @@ def _facts(requested: Requested) -> Iterator[tuple[str, object]]:
         done = requested.steps.get(step)
         yield step, rfc3339(done.at_ns) if done else ""
         if _COUNTS[step]:
-            yield _COUNTS[step], done.things if done else ""
+            yield _COUNTS[step], done.things if done and done.things != NO_STORE else ""
 
 
 def _say_plan(plan: Plan, wearer: str, *, as_json: bool) -> None:
