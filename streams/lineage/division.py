@@ -17,6 +17,7 @@ from streams.lineage.naming import examples, is_selected, statements
 from streams.lineage.ranges import Part, Ranges, outside
 from streams.lineage.selection import Selection
 from streams.lineage.tables import CONSENT_TAKEUP, EXAMPLE_ORDER, NO_EXAMPLE, STORED, TABLES
+from streams.policy.rules import PERSONAL_CHECKS
 from streams.quoting import quoted
 from streams.topology import TRAINING_SOURCE
 
@@ -31,8 +32,6 @@ _DEVICES: Mapping[str, tuple[str, ...]] = {
         ("events", "decisions", "rejected", "feedback", "zone_runs", "streams", "shadow"), ("source",)
     ),
 }
-#: Checks of training whose subject is a wearer or a device.
-_PERSONAL = ("wearer", "wearer-weight", "device", "outlier")
 
 
 class Divided(NamedTuple):
@@ -359,7 +358,7 @@ def _triggers(selection: Selection, rows: pa.Table) -> Divided:
 
 def _checks(selection: Selection, rows: pa.Table) -> Divided:
     """Checks stay, and do not name the wearer, or the device that nobody else wore."""
-    personal = _are(rows, "name", frozenset(_PERSONAL).__contains__)
+    personal = _are(rows, "name", PERSONAL_CHECKS.__contains__)
     names = {**selection.alone, **selection.bounds}
     subjects, t_ns = rows.column("subject").to_pylist(), _numbers(rows, "t_ns")
     halves = [

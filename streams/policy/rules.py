@@ -60,6 +60,8 @@ CheckName = Literal[
     "wearer-weight",
     "outlier",
 ]
+#: Checks whose subject is a wearer or a device.
+PERSONAL_CHECKS: frozenset[CheckName] = frozenset(("wearer", "wearer-weight", "device", "outlier"))
 CheckOutcome = Literal["passed", "held", "weighted", "left-out"]
 #: What a training run is made from as a whole (`streams.training.assets`).
 AssetKind = Literal["seed", "validation", "stream", "build"]

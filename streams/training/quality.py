@@ -12,14 +12,12 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from streams.events.batch import Batch
-from streams.policy.rules import CheckName, CheckOutcome, TrainingBounds
+from streams.policy.rules import PERSONAL_CHECKS, CheckName, CheckOutcome, TrainingBounds
 from streams.training.gate import Candidate
 from streams.training.lesson import Lesson
 from streams.training.outliers import Outlier
 from streams.training.splits import key_of
 
-#: Checks whose subject is a wearer or a device.
-PERSONAL: frozenset[CheckName] = frozenset(("wearer", "wearer-weight", "device", "outlier"))
 #: Checks by name, and what each says of the examples that it counts.
 CHECKS: Mapping[CheckName, str] = {
     "intent": "mean one intent",
@@ -61,7 +59,7 @@ class Check:
     def reason(self) -> str:
         """A sentence about what was found and what was expected."""
         # Whom a check is about is in `training_checks` alone, where an erasure finds it.
-        about = f" ({self.subject})" if self.subject and self.name not in PERSONAL else ""
+        about = f" ({self.subject})" if self.subject and self.name not in PERSONAL_CHECKS else ""
         return (
             f"{self.examples} of {self.judged} examples {CHECKS[self.name]}{about}: {self.percent:g} %, "
             f"expected at most {self.percent_max:g} %"
