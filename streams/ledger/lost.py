@@ -9,7 +9,6 @@ _LOST = (
     "SELECT topic, \"partition\", split_part(value, '-', 1)::BIGINT, "
     "nullif(split_part(value, '-', 2), '')::BIGINT FROM inputs WHERE kind = 'lost-records' ORDER BY ALL"
 )
-_ERASED = "SELECT count(DISTINCT number), coalesce(sum(rows), 0)::BIGINT FROM erasures"
 
 
 def lost(store: StoreReader, findings: list[str]) -> LostRecords:
@@ -28,11 +27,10 @@ def lost(store: StoreReader, findings: list[str]) -> LostRecords:
             f"{topic} partition {partition} from {first}" for topic, partition, first in remade
         )
         findings.append(f"a topic was made again, and nobody knows what it held by then: {places}")
-    # Catalogs of before have no such table, until the next epoch.
-    applied = store.rows(_ERASED) if store.has("erasures") else [(0, 0)]
+    applied = store.of_each("erasures", "number, rows")
     return {
         "records_lost": records,
         "topics_remade": sorted({topic for topic, *_ in remade}),
-        "erasures": applied[0][0],
-        "rows_erased": applied[0][1],
+        "erasures": len({number for number, _ in applied}),
+        "rows_erased": sum(rows for _, rows in applied),
     }

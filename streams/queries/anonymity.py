@@ -209,7 +209,7 @@ class Microdata:
         [(number,)] = self._run(statement)
         return int(number)
 
-    def _run(self, statement: str, parameters: dict[str, Any] | None = None) -> list[Any]:
+    def _run(self, statement: str, parameters: Mapping[str, object] | None = None) -> list[Any]:
         try:
             return self._connection.execute(statement, parameters).fetchall()
         except duckdb.Error as error:

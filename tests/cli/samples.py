@@ -159,6 +159,8 @@ ALONE: tuple[Sample, ...] = (
     ),
     Sample("device-sim run --to file --duration-s 1 --no-faults --journal {tmp}/perfect"),
 )
+#: After those of `LIVE`, which erase somebody.
+SNAPSHOTS = Sample("sightline snapshots --broker {broker} --store {store} --keys {keys} --until-end")
 #: With the broker and the worker of `PROCESSES`, in this order.
 LIVE: tuple[Sample, ...] = (
     Sample("sightline topics --plan --broker {broker} --topic-prefix '' --partitions 4"),

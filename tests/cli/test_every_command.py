@@ -31,7 +31,7 @@ from streams.kafka.broker import EmbeddedBroker, free_port
 from streams.kafka.reader import read_all
 from streams.policy.load import load
 from streams.sealing.key_store import KeyStore
-from tests.cli.samples import ALONE, DEMOS, LIVE, PROCESSES, Sample
+from tests.cli.samples import ALONE, DEMOS, LIVE, PROCESSES, SNAPSHOTS, Sample
 from tests.kafka.conftest import create
 from tests.kafka.world import until_all_is_read
 from tests.patience import PATIENCE_S
@@ -312,7 +312,7 @@ def test_what_needs_a_broker_does_what_its_help_says(
 
 
 @pytest.mark.kafka
-def test_the_page_of_the_topics_shows_a_whole_device(live: str, tmp_path: Path) -> None:
+def test_the_page_of_the_topics_shows_a_device(live: str, made: dict[str, Path], tmp_path: Path) -> None:
     """What `docs/examples/send_as_glasses.py` sends to a worker is in the store, and nothing is refused."""
     run(Sample("sightline pair --device g7 --wearer w7 --broker {broker}"), broker=live)
     program = ROOT / "docs" / "examples" / "send_as_glasses.py"
@@ -324,9 +324,9 @@ def test_the_page_of_the_topics_shows_a_whole_device(live: str, tmp_path: Path) 
         ["device-state", "device", 1],
         ["speech", "home-private", 2],
     ]
-    found, store = None, {"broker": live, "store": tmp_path / "store"}
+    found, store = None, {**made, "broker": live, "store": tmp_path / "store"}
     for _ in range(int(PATIENCE_S)):
-        run(Sample("sightline snapshots --broker {broker} --store {store} --until-end"), **store)
+        run(SNAPSHOTS, **store)
         asked = Sample(f'sightline sql "{{said}}" --store {{store}} {OFFICER} --json')
         found = orjson.loads(run(asked, **store, said=events).stdout)["rows"]
         if found == expected:
@@ -342,7 +342,7 @@ async def send(broker: str, topic: str, key: bytes, value: bytes, header: tuple[
 
 
 @pytest.mark.kafka
-def test_an_own_device_and_an_own_consumer(live: str, tmp_path: Path) -> None:
+def test_an_own_device_and_an_own_consumer(live: str, made: dict[str, Path], tmp_path: Path) -> None:
     """What `own_device.py` sends is in the store; `own_consumer.py` goes on with it in the same trace."""
     examples = ROOT / "docs" / "examples"
     text = (examples / "own_device.py").read_text(encoding="utf-8")
@@ -354,10 +354,10 @@ def test_an_own_device_and_an_own_consumer(live: str, tmp_path: Path) -> None:
         timeout=PATIENCE_S,
     )
     events = "SELECT stream, zone, sum(count) FROM events WHERE source = 'g8' GROUP BY ALL ORDER BY ALL"
-    store = {"broker": live, "store": tmp_path / "store"}
+    store = {**made, "broker": live, "store": tmp_path / "store"}
     asked = Sample(f'sightline sql "{{said}}" --store {{store}} {OFFICER} --json')
     for _ in range(int(PATIENCE_S)):
-        run(Sample("sightline snapshots --broker {broker} --store {store} --until-end"), **store)
+        run(SNAPSHOTS, **store)
         stored = orjson.loads(run(asked, **store, said=events).stdout)["rows"]
         if ["imu-right", "home-private", 1000] in stored:
             break

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 from dataclasses import replace
+from typing import Any
 
 import orjson
 import pytest
@@ -191,4 +192,5 @@ def test_what_a_role_is_not_shown_is_said() -> None:
     hidden = [Heeded(taken_up_ns=None, partitions=None, passed=each.passed) for each in answer.heeded]
     answer = replace(answer, heeded=hidden)
     assert told(answer).count("not shown") == 3
-    assert "partitions" not in plain(answer)["taken_back"][0]["heeded"]
+    taken: Any = plain(answer)["taken_back"]
+    assert "partitions" not in taken[0]["heeded"]

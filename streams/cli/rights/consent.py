@@ -225,14 +225,14 @@ def answered(
     )
 
 
-def plain(answer: Answered) -> dict[str, Any]:
+def plain(answer: Answered) -> dict[str, object]:
     """The answer for `--json`: times in RFC 3339, absent where there is none."""
     history = answer.history
     intervals = [
         {"record": record_name(each.under), **_without_empty(structs.asdict(each), "under", "left")}
         for each in history.intervals
     ]
-    taken: list[dict[str, Any]] = [
+    taken: list[dict[str, object]] = [
         {**_without_empty(structs.asdict(each)), "stops": to_builtins(stops)} for each, stops in answer.taken
     ]
     for row, heeded in zip(taken, answer.heeded, strict=False):
@@ -250,8 +250,8 @@ def plain(answer: Answered) -> dict[str, Any]:
     }
 
 
-def _without_empty(fields: Mapping[str, Any], *but: str) -> dict[str, Any]:
-    shown: dict[str, Any] = {}
+def _without_empty(fields: Mapping[str, Any], *but: str) -> dict[str, object]:
+    shown: dict[str, object] = {}
     for field, value in fields.items():
         if field in but or value is None or (field.endswith("_ns") and not value):
             continue
