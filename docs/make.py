@@ -201,11 +201,7 @@ def _producers() -> Iterator[str]:
 
 
 def _cleanup(topic: Topic) -> str:
-    if "retention.ms" not in topic.config:
-        return topic.cleanup
-    hours, rest = divmod(int(topic.config["retention.ms"]), 3_600_000)
-    kept = f"{rest} ms" if not hours else f"{hours} h" if hours <= 48 else f"{hours // 24} days"
-    return f"{topic.cleanup}, {kept}"
+    return f"{topic.cleanup}, {topic.kept}" if topic.kept else topic.cleanup
 
 
 def _headers(records: Mapping[str, Outgoing]) -> Iterator[str]:

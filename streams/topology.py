@@ -41,6 +41,14 @@ class Topic:
     sealed: bool = False
     config: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def kept(self) -> str:
+        """How long records are kept, in words (`24 h`, `7 days`); empty if there is no such bound."""
+        if "retention.ms" not in self.config:
+            return ""
+        hours, rest = divmod(int(self.config["retention.ms"]), 3_600_000)
+        return f"{rest} ms" if not hours else f"{hours} h" if hours <= 48 else f"{hours // 24} days"
+
 
 @dataclass(frozen=True, slots=True)
 class Stage:

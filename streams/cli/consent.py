@@ -36,7 +36,7 @@ def withdraw(*, wearer: str, broker: Broker, as_json: bool) -> None:
 
     It holds for all that was captured before, and for what follows until a device bound to her gives again.
     """
-    words = _words(broker, name("wearer", wearer))
+    words = asyncio.run(consents_of_topic(broker)).words_of(name("wearer", wearer))
     if not words:
         raise InputError(f"wearer {wearer}: found nothing that was ever said, expected a consent to withdraw")
     number = sum(not word.device for word in words)
@@ -54,9 +54,7 @@ def withdraw(*, wearer: str, broker: Broker, as_json: bool) -> None:
 def show(*, wearer: str, broker: Broker, as_json: bool) -> None:
     """List what a wearer has said, in order, and which devices may speak for her."""
     consents = asyncio.run(consents_of_topic(broker))
-    records = [word for _, by, word in consents.between(0, consents.offset) if by == wearer]
-    devices = [device for (device, of), bound in consents.pairings.items() if of == wearer and bound]
-    rows = [_row(word) for word in records if isinstance(word, Word)]
+    devices, rows = consents.devices_of(wearer), [_row(word) for word in consents.words_of(wearer)]
     if as_json:
         words = [dict(zip(_COLUMNS, row, strict=True)) for row in rows]
         emit_json({"wearer": wearer, "devices": devices, "said": words})
@@ -65,12 +63,6 @@ def show(*, wearer: str, broker: Broker, as_json: bool) -> None:
     if rows:
         say()
         emit_table(_COLUMNS, rows)
-
-
-def _words(broker: Broker, wearer: str) -> list[Word]:
-    consents = asyncio.run(consents_of_topic(broker))
-    records = consents.between(0, consents.offset)
-    return [word for _, by, word in records if by == wearer and isinstance(word, Word)]
 
 
 def _row(word: Word) -> tuple[str, int, str, str, str, str]:

@@ -25,13 +25,13 @@ from streams.printing import say
 from streams.queries.audit import asked_as
 from streams.queries.moments import look_back
 from streams.queries.role import Role
-from streams.queries.standards.writing import Exported, write_standard
+from streams.queries.standards.writing import Exported, Standard, write_standard
 from streams.queries.store import Store
 
 if TYPE_CHECKING:
     from streams.queries.anonymised import AnonymisedExport
 
-Form = Literal["openlineage", "prov", "graphml", "anonymised"]
+Form = Literal[Standard, "anonymised"]
 
 
 @click.command()

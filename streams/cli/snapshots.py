@@ -194,15 +194,13 @@ async def _follow(
         ):
             end = await follower.end_offsets() if following.until_end else {}
             known, unknown = offsets, 0
-            if (stated := await erasures.taken()) is not None:
-                await storing.run(partial(following.writer.erase, *stated, clock.now_ns()))
+            await _erase(following, storing, erasures)
             ready.say()
             waits.enter_context(following.measures.running(follower))
             if following.until_end:
                 await waits.enter_async_context(saying(f"what {LINEAGE} holds now to be published"))
             while not stop.is_set():
-                if (stated := await erasures.taken()) is not None:
-                    await storing.run(partial(following.writer.erase, *stated, clock.now_ns()))
+                await _erase(following, storing, erasures)
                 arrived_ns, records = await _gathered(follower, stop)
                 positions = await follower.positions()
                 poll = (
@@ -234,6 +232,12 @@ async def _follow(
         await storing.settled()
     storing.result()
     return await asyncio.to_thread(following.writer.settle, clock.now_ns()) or storing.epoch, storing.rows
+
+
+async def _erase(following: _Following, storing: Storing, erasures: StatedErasures) -> None:
+    """Take stated erasures out of the store, if one came since the last look."""
+    if (stated := await erasures.taken()) is not None:
+        await storing.run(partial(following.writer.erase, *stated, clock.now_ns()))
 
 
 async def _gathered(follower: Follower, stop: threading.Event) -> tuple[int, dict[int, list[Received]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +16,6 @@ from streams.sealing.key_store import KeyStore
 from streams.settings.kafka import Broker
 from streams.topology import CONSENTS
 from streams.worker.follower import TableFollower
-from streams.worker.sealing import erasures_of
 
 
 class StatedErasures:
@@ -29,7 +29,6 @@ class StatedErasures:
         self._follower = TableFollower(broker, CONSENTS, self._learn)
         self._fresh = list[Erasure]()
         self._store: KeyStore | None = None
-        self._recognised = False
 
     async def __aenter__(self) -> StatedErasures:
         """Read the topic to its end.
@@ -51,7 +50,7 @@ class StatedErasures:
         # Each record alone: this process needs no word, and would keep them all.
         consents = Consents()
         learn_consent(consents, record)
-        self._fresh += erasures_of(consents)
+        self._fresh += consents.erasures()
 
     async def taken(self) -> tuple[Sequence[Erasure], Mark] | None:
         """Erasures since the last call, and what tells whose they are; None if there are none.
@@ -65,9 +64,6 @@ class StatedErasures:
             return None
         if self._store is None:
             self._store = await asyncio.to_thread(self._opened)
-        if not self._recognised:
-            self._store.refuse_foreign([erasure.mark for erasure in self._fresh])
-            self._recognised = True
         fresh, self._fresh = self._fresh, []
         return fresh, self._store.mark_of
 
@@ -78,7 +74,10 @@ class StatedErasures:
                 "the worker's: without it nothing tells whose rows must leave the store, and whose must not "
                 "get in. Nothing was taken in; name it with --keys, or bring it back from where it is kept"
             )
-        store = KeyStore(self._keys)
-        # Read here, once: what marks a name later touches no file.
-        store.mark_of("")
+        with contextlib.ExitStack() as stack:
+            store = stack.enter_context(contextlib.closing(KeyStore(self._keys)))
+            store.refuse_foreign([erasure.mark for erasure in self._fresh])
+            # Read here, once: what marks a name later touches no file.
+            store.mark_of("")
+            stack.pop_all()
         return store

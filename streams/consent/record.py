@@ -95,10 +95,10 @@ def learn_consent(consents: Consents, record: Received) -> None:
     if len(record.value or b"") > CONSENT_BYTES_MAX:
         raise MalformedError(f"consent: found more than {CONSENT_BYTES_MAX} bytes, expected fewer")
     try:
-        kind = (record.key or b"").partition(b"/")[0].decode() if (record.key or b"").count(b"/") == 2 else ""
-        if kind == PAIRING_KEY:
+        first, *others = (record.key or b"").split(b"/")
+        if first == PAIRING_KEY.encode() and len(others) == 2:
             wearer, statement = _pairing(record)
-        elif kind == ERASURE_KEY:
+        elif first == ERASURE_KEY.encode() and len(others) == 2:
             wearer, statement = _erasure(record)
         else:
             wearer, statement = _word(record)

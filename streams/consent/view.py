@@ -117,6 +117,20 @@ class Consents:
         """Whether (device, wearer) are bound now; pairs about which nothing was stated are absent."""
         return {pair: bound[-1] for pair, (_, bound) in sorted(self._pairings.items())}
 
+    def devices_of(self, wearer: str) -> list[str]:
+        """Devices that are bound to a wearer now."""
+        return [device for (device, of), bound in self.pairings.items() if of == wearer and bound]
+
+    def words_of(self, wearer: str) -> list[Word]:
+        """Every word of a wearer, in order."""
+        statements = self.between(0, self.offset)
+        return [word for _, by, word in statements if by == wearer and isinstance(word, Word)]
+
+    def erasures(self) -> list[Erasure]:
+        """All erasures, in order."""
+        statements = (statement for _, _, statement in self.between(0, self.offset))
+        return [statement for statement in statements if isinstance(statement, Erasure)]
+
     def appended_ms(self, offset: int) -> int:
         """Append time of the statement at an offset, ms since the epoch; 0 if it is not known."""
         return self._appended_ms[bisect_left(self._places, offset)]

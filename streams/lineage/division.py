@@ -238,23 +238,26 @@ def _of_parents(rows: pa.Table, pieces: Sequence[tuple[int, int, Part]]) -> pa.T
     )
 
 
+def _until_ns(rows: pa.Table, name: str, bounds: Mapping[str, int]) -> Numbers:
+    """Time up to which a row is selected by what a column names; -1 if it is not."""
+    values, codes = _words(rows, name)
+    until_ns: Numbers = np.array([bounds.get(value, -1) for value in values], np.int64)[codes]
+    return until_ns
+
+
 def _bound(selection: Selection, rows: pa.Table) -> Mask:
     """Rows that name a selected wearer and were captured, or appended, up to the wearer's time."""
-    values, codes = _words(rows, "wearer")
-    until_ns = np.array([selection.bounds.get(value, -1) for value in values], np.int64)[codes]
     t_ns = _numbers(rows, "t_ns")
     if "appended_ns" in rows.column_names:
         appended_ns = _numbers(rows, "appended_ns")
         t_ns = np.where(appended_ns > 0, np.minimum(t_ns, appended_ns), t_ns)
-    mask: Mask = t_ns <= until_ns
+    mask: Mask = t_ns <= _until_ns(rows, "wearer", selection.bounds)
     return mask
 
 
 def _of_devices(selection: Selection, rows: pa.Table) -> Mask:
     """Rows of devices that nobody else wore, up to the time of their wearer."""
-    values, codes = _words(rows, "source")
-    until_ns = np.array([selection.alone.get(value, -1) for value in values], np.int64)[codes]
-    mask: Mask = _numbers(rows, "t_ns") <= until_ns
+    mask: Mask = _numbers(rows, "t_ns") <= _until_ns(rows, "source", selection.alone)
     return mask
 
 

@@ -140,11 +140,12 @@ def receipt(wearer: str, history: ConsentHistory, stated: Callable[[int], Stated
         if successor is not None:
             record["dct:isReplacedBy"] = record_id(wearer, successor)
         records.append(record)
+    identity = record_id(wearer, f"receipt/{history.newest_ns}")
     return {
         "@context": dict(CONTEXT),
-        "@id": record_id(wearer, f"receipt/{history.newest_ns}"),
+        "@id": identity,
         "@type": "dpv:ConsentReceipt",
-        "dct:identifier": record_id(wearer, f"receipt/{history.newest_ns}"),
+        "dct:identifier": identity,
         "dct:conformsTo": f"{PROFILE}receipt",
         "dct:created": rfc3339(history.newest_ns),
         "schema:recipient": "dpv:DataSubject",

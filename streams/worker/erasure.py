@@ -15,14 +15,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from streams import clock, files
 from streams.consent.record import erasure_record, withdrawal_record
 from streams.consent.view import Consents
-from streams.consent.words import Word
 from streams.errors import InputError, UnavailableError
 from streams.events.codec import Codec
 from streams.events.record import Outgoing, Received
@@ -40,7 +38,7 @@ from streams.settings.kafka import Broker
 from streams.worker.bootstrap import consents_of_topic
 from streams.worker.erasure_receipt import NO_STORE, receipt_of, refitted_since, why_of
 from streams.worker.models import going_back, known_models
-from streams.worker.sealing import erasures_of, examples_of
+from streams.worker.sealing import examples_of
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +90,7 @@ async def planned(place: Place, keys: KeyStore, wearer: str) -> Plan:
     would_serve = side.models.serving
     if would_serve in knowing:
         would_serve = next(iter(await _permitted(place, side, knowing)), 0)
-    devices = tuple(device for (device, of), bound in consents.pairings.items() if of == wearer and bound)
+    devices = tuple(consents.devices_of(wearer))
     count = await asyncio.to_thread(keys.count_of, wearer)
     return Plan(devices, count, tuple(sorted(knowing)), side.models.serving, would_serve)
 
@@ -110,7 +108,7 @@ async def erase_wearer(
     consents = await consents_of_topic(place.broker)
     if not any(each.wearer == wearer for each in keys.erasures.all()):
         await asyncio.to_thread(_check_known, consents, keys, wearer)
-    keys.refuse_foreign([erasure.mark for erasure in erasures_of(consents)])
+    keys.refuse_foreign([erasure.mark for erasure in consents.erasures()])
     requested = keys.erasures.request(wearer, keys.mark_of(wearer), clock.now_ns())
     salt, receipt = new_salt(), place.receipt or Path(f"erasure-{requested.number}.json")
     acts: dict[Step, Callable[[Requested], Awaitable[Done]]] = {
@@ -129,7 +127,7 @@ async def erase_wearer(
 
 def _check_known(consents: Consents, keys: KeyStore, wearer: str) -> None:
     named = any(of == wearer for _, of in consents.pairings)
-    if named or wearer in keys.wearers() or _words(consents, wearer):
+    if named or wearer in keys.wearers() or consents.words_of(wearer):
         return
     raise InputError(
         f"wearer {wearer}: found no pairing, word or key of that name, expected one whom the topics know; "
@@ -137,20 +135,12 @@ def _check_known(consents: Consents, keys: KeyStore, wearer: str) -> None:
     )
 
 
-def _words(consents: Consents, wearer: str) -> list[Word]:
-    return [
-        statement
-        for _, by, statement in consents.between(0, consents.offset)
-        if by == wearer and isinstance(statement, Word)
-    ]
-
-
 async def _stop(place: Place, consents: Consents, of: Requested) -> Done:
     """Publish the withdrawal and the erasure; the time is the append time, up to which all is erased."""
-    for erasure in erasures_of(consents):
+    for erasure in consents.erasures():
         if erasure.number == of.number:
             return Done(erasure.at_ns, 0)
-    words = _words(consents, of.wearer)
+    words = consents.words_of(of.wearer)
     records = [withdrawal_record(of.wearer, sum(not word.device for word in words))] if words else []
     *_, written = await publish_now(place.broker, [*records, erasure_record(of.mark, of.number)])
     return Done(written.appended_ns, len(records))
@@ -166,30 +156,41 @@ async def _destroy(place: Place, keys: KeyStore, of: Requested) -> Done:
     stopped_ns = of.steps["stopped"].at_ns
     again = _given_since(await consents_of_topic(place.broker), of)
     until_day = day_of(stopped_ns) if again else DAYS_MAX
-    erased = partial(keys.erase, of.wearer, clock.now_ns(), until_day=until_day)
-    count = await asyncio.to_thread(erased)
-    await asyncio.to_thread(keys.settle)
+    count = await asyncio.to_thread(_destroyed, keys, of.wearer, until_day)
     return Done(clock.now_ns(), count)
+
+
+def _destroyed(keys: KeyStore, wearer: str, until_day: int) -> int:
+    """Destroy keys of a wearer, and what wrapped them; returns their number."""
+    count = keys.erase(wearer, clock.now_ns(), until_day=until_day)
+    keys.settle()
+    return count
 
 
 def _given_since(consents: Consents, of: Requested) -> bool:
     """Whether the wearer has given consent since the erasure."""
     stopped_ns = of.steps["stopped"].at_ns
-    return any(word.at_ns > stopped_ns and word.purposes for word in _words(consents, of.wearer))
+    return any(word.at_ns > stopped_ns and word.purposes for word in consents.words_of(of.wearer))
 
 
 async def _go_back(place: Place, of: Requested) -> Done:
-    """Let a version serve that learned nothing from the wearer; count the versions that are withdrawn by it.
+    """Let a version serve that learned nothing from the wearer; count the versions withdrawn by it."""
+    _, withdrawn = await _served(place, of, await consents_of_topic(place.broker))
+    return Done(clock.now_ns(), len(withdrawn))
+
+
+async def _served(place: Place, of: Requested, consents: Consents) -> tuple[SideInputs, set[int]]:
+    """What is known once a version serves that learned nothing from the wearer, and those that did.
 
     A run that was under way can promote another one, so it is looked at again.
     """
-    withdrawn = set[int]()
+    withdrawn, later = set[int](), _given_later(consents, of)
     for _ in range(ERASURE_TRIES):
         side, records = await known_models(place.broker)
-        knowing = _knowing(side, of.wearer, await _numbers(place, of))
+        knowing = _knowing(side, of.wearer, later)
         withdrawn |= knowing
         if not knowing & {side.models.serving, side.models.candidate}:
-            return Done(clock.now_ns(), len(withdrawn))
+            return side, withdrawn
         await publish_now(place.broker, await _pointer(place, of, side, records, knowing))
         await asyncio.sleep(ERASURE_SETTLES_S)
     raise UnavailableError(
@@ -204,9 +205,9 @@ def _knowing(side: SideInputs, wearer: str, later: Collection[int] = ()) -> set[
     return {number for number, each in versions if {*each.manifest.wearers.get(wearer, ())} - {*later}}
 
 
-async def _numbers(place: Place, of: Requested) -> set[int]:
+def _given_later(consents: Consents, of: Requested) -> set[int]:
     """Numbers of consent records that the wearer gave after the erasure, and on no device before."""
-    words, stopped_ns = _words(await consents_of_topic(place.broker), of.wearer), of.steps["stopped"].at_ns
+    words, stopped_ns = consents.words_of(of.wearer), of.steps["stopped"].at_ns
     before = {word.number for word in words if word.at_ns <= stopped_ns}
     return {word.number for word in words if word.at_ns > stopped_ns} - before
 
@@ -255,11 +256,10 @@ async def _finish(place: Place, keys: KeyStore, of: Requested, receipt: Path, sa
     consents = await consents_of_topic(place.broker)
     count = 0
     if not _given_since(consents, of):
-        count = await asyncio.to_thread(keys.erase, of.wearer, clock.now_ns())
-        await asyncio.to_thread(keys.settle)
+        count = await asyncio.to_thread(_destroyed, keys, of.wearer, DAYS_MAX)
     # A training run that was under way may have promoted a version since.
-    await _go_back(place, of)
-    done, (side, _) = Done(clock.now_ns(), count), await known_models(place.broker)
+    side, _ = await _served(place, of, consents)
+    done = Done(clock.now_ns(), count)
     made = receipt_of(
         of,
         done,

@@ -21,10 +21,10 @@ from streams.rights.receipt import (
     subject_of,
 )
 from streams.sealing.erasures import Done, Requested, Step
+from streams.topology import LINEAGE, topic
 
 #: Of the step `store`: nobody waited for one.
 NO_STORE = -1
-_CAPTURED_H, _ZONED_DAYS, _LINEAGE_DAYS = 24, 7, 365
 #: Places where its steps did nothing, and why.
 _NOT_LOOKED_AT: Mapping[PlaceName, tuple[Level, str]] = {
     "glasses.state": ("not-verifiable", "cleared with the next records of each partition"),
@@ -67,9 +67,11 @@ def receipt_of(
     stores = requested.steps["store"].things != NO_STORE
     outcomes = [
         _use_stopped("decisions", stopped, ""),
-        _use_stopped("glasses.captured", stopped, f"gone by retention within {_CAPTURED_H} h"),
-        *(_use_stopped(topic, stopped, f"gone by retention within {_ZONED_DAYS} days") for topic in _WEEKS),
-        _use_stopped("glasses.lineage", stopped, f"ids, no values; gone within {_LINEAGE_DAYS} days"),
+        *(
+            _use_stopped(each, stopped, f"gone by retention within {topic(each).kept}")
+            for each in _KEPT_BRIEFLY
+        ),
+        _use_stopped("glasses.lineage", stopped, f"ids, no values; gone within {topic(LINEAGE).kept}"),
         _use_stopped("glasses.consents", stopped, "what was said is kept as proof"),
         PlaceOutcome(
             place="glasses.examples", level="unreadable", count=keys.things, at_ns=keys.at_ns, note="keys"
@@ -109,7 +111,12 @@ def receipt_of(
 
 
 _STEPS: tuple[Step, ...] = ("stopped", "unreadable", "models", "store")
-_WEEKS: tuple[PlaceName, ...] = ("glasses.zoned", "glasses.derived", "glasses.answers")
+_KEPT_BRIEFLY: tuple[PlaceName, ...] = (
+    "glasses.captured",
+    "glasses.zoned",
+    "glasses.derived",
+    "glasses.answers",
+)
 
 
 def _in_order(steps: Sequence[Done]) -> list[Done]:

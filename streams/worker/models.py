@@ -29,10 +29,15 @@ async def known_models(broker: Broker) -> tuple[SideInputs, Sequence[Received]]:
     with contextlib.closing(Checker()) as checker:
         policies = (await policies_of(await read_all(broker, POLICIES), checker)).now
     if not policies.current:
-        raise InputError(f"{POLICIES} on {broker} holds no policy in force; `sightline worker` publishes one")
+        raise none_in_force(broker)
     records = await read_all(broker, MODELS)
     models = _models_of(records, policies)
     return SideInputs(policies, models.now, (await consents_of_topic(broker)).view()), records
+
+
+def none_in_force(broker: Broker) -> InputError:
+    """Error for topics on which no worker ever started."""
+    return InputError(f"{POLICIES} on {broker} holds no policy in force; `sightline worker` publishes one")
 
 
 def going_back(records: Sequence[Received], back: Rollback) -> list[Outgoing]:

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from streams import clock, metrics
 from streams.consent.view import Consents
-from streams.consent.words import Erasure
 from streams.errors import InputError, MalformedError, SightlineError, reason
 from streams.events.record import Received
 from streams.kafka.reader import log_bounds, read_all, read_through
@@ -73,19 +72,13 @@ def _refuse_other(store: KeyStore, names: Sequence[KeyName]) -> None:
         )
 
 
-def erasures_of(consents: Consents) -> list[Erasure]:
-    """All erasures on `glasses.consents`, in order."""
-    statements = (statement for _, _, statement in consents.between(0, consents.offset))
-    return [statement for statement in statements if isinstance(statement, Erasure)]
-
-
 def erase_again(keys: KeyStore, consents: Consents, now_ns: int) -> int:
     """Destroy what a key store that was restored has of erased wearers; returns the number of keys.
 
     The topics name erasures that such a key store does not know. What was sealed on later days than the
     erasure is under later consent.
     """
-    stated = erasures_of(consents)
+    stated = consents.erasures()
     keys.refuse_foreign([erasure.mark for erasure in stated])
     done = {each.number for each in keys.erasures.all() if "unreadable" in each.steps}
     lacking = [erasure for erasure in stated if erasure.number not in done]

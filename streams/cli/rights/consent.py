@@ -29,7 +29,7 @@ from streams.connection.address import broker_option
 from streams.consent.history import ConsentHistory, TakenAway, history_of, record_name, taken_away
 from streams.consent.record import consents_of
 from streams.consent.view import Consents
-from streams.consent.words import Erasure, Word
+from streams.consent.words import Word
 from streams.errors import InputError
 from streams.events.headers import rfc3339
 from streams.kafka.reader import read_all
@@ -47,6 +47,7 @@ from streams.settings.kafka import Broker
 from streams.topology import CONSENTS, POLICIES
 from streams.worker.bootstrap import consents_of_topic, in_force_since
 from streams.worker.checking import Checker
+from streams.worker.models import none_in_force
 
 _INTERVALS = ("record", "purposes", "since", "until", "expires", "ended", "by")
 _TAKEN = ("at", "by", "how", "purposes", "devices", "stops")
@@ -139,14 +140,13 @@ async def _read(broker: Broker) -> tuple[Consents, list[tuple[int, Policy]]]:
     with contextlib.closing(Checker()) as checker:
         policies = await in_force_since(await read_all(broker, POLICIES), checker)
     if not policies:
-        raise InputError(f"{POLICIES} on {broker} holds no policy in force; `sightline worker` publishes one")
+        raise none_in_force(broker)
     return await consents_of_topic(broker), policies
 
 
 def _mark(consents: Consents, keys: Path, wearer: str) -> None:
     """Let the key store tell which erasures are the wearer's, if there are any and it is at hand."""
-    rows = consents.between(0, consents.offset)
-    if KeyStore.is_in(keys) and any(isinstance(row, Erasure) for _, _, row in rows):
+    if KeyStore.is_in(keys) and consents.erasures():
         with contextlib.closing(KeyStore(keys)) as store:
             consents.mark = {wearer: store.mark_of(wearer)}.__getitem__
 
@@ -216,7 +216,7 @@ def answered(
     flows = asks_consent(policy, system)
     return Answered(
         wearer,
-        [device for (device, of), bound in consents.pairings.items() if of == wearer and bound],
+        consents.devices_of(wearer),
         policy,
         history,
         [(each, stopped(policy, flows, set(each.purposes), set(each.left))) for each in taken_away(history)],
