@@ -27,6 +27,7 @@ LEAVES = {
     "metrics",
     "printing",
     "files",
+    "audit_log",
     "logs",
     "ends",
     "readiness",

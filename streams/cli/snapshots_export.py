@@ -65,9 +65,13 @@ def _follow(
 ) -> None:
     """Export each newest epoch; the pause after an export is EXPORT_REST times as long as it took.
 
-    If an epoch cannot be exported, the error is logged once and the previous file is kept.
+    If an epoch cannot be exported, the error is logged once and the previous file is kept. An erasure is an
+    epoch, so it leaves the file with the next export.
     """
     written, complaint = None, ""
+    # Of a process that was killed: it may have what was erased since.
+    for left in path.parent.glob(f"{path.name}.*{files.TEMPORARY}"):
+        left.unlink()
     while not stop.is_set():
         began_s = clock.monotonic_s()
         newest = (store / "catalog.duckdb").resolve()
@@ -80,7 +84,12 @@ def _follow(
             except (UnavailableError, DamagedError) as error:
                 if str(error) != complaint:
                     complaint = str(error)
-                    say(f"{complaint}; trying again", err=True)
+                    kept = (
+                        f"; {path} stays as it was, also if somebody was erased since"
+                        if path.exists()
+                        else ""
+                    )
+                    say(f"{complaint}{kept}; trying again", err=True)
         taken_s = clock.monotonic_s() - began_s
         stop.wait(max(limits.EXPORT_INTERVAL_S, limits.EXPORT_REST * taken_s))
 

@@ -9,6 +9,7 @@ from typing import get_args
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
+from streams.audit_log import AUDIT_LOG
 from streams.errors import InputError
 from streams.events.headers import rfc3339
 from streams.events.kinds import Kind, unit
@@ -17,7 +18,6 @@ from streams.policy.dpv import TERMS, sensitivity_of
 from streams.policy.policy import DAY_NS, Policy
 from streams.policy.recheck import StoredPolicies
 from streams.policy.vocabulary import LISTS
-from streams.queries.audit import AUDIT_LOG
 from streams.queries.declared import System, labels_of
 from streams.queries.flows import DecidedKind, StoredKind
 from streams.queries.grants import ROLES

@@ -14,12 +14,11 @@ from pathlib import Path
 
 import orjson
 
-from streams import clock, files
+from streams import clock
+from streams.audit_log import AUDIT_LOG, add_line
 from streams.errors import InputError, UnavailableError, reason
 from streams.events.headers import rfc3339
 from streams.queries.role import RoleFilter
-
-AUDIT_LOG = "reads.jsonl"
 
 
 def who_asks() -> str:
@@ -113,9 +112,7 @@ def record_look(epochs: Mapping[str, int], reviewer: str, event: str, zone: str)
 
 def _append(path: Path, line: bytes, named: Sequence[str]) -> None:
     try:
-        with files.append(path) as file:
-            file.write(line)
-            os.fsync(file.fileno())
+        add_line(path, line)
     except (OSError, InputError) as error:
         read = f"the read of restricted zones ({', '.join(named)})" if named else "the export"
         raise UnavailableError(

@@ -9,10 +9,10 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from streams import limits
+from streams.audit_log import AUDIT_LOG
 from streams.errors import InputError, UnavailableError, reason
 from streams.events.headers import rfc3339
 from streams.queries.answers import Answer, Bounded
-from streams.queries.audit import AUDIT_LOG
 from streams.queries.role import Role
 from streams.queries.store import Store
 
@@ -22,7 +22,8 @@ class Read(Struct, frozen=True):
 
     `exported`: the answer was written to a file outside the store; such a line may have no zones. `epoch` is
     the state of the store that was read, `wrote` the digest of the file that was written, and `refused` that
-    an export was refused and nothing written; UNSET where the line does not say.
+    an export was refused and nothing written; UNSET where the line does not say. `erased` are the erasures
+    whose marks stand in place of what role or question named.
     """
 
     t: str
@@ -34,6 +35,7 @@ class Read(Struct, frozen=True):
     epoch: int | UnsetType = UNSET
     wrote: str | UnsetType = UNSET
     refused: bool | UnsetType = UNSET
+    erased: tuple[int, ...] | UnsetType = UNSET
 
 
 class ReadZone(Struct, frozen=True):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from streams.audit_log import AUDIT_LOG
 from streams.recorder.operation import Asset, Operation
 
 TOPIC_READER = "streams/kafka/reader.py:_getmany:getmany"
 _STORE_READ = "questions read the store"
-_AUDIT_LOG = "reads.jsonl"
 _ANSWERED = (
     "streams/printing.py:say:echo",
     "streams/printing.py:say_exactly:echo",
@@ -25,7 +25,7 @@ def _leaves(name: str, asset: Asset, step: str, sites: tuple[str, ...]) -> Opera
         asset=asset,
         step=step,
         reads=(_STORE_READ,),
-        recorded_in=(_AUDIT_LOG,),
+        recorded_in=(AUDIT_LOG,),
         sites=sites,
     )
 

@@ -135,7 +135,9 @@ WITHOUT_EVENTS: Mapping[str, tuple[str, ...]] = {
     ),
     "the record of reads itself, and what a person typed at the prompt": (
         "streams/cli/prompt.py:_history:files.append",
-        "streams/queries/audit.py:_append:files.append",
+        "streams/audit_log.py:change_lines:open",
+        "streams/audit_log.py:change_lines:files.written",
+        "streams/audit_log.py:_locked:files.append",
         "streams/queries/reads.py:_lines_in:open",
     ),
     "licensed examples, which are of no wearer: the manifest of a training run has their digest": (

@@ -293,6 +293,7 @@ class Writer:
                 self._record(self._hot.newest().number + 1, now_ns, erased)
                 self._finish()
                 epoch = self._hot.newest().number
+        self._sweep()
         # What is absent at once is told by another epoch.
         return (self._publish(now_ns) if self._eraser.changed else None) or epoch
 

@@ -47,7 +47,7 @@ class Place(NamedTuple):
     """Where an erasure acts: the broker, the directory of the key store, the stores, and the receipt's file.
 
     `stores` waits until stores have applied the erasure of a number, and returns how many rows went; None if
-    nobody waits for one.
+    nobody waits for one. `lines` counts what it changed in the audit log; None if nobody can tell.
     """
 
     broker: Broker
@@ -55,6 +55,7 @@ class Place(NamedTuple):
     codec: Codec
     stores: Callable[[int], Awaitable[int]] | None
     receipt: Path | None = None
+    lines: Callable[[int], Awaitable[int]] | None = None
 
 
 class Erased(NamedTuple):
@@ -266,6 +267,7 @@ async def _finish(place: Place, keys: KeyStore, of: Requested, receipt: Path, sa
         wearer=of.wearer,
         salt=salt,
         policy_version=side.policies.current,
+        lines=None if place.lines is None else await place.lines(of.number),
         refitted=refitted_since(side.models, of.number, of.steps["stopped"].at_ns),
     )
     # Every text in it is one of ours, in which a wearer who is called `store` is not named.

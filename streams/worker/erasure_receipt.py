@@ -29,7 +29,6 @@ NO_STORE = -1
 _NOT_LOOKED_AT: Mapping[PlaceName, tuple[Level, str]] = {
     "glasses.state": ("not-verifiable", "cleared with the next records of each partition"),
     "glasses.rejected": ("not-verifiable", "malformed records keep their bytes for 24 h"),
-    "reads": ("not-verifiable", "who read what keeps ids that were asked for"),
     "logs": ("not-verifiable", "of processes; they hold no values"),
     "backups": ("not-verifiable", "refused when restored, by the erasure on glasses.consents"),
     "device": ("out-of-scope", "the journal is the device's own; refused when sent again"),
@@ -37,6 +36,7 @@ _NOT_LOOKED_AT: Mapping[PlaceName, tuple[Level, str]] = {
     "other-consumers": ("not-verifiable", "other teams read the topics; keys open nothing for them"),
     "bystanders": ("out-of-scope", "they have no id; by place and time only"),
 }
+_READS = "lines; a mark stands for each id, and who read what stays"
 _KEPT = (
     KeptItem(item="consent and its withdrawal on glasses.consents", reason="GDPR Art. 7(1), 17(3)(b)"),
     KeptItem(item="the erasure with a mark on glasses.consents", reason="GDPR Art. 17(1), so it stays away"),
@@ -57,8 +57,11 @@ def receipt_of(
     salt: bytes,
     policy_version: str,
     refitted: tuple[Refitted, ...],
+    lines: int | None = None,
 ) -> Receipt:
     """The receipt of an erasure all of whose steps but the last are done.
+
+    `lines` of the audit log had ids in them; None if nobody can tell.
 
     The broker dates what was stopped, and this machine the rest; a receipt has times in the order of the
     steps, so a clock that is behind counts as the one before.
@@ -89,6 +92,13 @@ def receipt_of(
             count=rows.things if stores else 0,
             at_ns=rows.at_ns if stores else 0,
             note="rows; the former files are deleted" if stores else "no store was waited for",
+        ),
+        PlaceOutcome(
+            place="reads",
+            level="not-verifiable" if lines is None else "rewritten",
+            count=lines or 0,
+            at_ns=0 if lines is None else rows.at_ns,
+            note="who read what may keep ids that were asked for" if lines is None else _READS,
         ),
         *(
             PlaceOutcome(place=place, level=level, note=note)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from streams.queries.audit import AUDIT_LOG
+from streams.audit_log import AUDIT_LOG
 from tests.cli.test_rights_consent import life, told
 from tests.queries.fleet import commuters, fleet, permitting
 from tests.test_docs import ROOT, printed, replayed, rewrite, shown

@@ -18,9 +18,9 @@ from click.testing import CliRunner, Result
 from pyarrow import parquet
 
 from streams import open_store, unfiltered
+from streams.audit_log import AUDIT_LOG
 from streams.cli.main import main
 from streams.errors import InputError
-from streams.queries.audit import AUDIT_LOG
 from streams.queries.reads import reads
 from streams.queries.role import Role
 from streams.queries.store import Store

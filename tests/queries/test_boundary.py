@@ -19,9 +19,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from streams import limits
+from streams.audit_log import AUDIT_LOG
 from streams.errors import InputError
 from streams.policy.vocabulary import LISTS
-from streams.queries.audit import AUDIT_LOG
 from streams.queries.role import Role
 from streams.queries.store import Store
 from tests.queries.pair import pair_of

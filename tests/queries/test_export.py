@@ -19,11 +19,11 @@ import xxhash
 from click.testing import CliRunner, Result
 
 from streams import limits
+from streams.audit_log import AUDIT_LOG
 from streams.cli import snapshots_export as command
 from streams.cli.main import main
 from streams.errors import UnavailableError
 from streams.files import working_directory
-from streams.queries.audit import AUDIT_LOG
 from streams.queries.export import EXPORTED
 from streams.queries.role import Role
 from streams.queries.store import Store

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams import open_store
+from streams.audit_log import AUDIT_LOG
 from streams.cli.main import main
 from streams.errors import InputError
 from streams.events.extensions import kinds_of
@@ -20,7 +21,6 @@ from streams.events.kinds import Kind, Kinds
 from streams.events.shipped import SHIPPED
 from streams.policy.load import parse
 from streams.processing.shipped import SHIPPED_OPERATORS
-from streams.queries.audit import AUDIT_LOG
 from streams.queries.declared import SHIPPED_SYSTEM, System, refused
 from streams.queries.flows import DataFlow
 from streams.queries.inventory import Inventory, inventory

@@ -10,12 +10,12 @@ import pytest
 from click.testing import CliRunner
 from msgspec.structs import replace
 
+from streams.audit_log import AUDIT_LOG
 from streams.cli import ask
 from streams.cli.asking import GROUPS
 from streams.cli.main import main
 from streams.errors import InputError
 from streams.events.headers import rfc3339
-from streams.queries.audit import AUDIT_LOG
 from streams.queries.changes import changes
 from streams.queries.completeness import completeness
 from streams.queries.crossings import crossings

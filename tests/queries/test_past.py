@@ -7,9 +7,9 @@ from pathlib import Path
 import orjson
 import pytest
 
+from streams.audit_log import AUDIT_LOG
 from streams.errors import InputError
 from streams.queries import layout
-from streams.queries.audit import AUDIT_LOG
 from streams.queries.role import Role
 from streams.queries.store import Store
 from tests.queries.pair import pair_of

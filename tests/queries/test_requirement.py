@@ -13,13 +13,13 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streams.audit_log import AUDIT_LOG
 from streams.cli.main import main
 from streams.errors import InputError
 from streams.policy.diff import every_combination
 from streams.policy.load import load, parse
 from streams.policy.policy import Policy
 from streams.queries.answers import Bounded
-from streams.queries.audit import AUDIT_LOG
 from streams.queries.requirement import Shares, requirement, requirements
 from streams.queries.store import Store
 from tests.queries.golden import asked

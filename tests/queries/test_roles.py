@@ -16,11 +16,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from streams import limits
+from streams.audit_log import AUDIT_LOG
 from streams.cli.main import main
 from streams.errors import InputError, UnavailableError
 from streams.events.runs import EdgeRun, Run
 from streams.queries import questions
-from streams.queries.audit import AUDIT_LOG
 from streams.queries.role import Role
 from streams.queries.store import Store
 from tests.snapshots.build import HOUSEHOLD, POLICY, Row, edge, event, row, store, stream, tagged

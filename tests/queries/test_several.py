@@ -15,12 +15,12 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streams.audit_log import AUDIT_LOG
 from streams.cli.main import main
 from streams.errors import InputError
 from streams.events.headers import rfc3339
 from streams.ledger.sources import StoreReader
 from streams.queries.asking import OpenStore, open_store, unfiltered
-from streams.queries.audit import AUDIT_LOG
 from streams.queries.changes import changes
 from streams.queries.moments import moments
 from streams.queries.store import Store

@@ -18,9 +18,9 @@ from hypothesis import Phase, given, settings
 from prov.model import ProvEntity, ProvSpecialization
 
 from streams import limits, open_store, unfiltered
+from streams.audit_log import AUDIT_LOG
 from streams.cli.main import main
 from streams.errors import InputError, UnavailableError
-from streams.queries.audit import AUDIT_LOG
 from streams.queries.role import Role, RoleFilter
 from streams.queries.standards.writing import STANDARDS, Standard, write_standard
 from streams.queries.store import Store

@@ -15,11 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streams.audit_log import AUDIT_LOG
 from streams.errors import InputError
 from streams.events.headers import rfc3339
 from streams.limits import TIME_NS_MAX
 from streams.policy.source import POLICIES
-from streams.queries.audit import AUDIT_LOG
 from streams.queries.changes import changes
 from streams.queries.completeness import CompleteStream, completeness
 from streams.queries.crossings import crossings

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from streams.audit_log import AUDIT_LOG
 from streams.policy.load import parse
 from streams.policy.policy import Policy
-from streams.queries.audit import AUDIT_LOG
 from tests.snapshots.build import HOUSEHOLD, POLICY, Row, edge, event, row, store, stream
 
 #: A household that only logs what it denies of health.

@@ -15,8 +15,8 @@ import pytest
 import xxhash
 from click.testing import CliRunner
 
+from streams.audit_log import AUDIT_LOG
 from streams.cli.main import main
-from streams.queries.audit import AUDIT_LOG
 from streams.queries.io_coverage import IoCoverage, io_coverage
 from streams.queries.role import Role
 from streams.queries.store import Store

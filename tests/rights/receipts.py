@@ -56,6 +56,7 @@ EXAMPLE = receipt_of(
     wearer=WEARER,
     salt=SALT,
     policy_version="7f2dc9c7394e41b8",
+    lines=12,
     refitted=(
         Refitted(
             model="training/intent-model/12",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import islice, product
 
-from streams.queries.audit import AUDIT_LOG
+from streams.audit_log import AUDIT_LOG
 from streams.watching.thresholds import NewFlow, Thresholds
 from tests.watching.growing import OFFICER, Growing, decision, named, watcher
 

@@ -29,7 +29,7 @@ from streams.extras import require
 from streams.limits import ERASURE_LOOKS_S
 from streams.moving import moving
 from streams.printing import say
-from streams.queries.erased import erased_rows
+from streams.queries.erased import erased_lines, erased_rows
 from streams.queries.store import Store
 from streams.sealing.erasures import STEPS, Requested, Step
 from streams.sealing.key_store import KeyStore
@@ -92,7 +92,9 @@ def erase(
     """
     require("worker")
     wearer = name("wearer", wearer)
-    place = Place(broker, keys, codec_of(kinds), None if no_store else Waiting(stores), receipt)
+    waiting = None if no_store else Waiting(stores)
+    lines = waiting.lines if waiting is not None and len(stores) == 1 else None
+    place = Place(broker, keys, codec_of(kinds), waiting, receipt, lines)
     for each in () if no_store else stores:
         # Before anything goes: a store that is not there would be waited for in vain.
         Store.open(each).close()
@@ -147,6 +149,14 @@ class Waiting:
                 await asyncio.sleep(ERASURE_LOOKS_S)
             rows += went
         return rows
+
+    async def lines(self, number: int) -> int:
+        """Number of lines that changed in the audit log of the only store.
+
+        Of several nobody can tell: each has the lines of all, and knows its own devices alone.
+        """
+        [store] = self._stores
+        return await asyncio.to_thread(erased_lines, store, number)
 
 
 async def _key_store(broker: Broker, keys: Path) -> KeyStore:

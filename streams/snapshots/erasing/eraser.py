@@ -13,14 +13,16 @@ from streams.consent.words import Erasure, Mark
 from streams.snapshots.epochs.hot import Hot
 from streams.snapshots.erasing.arriving import withhold
 from streams.snapshots.erasing.erasures import ALONE, Applied, Erasures
+from streams.snapshots.erasing.logged import forget_in_log
 from streams.snapshots.erasing.rewriting import Rewriting
 from streams.snapshots.files.directory import epochs_of
 from streams.snapshots.folds.fold import Folded
 from streams.snapshots.intake.lookup import Lookup
 from streams.snapshots.rows.poll import Poll
 
-STEPS = (15, 16)
-"""The last steps of an erasure: 15 the hot file without its rows is in place, 16 their absence recorded."""
+STEPS = (15, 16, 17)
+"""The last steps of an erasure: 15 the hot file without its rows is in place, 16 the audit log is without its
+ids, 17 the absence of both recorded."""
 
 
 class Erased(Struct, frozen=True):
@@ -92,13 +94,14 @@ class Eraser:
             streams = rewriting.streams() if before else []
             known = self._erasures.known(streams, wearers, certain=False)
             made = rewriting.run(bounds, known)
+        # What was replaced before, for another erasure of the same wearer, may still be there.
+        if clean := not made.rows and not self._erasures.waiting():
+            forget_in_log(self._path, self._erasures)
         if before and not made.rows:
             with self._hot.transaction():
                 self._erasures.keep(replace(before, owed=False))
             return None
         rows, files = (before.rows, before.files) if before else (0, 0)
-        # What was replaced before, for another erasure of the same wearer, may still be there.
-        clean = not made.rows and not self._erasures.waiting()
 
         def keep(epoch: int, now_ns: int) -> None:
             self._erasures.remember(made.runs, alone=ALONE)
@@ -125,17 +128,21 @@ class Eraser:
         return max((each.epoch for each in self._erasures.waiting()), default=0)
 
     def finish(self, superseded: Iterable[int], rebuild: Callable[[], None], now_ns: int) -> None:
-        """Write down that nothing is left, if no file of before is.
+        """Write down that nothing is left, neither in the audit log, if no file of before is.
 
         `superseded` are the epochs that replaced files which are not deleted yet.
         `rebuild` writes the hot file again, which has deleted texts until then.
         """
         epoch = self.epoch
-        if not epoch or any(replaced <= epoch for replaced in superseded):
+        # Before the erasures are stated again, after a start, nothing tells names from marks.
+        if not epoch or self._erasures.mark is None or any(replaced <= epoch for replaced in superseded):
             return
         if any(each < epoch for each in epochs_of(self._path)):
             return
         rebuild()
         self._after_step(15)
-        self._erasures.absent(now_ns)
+        # Last, so that it has the reads of those who were promised the former files.
+        forget_in_log(self._path, self._erasures)
         self._after_step(16)
+        self._erasures.absent(now_ns)
+        self._after_step(17)

@@ -6,7 +6,7 @@ so rows that name no wearer are recognised when they arrive later, and nobody re
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
 import pyarrow as pa
@@ -40,6 +40,37 @@ class Applied(Struct, frozen=True):
     rewritten_ns: int
     absent_ns: int
     owed: bool
+
+
+class Names:
+    """Tells of a name whether an erasure that the store knows took it, and gives the mark of that erasure.
+
+    Attributes
+    ----------
+    numbers
+        The newest erasure by its mark.
+    """
+
+    def __init__(self, mark: Mark, numbers: Mapping[str, int], runs: Mapping[str, _Runs]) -> None:
+        self._mark, self.numbers = mark, numbers
+        self._places: dict[tuple[str, int], list[tuple[str, Sequence[tuple[int, int]]]]] = {}
+        for name, some in runs.items():
+            for place, each in some.items():
+                self._places.setdefault(place, []).append((name, each))
+
+    def of_word(self, word: str) -> str:
+        """The mark of an erased wearer, or of whose device it was that nobody else wore; empty if of none."""
+        return name if (name := self._mark(word)) in self.numbers else self._of_device(word)
+
+    def _of_device(self, word: str) -> str:
+        return next((name for name, _ in self._places.get((_place(self._mark, word, ""), ALONE), ())), "")
+
+    def of_event(self, source: str, stream: str, number: int, revision: int) -> str:
+        """The mark of whose erased event it was, or of whose device alone; empty if it was nobody's."""
+        if name := self._of_device(source):
+            return name
+        of = self._places.get((_place(self._mark, source, stream), revision), ())
+        return next((name for name, runs in of if any(low <= number <= high for low, high in runs)), "")
 
 
 class Erasures:
@@ -174,6 +205,13 @@ class Erasures:
         return pa.table(
             [pa.array(column, kind) for column, kind in zip(columns, KNOWN.types, strict=True)], KNOWN
         )
+
+    def names(self) -> Names | None:
+        """What tells whether a name is of a stated erasure; None if there is none."""
+        if (mark := self.mark) is None:
+            return None
+        stated = sorted(self._stated.values(), key=lambda each: each.at_ns)
+        return Names(mark, {each.mark: each.number for each in stated}, self._runs)
 
     def forget_within(self, events: Iterable[tuple[str, str, int, int, int]]) -> None:
         """Take the numbers of events that are not erased out of the remembered runs.
