@@ -33,6 +33,7 @@ HERE = Path(__file__).parent
 #: The scenarios that records are taken from: each kind comes from the first that plays it.
 SCENARIOS = ("smoke", "commute")
 KNOW_OURS = HERE / "examples" / "know_ours.py"
+OPEN_SEALED = HERE / "examples" / "open_sealed.py"
 SEND = HERE / "examples" / "send_as_glasses.py"
 READ_PACKED = HERE / "examples" / "read_packed.py"
 READ_LABEL = HERE / "examples" / "read_label.py"
@@ -133,6 +134,8 @@ def page(records: Mapping[str, Outgoing], kinds: Kinds) -> str:
         *_packed(),
         "## Sealed values\n",
         text("sealed", "about"),
+        "```python\n" + OPEN_SEALED.read_text(encoding="utf-8") + "```\n",
+        text("sealed", "service"),
         "## Kinds\n",
         *_types(),
     ]

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from streams.queries.answers import Answer
     from streams.queries.asking import OpenStore, open_store, unfiltered
     from streams.queries.table import Table
+    from streams.worker.opening import open_sealed
 
 __all__ = [
     "Answer",
@@ -23,6 +24,7 @@ __all__ = [
     "SightlineError",
     "Table",
     "UnavailableError",
+    "open_sealed",
     "open_store",
     "unfiltered",
 ]
@@ -32,6 +34,7 @@ _HOME = {
     **dict.fromkeys(("OpenStore", "open_store", "unfiltered"), "streams.queries.asking"),
     "Answer": "streams.queries.answers",
     "Table": "streams.queries.table",
+    "open_sealed": "streams.worker.opening",
 }
 
 

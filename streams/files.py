@@ -111,14 +111,16 @@ def append(path: Path) -> FileIO:
         raise
 
 
-def read_guarded(path: Path, *, owner: int, bytes_max: int) -> bytes:
+def read_guarded(path: Path, *, owner: int, bytes_max: int, private: bool = False) -> bytes:
     """Content of a file that nobody but the user `owner` (a number) and root can have written.
+
+    `private`: and that nobody else can read.
 
     Raises
     ------
     InputError
-        It cannot be read, is a link or no plain file, has another owner, can be written by others, or has
-        more than `bytes_max` bytes.
+        It cannot be read, is a link or no plain file, has another owner, can be written by others (or read,
+        if it is `private`), or has more than `bytes_max` bytes.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -133,7 +135,7 @@ def read_guarded(path: Path, *, owner: int, bytes_max: int) -> bytes:
         else f"a file of user {status.st_uid}"
         if status.st_uid not in (owner, 0)
         else f"a file of mode {stat.S_IMODE(status.st_mode):04o}"
-        if status.st_mode & 0o022
+        if status.st_mode & (0o077 if private else 0o022)
         else f"more than {bytes_max:,} bytes"
         if len(content) > bytes_max
         else ""
@@ -141,7 +143,8 @@ def read_guarded(path: Path, *, owner: int, bytes_max: int) -> bytes:
     if kind:
         raise InputError(
             f"{path}: found {kind}, expected a plain file of at most {bytes_max:,} bytes that nobody but "
-            f"user {owner} and root can write: `chown` and `chmod go-w` make it one"
+            f"user {owner} and root can {'read' if private else 'write'}: `chown` and `chmod "
+            f"{'go=' if private else 'go-w'}` make it one"
         )
     return content
 

@@ -32,15 +32,15 @@ def flow_of(policy: Policy, tagged: Tagged, sink: str, at_ns: int) -> Flow:
     return flow
 
 
-def at_gate(policy: Policy, tagged: Tagged, at_ns: int) -> Flow:
-    """Decide about an example at the training gate: a flow into a training run, with two more conditions.
+def at_gate(policy: Policy, tagged: Tagged, at_ns: int, sink: str = TRAINING_RUN) -> Flow:
+    """Decide about an example that is taken out of its topic: a flow into a sink, with more conditions.
 
-    The example must also permit all purposes that the model serves, and needs a consent even if the zone
-    needs none. The gate always enforces, whatever the mode of the zone.
+    It needs a consent even if the zone needs none, and for training it must also permit all purposes that the
+    model serves. The gate always enforces, whatever the mode of the zone.
     """
-    flow = flow_of(policy, tagged, TRAINING_RUN, at_ns)
-    rule = ""
-    if flow.verdict == "allow" and not policy.permits(tagged.label, policy.served_purposes):
+    flow = flow_of(policy, tagged, sink, at_ns)
+    serves, rule = sink == TRAINING_RUN, ""
+    if serves and flow.verdict == "allow" and not policy.permits(tagged.label, policy.served_purposes):
         rule = "gate: the example does not permit what the model serves"
     elif flow.verdict == "allow" and not (tagged.consent and tagged.consent.given):
         rule = "gate: no consent is known"

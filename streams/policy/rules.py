@@ -106,7 +106,7 @@ class Sink(Struct, frozen=True):
     and of the obligations that it honours.
 
     `always_enforced` ignores a zone's logging mode. `risk`, `run_by` and `trained_on` are facts for
-    requirements.
+    requirements. `keys_for` names who beside Sightline itself is given keys of sealed values for its purpose.
     """
 
     name: str
@@ -120,6 +120,7 @@ class Sink(Struct, frozen=True):
     run_by: str
     trained_on: str
     about: str
+    keys_for: frozenset[str]
 
 
 class Requirement(Struct, frozen=True):

@@ -58,6 +58,7 @@ _SINK = {
     "run_by": str,
     "trained_on": str,
     "always_enforced": bool,
+    "keys_for": list,
 }
 _REQUIREMENT = {
     "name": str,
@@ -78,7 +79,16 @@ _DECLASSIFIER = {
     "review_by": date,
     "when_overdue": str,
 }
-_SINK_MAY_LACK = ("about", "but_not", "honours", "risk", "run_by", "trained_on", "always_enforced")
+_SINK_MAY_LACK = (
+    "about",
+    "but_not",
+    "honours",
+    "risk",
+    "run_by",
+    "trained_on",
+    "always_enforced",
+    "keys_for",
+)
 #: Lists of a sink, and the list of the vocabulary from which the words of each are.
 _MASKED_BY = (
     ("receives", "categories"),
@@ -173,6 +183,8 @@ def sink_of(source: Source, fields: Mapping[str, Any], vocabulary: Vocabulary) -
     }
     for name, allowed in (("risk", RISKS), ("run_by", RUN_BY), ("trained_on", TRAINED_ON)):
         source.check([answers[name]], allowed, f"is not a {name} that a sink can have", at)
+    if not all(isinstance(principal, str) for principal in fields.get("keys_for", ())):
+        raise source.wrong("keys_for", f"of {where} has what is no name, expected a list of names", (), at)
     return Sink(
         fields["name"],
         fields["purpose"],
@@ -185,6 +197,7 @@ def sink_of(source: Source, fields: Mapping[str, Any], vocabulary: Vocabulary) -
         answers["run_by"],
         answers["trained_on"],
         fields.get("about", ""),
+        frozenset(fields.get("keys_for", ())),
     )
 
 

@@ -11,7 +11,7 @@ from streams.policy.vocabulary import LISTS
 
 _NAME = re.compile(r"[A-Za-z0-9_.:-]+")
 #: Fields whose texts are names.
-_NAMES = frozenset({"name", *LISTS})
+_NAMES = frozenset({"name", "keys_for", *LISTS})
 #: Conditions name streams and zones; with a letter that only looks right, one would silently match nothing.
 _CONDITIONS = frozenset({"when", "require"})
 

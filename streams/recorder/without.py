@@ -26,6 +26,9 @@ WITHOUT_EVENTS: Mapping[str, tuple[str, ...]] = {
         "streams/sealing/key_file.py:KeyFile.__init__:sqlite3.connect",
         "streams/sealing/wrapping.py:FileWrapping.begin:files.added",
         "streams/sealing/wrapping.py:FileWrapping._cipher:files.read_guarded",
+        "streams/sealing/tokens.py:read_token:files.read_guarded",
+        "streams/sealing/tokens.py:token_in:files.added",
+        "streams/sealing/asking.py:KeyService._ask:open",
     ),
     "receipts of erasures, which name nobody, and the key that signs them": (
         "streams/rights/signing.py:_add:files.added",

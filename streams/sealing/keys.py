@@ -17,6 +17,7 @@ from streams.events.digest import keyed_digest
 from streams.events.record import Outgoing, Received, StoredRecord
 from streams.sealing.key_rows import KeyFor
 from streams.sealing.key_store import Kept, Key, KeyStore, day_of
+from streams.sealing.release import NotReleasedError
 from streams.sealing.sealed import BROKEN, ENCODING, KeyName, is_sealed, key_of, seal, unopened, unseal
 
 _Name = TypeVar("_Name")
@@ -46,7 +47,7 @@ class _Held(NamedTuple, Generic[_Known]):
     known: _Known
     since_s: float
 
-    def fresh(self, for_s: float = limits.KEY_HELD_S) -> bool:
+    def fresh(self, for_s: float) -> bool:
         return clock.monotonic_s() - self.since_s < for_s
 
 
@@ -70,17 +71,56 @@ class _Memory(Generic[_Name, _Known]):
             try:
                 # It may wait for a disk or for a lock.
                 asked = await asyncio.to_thread(self._ask, absent)
+            except NotReleasedError:
+                raise
             except SightlineError as error:
                 # Whatever is wrong with the key store, no record is to blame.
                 raise UnavailableError(str(error)) from None
             if len(self.held) + len(asked) > limits.KEYS_HELD_MAX:
                 self.held.clear()
             self.held |= {name: _Held(known, since_s) for name, known in asked.items()}
+            # Not only unused, but gone, also if nothing is asked for any more.
+            asyncio.get_running_loop().call_later(limits.KEY_HELD_S, self._let_go)
             fresh |= asked
         return fresh
 
+    def _let_go(self) -> None:
+        self.held = {name: held for name, held in self.held.items() if held.fresh(limits.KEY_HELD_S)}
 
-class Keys:
+
+#: Asks a key store, or a service in front of it, what is known of some keys.
+Find = Callable[[Collection[KeyName]], Mapping[KeyName, Kept]]
+
+
+class Opening:
+    """Opens what is sealed, with keys that are each held for a moment.
+
+    UnavailableError if `find` cannot say what is known of a key: then nothing is opened, and no record is at
+    fault. NotReleasedError if it refuses to say it.
+    """
+
+    def __init__(self, find: Find) -> None:
+        self._opening = _Memory[KeyName, Kept](find)
+
+    async def opened(self, topic: str, records: Sequence[Received]) -> list[Received]:
+        """The same records, with the values of those that are sealed as they were before.
+
+        A record that cannot be opened has no value, and its header `content-encoding` says why: its key is
+        `expired` or `erased`, or it is `broken`, because it was not sealed for this place.
+        """
+        names = [_name_of(record) for record in records]
+        kept = await self._opening.of({name for name in names if name is not None})
+        opened = list[Received]()
+        for record, name in zip(records, names, strict=True):
+            if not is_sealed(record.headers):
+                opened.append(record)
+                continue
+            opened.append(_opened(topic, record, None if name is None else kept[name]))
+            metrics.count("opened_total", outcome=unopened(opened[-1].headers) or "opened")
+        return opened
+
+
+class Keys(Opening):
     """Keys of a store, each held for a moment.
 
     The methods that wait raise UnavailableError if the store, its key-encryption key, or a key in it is not
@@ -88,8 +128,8 @@ class Keys:
     """
 
     def __init__(self, store: KeyStore) -> None:
+        super().__init__(store.find)
         self._sealing = _Memory[KeyFor, Key](store.ensure)
-        self._opening = _Memory[KeyName, Kept](store.find)
         self._digests = _Memory[str, bytes](store.digest_keys)
 
     async def digest_keys(self, wearers: Collection[str]) -> Mapping[str, bytes]:
@@ -113,23 +153,6 @@ class Keys:
             output if each is None else _sealed(output, keys[each])
             for output, each in zip(outputs, wanted, strict=True)
         ]
-
-    async def opened(self, topic: str, records: Sequence[Received]) -> list[Received]:
-        """The same records, with the values of those that are sealed as they were before.
-
-        A record that cannot be opened has no value, and its header `content-encoding` says why: its key is
-        `expired` or `erased`, or it is `broken`, because it was not sealed for this place.
-        """
-        names = [_name_of(record) for record in records]
-        kept = await self._opening.of({name for name in names if name is not None})
-        opened = list[Received]()
-        for record, name in zip(records, names, strict=True):
-            if not is_sealed(record.headers):
-                opened.append(record)
-                continue
-            opened.append(_opened(topic, record, None if name is None else kept[name]))
-            metrics.count("opened_total", outcome=unopened(opened[-1].headers) or "opened")
-        return opened
 
 
 def _name_of(record: Received) -> KeyName | None:

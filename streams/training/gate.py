@@ -103,8 +103,15 @@ def read(record: Received, codec: Codec) -> tuple[Batch, str, str]:
         ) from None
 
 
-def judge(record: Received, codec: Codec, crossing: Crossing, adopt: Adopt, now_ns: int) -> Candidate:
-    """Judge one example at `now_ns`, the broker's time; the step is not changed.
+def judge(
+    record: Received,
+    codec: Codec,
+    crossing: Crossing,
+    adopt: Adopt,
+    now_ns: int,
+    sink: str = TRAINING_RUN,
+) -> Candidate:
+    """Judge one example at `now_ns`, the broker's time, for training or another sink; the step stays.
 
     MalformedError if the record is no example.
 
@@ -113,7 +120,7 @@ def judge(record: Received, codec: Codec, crossing: Crossing, adopt: Adopt, now_
     batch, zone, header = read(record, codec)
     policy = crossing.policy
     tagged = crossing.tagged(batch, zone, _label(header, policy, adopt), batch.consent, now_ns)
-    decision = decision_of(tagged, TRAINING_RUN, at_gate(policy, tagged, now_ns), now_ns)
+    decision = decision_of(tagged, sink, at_gate(policy, tagged, now_ns, sink), now_ns)
     return Candidate(tagged, decision, batch.columns["intent"][0] in policy.intents)
 
 

@@ -131,6 +131,12 @@ ALONE: tuple[Sample, ...] = (
     Sample("sightline keys renew --keys {own_keys} --json"),
     Sample("sightline keys show --keys {tmp}/none", code=2),
     Sample("sightline keys renew --keys {tmp}/none", code=2),
+    Sample("sightline keys serve --keys {own_keys} --principal study-7 --broker 127.0.0.1:9", code=2),
+    Sample(
+        "sightline keys serve --keys {own_keys} --principal study-7={tmp}/token --host 0.0.0.0"
+        " --broker 127.0.0.1:9",
+        code=2,
+    ),
     Sample(f"sightline rights verify {_HERS}"),
     Sample(f"sightline rights verify {_RECEIPT} --json"),
     Sample(f"sightline rights verify {_HERS.replace(' w1 ', ' w2 ')} --json", code=1),
@@ -303,6 +309,8 @@ PROCESSES: tuple[str, ...] = (
     " --log text --accept-loss --group-prefix samples."
     " --extend tests.extensions.temple"
     " --ready-fd {fd} --ready-file {ready}",
+    "sightline keys serve --broker {broker} --topic-prefix '' --keys {keys} --principal study-7={tmp}/token"
+    " --host localhost --port 0 --allow-remote --log text --ready-fd {fd} --ready-file {ready}",
 )
 #: What `tests/e2e/test_demo.py` plays: whole demos, which take long enough once.
 FIRST, SECOND = (

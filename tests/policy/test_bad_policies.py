@@ -114,6 +114,16 @@ def written(tmp_path: Path, text: str) -> Path:
             r"line \d+: 'pd:Helth' is not in the vocabulary's categories; did you mean 'pd:Health'\?",
         ),
         (
+            'receives = ["pd:PrivacyPreference"]',
+            'receives = ["pd:PrivacyPreference"]\nkeys_for = ["a study"]',
+            r"line \d+: 'a study' is no name, expected ASCII letters",
+        ),
+        (
+            'receives = ["pd:PrivacyPreference"]',
+            'receives = ["pd:PrivacyPreference"]\nkeys_for = [7]',
+            r"line \d+: 'keys_for' of sink glasses.consents has what is no name, expected a list of names",
+        ),
+        (
             'when_overdue = "warn"',
             'when_overdue = "wran"',
             r"line \d+: 'wran' is not what an overdue review can do; did you mean 'warn'\?",

@@ -75,6 +75,7 @@ class SinkRow(Struct, frozen=True, kw_only=True):
     honours: Sequence[str]
     receives: Sequence[str] | str
     but_not: Sequence[str] = field(name="but not")
+    keys_for: Sequence[str] = field(name="keys for")
 
 
 class RequirementRow(Struct, frozen=True):
@@ -232,6 +233,7 @@ def _sink(vocabulary: Vocabulary, sink: Sink) -> SinkRow:
         honours=words("obligations", sink.honours),
         receives="everything" if few else words("categories", sink.receives),
         but_not=words("categories", but_not) if few else (),
+        keys_for=sorted(sink.keys_for),
     )
 
 
