@@ -120,11 +120,12 @@ class Erasing(Pipeline):
 
     async def erase(self, number: int, draw: random.Random) -> None:
         """Erase a wearer; the command is killed at any of its steps, and goes on with the next start."""
-        where = ("--broker", self.address, "--keys", str(self.keys), "--store", str(self.store))
         name = f"eraser-{number}"
+        where = ("--broker", self.address, "--keys", str(self.keys), "--store", str(self.store))
+        receipt = ("--receipt", str(self.directory / f"receipt-{number}.json"))
         child = Child(
             name,
-            ("streams.cli", "rights", "erase", "--wearer", f"w{number}", *where, "--json"),
+            ("streams.cli", "rights", "erase", "--wearer", f"w{number}", *where, *receipt, "--json"),
             self.directory / f"{name}.log",
         )
         self.children[name] = child
