@@ -19,6 +19,12 @@ from streams.settings.kafka import Broker
 @click.argument("journal", type=click.Path(exists=True, path_type=Path))
 @broker_option("Kafka whose topics are compared too.  [default: the store alone]", default=None)
 @stores_option
+@click.option(
+    "--erased",
+    multiple=True,
+    metavar="DEVICE",
+    help="A device whose wearer was erased; nothing of it is compared. May be given several times.",
+)
 @kinds_option
 @json_option
 @click.pass_context
@@ -27,6 +33,7 @@ def command(
     journal: Path,
     broker: Broker | None,
     stores: Stores,
+    erased: tuple[str, ...],
     kinds: Kinds,
     *,
     as_json: bool,
@@ -37,7 +44,7 @@ def command(
     its way is missing. Exits with 1 unless all is clean. Kinds of the store that are not known here are
     counted like any other, and named.
     """
-    result = run_ledger(journal, broker, stores)
+    result = run_ledger(journal, broker, stores, erased=erased)
     unknown = sorted(set(result["kinds"]) - kinds.keys())
     if as_json:
         emit_json({**result, "kinds_unknown": unknown})

@@ -6,7 +6,7 @@ the catalog. Numbers are counted in runs (NumPy arrays), without one object per 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,11 @@ from streams.settings.kafka import Broker
 
 
 def run_ledger(
-    journal_dir: Path, broker: Broker | None, stores: Path | Sequence[Path], since_ns: int = 0
+    journal_dir: Path,
+    broker: Broker | None,
+    stores: Path | Sequence[Path],
+    since_ns: int = 0,
+    erased: Collection[str] = (),
 ) -> Ledger:
     """Compare journals, topics and store.
 
@@ -44,6 +48,9 @@ def run_ledger(
         Directory of the store, or those of several stores that hold some partitions each.
     since_ns
         Only batches sent from this time on (ns since the epoch) count for `sent_to_visible_ms`.
+    erased
+        Devices whose data was erased: what they sent is in their journals and still on the topics, but is to
+        be in the store no more, so nothing of theirs is compared.
 
     Raises
     ------
@@ -52,8 +59,8 @@ def run_ledger(
     UnavailableError
         The broker is absent, or the store has no epoch.
     """
-    journal = read_journals(journal_dir)
-    topics = read_topics(broker) if broker is not None else None
+    journal = read_journals(journal_dir, frozenset(erased))
+    topics = read_topics(broker, journal.erased) if broker is not None else None
     store = StoreReader(*([stores] if isinstance(stores, Path) else stores))
     try:
         findings: list[str] = []
@@ -102,8 +109,12 @@ def lines(result: Ledger) -> list[str]:
         *([f"lost      {result['records_lost']:,} records"] if result["records_lost"] else []),
         *(
             [
-                f"erased    {result['rows_erased']:,} rows of the store by {result['erasures']:,} erasures: "
-                "what those wearers sent is missing here, so leave out their journals"
+                f"erased    {result['rows_erased']:,} rows of the store by {result['erasures']:,} erasures"
+                + (
+                    ": what those wearers sent is missing here, so name their devices with --erased"
+                    if result["events_missing"]
+                    else ""
+                )
             ]
             if result["erasures"]
             else []

@@ -71,7 +71,7 @@ def accounts(journal: Journals, stored: ByStream, store: StoreReader, findings: 
     once = store.spread(_ONCE)
     unread = np.column_stack(store.grouped(_UNREAD).get("", [NONE[:, 0]] * 2))
     sent_events = rejected_events = 0
-    for key in journal.sent.keys() | stored_data.keys() | collided.keys():
+    for key in filter(journal.counts, journal.sent.keys() | stored_data.keys() | collided.keys()):
         sent = journal.data(key) if key in journal.sent else NO_DATA
         known = stored_data.get(key, NO_DATA)
         refused = joined(rejected_data.get(key, NO_DATA), sent.only(unread))

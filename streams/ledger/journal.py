@@ -67,11 +67,16 @@ class Batches:
 
 @dataclass(slots=True)
 class Journals:
-    """All journals of a directory. `truth` has numbers by zone and stream."""
+    """All journals of a directory but what is of erased devices. `truth` has numbers by zone and stream."""
 
     batches: dict[str, Batches] = field(default_factory=dict)
     sent: dict[str, Intervals] = field(default_factory=dict)
     truth: dict[str, dict[str, Intervals]] = field(default_factory=dict)
+    erased: frozenset[str] = frozenset()
+
+    def counts(self, stream: str) -> bool:
+        """Whether a stream (`source/stream`) is compared: those of erased devices are not."""
+        return stream.partition("/")[0] not in self.erased
 
     def data(self, key: str) -> Data:
         """All that was sent of a stream, with the digest of every batch."""
@@ -89,8 +94,10 @@ class Journals:
         return sum(len(batches.acked) - sum(batches.acked) for batches in self.batches.values())
 
 
-def read_journals(path: Path) -> Journals:
-    """Read a journal file, or all in a directory; InputError if there is none or a line is not JSON.
+def read_journals(path: Path, erased: frozenset[str] = frozenset()) -> Journals:
+    """Read a journal file, or all in a directory, but not what is of erased devices.
+
+    InputError if there is none or a line is not JSON.
 
     An incomplete last line, which a crash leaves behind, is skipped; its batch was not sent.
     """
@@ -99,7 +106,7 @@ def read_journals(path: Path) -> Journals:
         raise InputError(
             f"{path}: found no journal (*.jsonl); name the directory that device-sim --journal wrote to"
         )
-    journals = Journals()
+    journals = Journals(erased=erased)
     truths: _Truths = {}
     for file in files:
         _read_file(file, journals, truths)
@@ -124,6 +131,8 @@ def _read_file(file: Path, journals: Journals, truths: _Truths) -> None:
                     f"{file}, line {number}: found text that is not JSON; is this a device's journal?"
                 ) from None
             if fields["line"] == "truth":
+                if fields["source"] in journals.erased:
+                    continue
                 zones = truths.setdefault(
                     (fields["zone"], f"{fields['source']}/{fields['stream']}"), (array("q"), array("q"))
                 )
@@ -131,6 +140,8 @@ def _read_file(file: Path, journals: Journals, truths: _Truths) -> None:
                 zones[1].append(fields["n"])
                 continue
             key, _, first = fields["id"].rpartition("/")
+            if not journals.counts(key):
+                continue
             if fields["line"] == "sent":
                 journals.batches.setdefault(key, Batches()).sent(
                     fields["first"],

@@ -74,29 +74,30 @@ class Topics:
         return self.early if rule in EARLY else self.collided if rule == COLLISION else self.rejected
 
 
-def read_topics(broker: Broker) -> Topics:
-    """Read every topic of the event path up to its end."""
-    return asyncio.run(_read_topics(broker))
+def read_topics(broker: Broker, erased: frozenset[str] = frozenset()) -> Topics:
+    """Read every topic of the event path up to its end, but for the records of erased devices."""
+    return asyncio.run(_read_topics(broker, frozenset(device.encode() for device in erased)))
 
 
-async def _read_topics(broker: Broker) -> Topics:
+async def _read_topics(broker: Broker, erased: frozenset[bytes]) -> Topics:
     topics = Topics()
     for topic in (topology.CAPTURED, topology.ZONED, topology.REJECTED, *DERIVED, topology.LINEAGE):
         if any(begin for begin, _ in (await log_bounds(broker, topic)).values()):
             topics.begin_later.append(topic)
-    captured = await _read(broker, topology.CAPTURED, Records(whole=True))
+    captured = await _read(broker, topology.CAPTURED, Records(whole=True), erased)
     topics.captured_count = len(captured)
-    await _read(broker, topology.ZONED, topics.zoned)
+    await _read(broker, topology.ZONED, topics.zoned, erased)
     others = other_data(captured)
     topics.other_data, topics.other_named = others.size, captured.named(others)
     repeated, topics.late = link_faults(captured.runs())
     topics.repeated = repeated - others.size
     topics.order_faults = order_faults(captured.runs(), topics.zoned.runs())
-    async for record in _records(broker, topology.REJECTED):
+    async for record in _records(broker, topology.REJECTED, erased):
         headers = dict(record.headers)
         topics.refusal(headers).take(headers, record.value, record.partition, record.offset)
     topics.derived = {
-        topic: await _read(broker, topic, Records(sealed=topic in topology.SEALED)) for topic in DERIVED
+        topic: await _read(broker, topic, Records(sealed=topic in topology.SEALED), erased)
+        for topic in DERIVED
     }
     async with Follower(broker, topology.LINEAGE) as follower:
         topics.lineage_ends = await follower.end_offsets()
@@ -111,15 +112,17 @@ async def _polled(follower: Follower, ends: dict[int, int]) -> AsyncIterator[lis
             yield records
 
 
-async def _records(broker: Broker, topic: str) -> AsyncIterator[Any]:
+async def _records(broker: Broker, topic: str, erased: frozenset[bytes]) -> AsyncIterator[Any]:
+    """Records of a topic, whose keys are devices, but for those of erased ones."""
     async with Follower(broker, topic) as follower:
         async for records in _polled(follower, await follower.end_offsets()):
             for record in records:
-                yield record
+                if record.key not in erased:
+                    yield record
 
 
-async def _read(broker: Broker, topic: str, records: Records) -> Records:
-    async for record in _records(broker, topic):
+async def _read(broker: Broker, topic: str, records: Records, erased: frozenset[bytes]) -> Records:
+    async for record in _records(broker, topic, erased):
         records.take(dict(record.headers), record.value, record.partition, record.offset)
     return records
 

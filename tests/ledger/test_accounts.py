@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.events.journal import Sent, ack_line, sent_line
+from streams.events.journal import Sent, ack_line, sent_line, truth_line
 from streams.ledger import lines, run_ledger
 from streams.ledger.journal import Batches
 from streams.ledger.result import Ledger
 from streams.ledger.runs import Data, intervals, size, unaccounted
 from tests.ledger.test_ledger import captured, digest, good, journal, value
-from tests.snapshots.build import T0_NS, Row, event, row, store
+from tests.snapshots.build import T0_NS, Row, event, row, store, stream
 
 OTHER = b'{"first":20,"said":"by the second run"}'
 
@@ -50,6 +50,24 @@ def test_other_data_under_a_taken_number_are_missing_whatever_the_pipeline_says(
     said = lines(result)
     assert "missing   20, 20 of them because other data have their numbers" in said
     assert said[-1] == "not clean"
+
+
+def test_of_an_erased_device_nothing_is_compared(tmp_path: Path) -> None:
+    """Its journal has what the store has not any more; what it sent under a later consent has no journal."""
+    rows = good()
+    rows["streams"].append(stream("g2", "imu"))
+    rows["events"].append(event("g2", "imu", 900, 20, digest=digest(b"later")))
+    path = journal(tmp_path / "journal")
+    gone = Sent("g2/imu/0", b"g2", b"gone", (), 0, T0_NS, "imu", 0, 20)
+    truth = truth_line("g2", "imu", 0, 20, "public")
+    (path / "g2-backup.jsonl").write_bytes(truth + sent_line(gone))
+    of = store(tmp_path / "store", rows)
+    without = run_ledger(path, None, of, erased=["g2"])
+    assert (without["findings"], without["events_sent"], without["zone_truth_checked"]) == ([], 100, 100)
+    assert run_ledger(path, None, of)["findings"] == [
+        "20 events were sent and are neither stored nor rejected: g2/imu/0-19",
+        "20 events are stored and no journal knows them: g2/imu/900-919",
+    ]
 
 
 def test_a_collision_that_the_pipeline_names_is_missing_even_where_no_journal_has_it(tmp_path: Path) -> None:

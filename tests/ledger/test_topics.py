@@ -269,6 +269,9 @@ async def test_what_lies_on_the_topics_is_read(broker: str) -> None:
     assert "ledger-test/imu/20 (partition 3, offset" in topics.other_named
     assert topics.captured_count >= len(CLEAN[CAPTURED])
     assert topics.repeated >= 1
+    others = await asyncio.to_thread(read_topics, broker, frozenset({"ledger-test"}))
+    for records in (others.zoned, *others.refusals(), *others.derived.values()):
+        assert not ours(records), "of an erased device nothing is read"
     ends = await end_offsets(broker, [LINEAGE])
     assert topics.lineage_ends == {partition: end for (_, partition), end in ends.items()}
 
