@@ -74,9 +74,11 @@ class _Pairing(Struct, forbid_unknown_fields=True):
 
 
 class _ErasedAs(Struct, forbid_unknown_fields=True):
+    """`at_ns` is in records of the first erasures alone, and was always 0."""
+
     mark: Annotated[str, Meta(pattern=r"\A[0-9a-f]{1,128}\Z")]
     number: _Number
-    at_ns: Annotated[int, Meta(ge=0, le=0)]
+    at_ns: Annotated[int, Meta(ge=0, le=0)] = 0
 
 
 class _Erased(Struct, forbid_unknown_fields=True):
@@ -168,7 +170,7 @@ def withdrawal_record(wearer: str, number: int) -> Outgoing:
 def erasure_record(mark: str, number: int) -> Outgoing:
     """Record of an operator for `glasses.consents`: all that a wearer captured until now is erased."""
     key = f"{ERASURE_KEY}/{mark}/{number}".encode()
-    value = {"v": 2, "erasure": to_builtins(Erasure(mark, number, 0))}
+    value = {"v": 2, "erasure": {"mark": mark, "number": number}}
     return Outgoing(CONSENTS, 0, key, orjson.dumps(value), _JSON, _BROKERS_MS)
 
 

@@ -99,8 +99,11 @@ class TrainingCore(WholeState[TrainingState]):
 
     def completes(self, state: TrainingState, fetch: Fetch, side: SideInputs) -> bool:
         """Whether processing a fetch, not silently, triggers a training run, which reads all examples."""
+        few = state.admitted + len(fetch.records) < self.every
+        if few and not (state.owed or _may_owe(state, side)):
+            return False
         state, _ = _taken_up(state, fetch, side)
-        if not state.owed and state.admitted + len(fetch.records) < self.every:
+        if few and not state.owed:
             return False
         crossing = _crossing(state, side)
         for record in fetch.records:
@@ -195,6 +198,13 @@ def _crossing(state: TrainingState, side: SideInputs) -> Crossing:
     """Make the `Crossing` of a fetch, with the policy and consents that the state has taken up."""
     policy = side.policies.version(state.policy_version)
     return Crossing(policy, side.consents.of_partition(state.consents_taken, {}), Step())
+
+
+def _may_owe(state: TrainingState, side: SideInputs) -> bool:
+    """Whether something new in `side` may owe a run; nothing there changes how many were admitted."""
+    rollback = side.models.rollback
+    returned = rollback is not None and rollback.at_ns != state.rolled_back_ns
+    return returned or side.consents.offset > state.consents_taken
 
 
 def _taken_up(state: TrainingState, fetch: Fetch, side: SideInputs) -> tuple[TrainingState, Rows]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from msgspec import UNSET
@@ -11,14 +10,14 @@ from streams.queries.reads import logged_reads
 from streams.queries.store import Store
 
 
-def erased_rows(stores: Sequence[Path], number: int) -> int | None:
-    """Rows that an erasure took out of stores; None if one of them has not finished it.
+def erased_rows(store: Path, number: int) -> int | None:
+    """Rows that an erasure took out of a store; None if the newest epoch does not say that it is finished.
 
     It is finished when no file on disk has rows of the wearer.
     """
-    with Store.open(stores) as opened:
+    with Store.open(store) as opened:
         rows = opened.query("erased", {"number": number}).rows
-    return sum(row[0] for row in rows) if rows else None
+    return int(rows[0][0]) if rows else None
 
 
 def erased_lines(store: Path, number: int) -> int:

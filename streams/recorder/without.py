@@ -37,6 +37,11 @@ WITHOUT_EVENTS: Mapping[str, tuple[str, ...]] = {
         "streams/rights/signing.py:read_file:open",
         "streams/worker/erasure.py:_finish:files.written",
     ),
+    "which process carries out an erasure, and which devices of a demo are erased": (
+        "streams/sealing/alone.py:alone:files.append",
+        "streams/cli/demo_rights.py:Rights.erase:files.written",
+        "streams/cli/demo_rights.py:erased_devices:read_text",
+    ),
     "it makes a client of Kafka; the calls by which the client reads and writes are sites": (
         "device_sim/kafka.py:KafkaLink._new_producer:AIOKafkaProducer",
         "device_sim/kafka.py:KafkaLink._new_consumer:AIOKafkaConsumer",

@@ -1,4 +1,4 @@
-"""What a key store knows of erasures: that each was requested, before anything goes, and how far it is.
+"""What a key store knows of erasures: that each was requested and by whom, and how far it is.
 
 A request is on disk before its first destructive act, so an erasure that was interrupted is finished by the
 next one, and a key store that is restored shows by the topics which erasures it lacks. The wearer's name
@@ -17,12 +17,16 @@ from streams.sealing.key_file import KeyFile
 #: What an erasure does, in order.
 Step = Literal["requested", "stopped", "unreadable", "models", "store", "finished"]
 STEPS: tuple[Step, ...] = get_args(Step)
+#: Who asked for an erasure: an operator, or the wearer on a paired device. One that is known from the topic
+#: alone, because this key store was restored from before it, was asked for elsewhere.
+Origin = Literal["operator", "device", "topic"]
 _NUMBER_BITS = 48
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS erasures (number INTEGER PRIMARY KEY, mark TEXT NOT NULL,"
     " wearer TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS erasure_steps (number INTEGER NOT NULL, step TEXT NOT NULL,"
     " at_ns INTEGER NOT NULL, count INTEGER NOT NULL, PRIMARY KEY (number, step)) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS erasure_origins (number INTEGER PRIMARY KEY, origin TEXT NOT NULL)",
 )
 
 
@@ -34,16 +38,22 @@ class Done(NamedTuple):
 
 
 class Requested(NamedTuple):
-    """An erasure: its number, the mark of its wearer, her name until it is finished, and its steps so far."""
+    """An erasure: its number, the mark of its wearer, her name until it is finished, and its steps so far.
+
+    Of one whose `origin` is `topic`, steps are those that are known here; the rest was recorded elsewhere.
+    """
 
     number: int
     mark: str
     wearer: str
     steps: Mapping[Step, Done]
+    origin: Origin = "operator"
 
     @property
     def next_step(self) -> Step | None:
-        """The first step that is not done; None if it is finished."""
+        """The first step that is to be done here; None if there is none."""
+        if self.origin == "topic":
+            return None
         return next((step for step in STEPS if step not in self.steps), None)
 
 
@@ -57,8 +67,8 @@ class Erasures:
             for statement in _SCHEMA:
                 statements.execute(statement)
 
-    def request(self, wearer: str, mark: str, now_ns: int) -> Requested:
-        """The erasure of a wearer that is not finished; a new one if there is none.
+    def request(self, wearer: str, mark: str, at_ns: int, origin: Origin = "operator") -> Requested:
+        """The erasure of a wearer that is not finished; if there is none, a new one, requested at `at_ns`.
 
         Its number is random, so that no older copy of the key store gives it again.
         """
@@ -67,15 +77,22 @@ class Erasures:
             if row is None:
                 row = (1 + secrets.randbits(_NUMBER_BITS),)
                 file.execute("INSERT INTO erasures VALUES (?, ?, ?)", (*row, mark, wearer))
-                _note(file, row[0], "requested", Done(now_ns, 0))
+                file.execute("INSERT INTO erasure_origins VALUES (?, ?)", (*row, origin))
+                _note(file, row[0], "requested", Done(at_ns, 0))
             return _read(file, row[0])
 
-    def adopt(self, number: int, mark: str, done: Done) -> None:
-        """Write down an erasure that this key store lacked, since it was restored: its keys are destroyed."""
+    def adopt(self, number: int, mark: str, stopped: Done, unreadable: Done) -> None:
+        """Write down what is known of an erasure whose keys this key store still had, since it was restored.
+
+        That is when it stopped all use, by the topic, and that its keys are destroyed again. One that was
+        under way when the key store was copied goes on from there.
+        """
         with self._file.write() as file:
-            file.execute("INSERT OR IGNORE INTO erasures VALUES (?, ?, '')", (number, mark))
-            for step in STEPS:
-                _note(file, number, step, done)
+            if file.execute("SELECT 1 FROM erasures WHERE number = ?", (number,)).fetchone() is None:
+                file.execute("INSERT INTO erasures VALUES (?, ?, '')", (number, mark))
+                file.execute("INSERT INTO erasure_origins VALUES (?, 'topic')", (number,))
+            _note(file, number, "stopped", stopped)
+            _note(file, number, "unreadable", unreadable)
 
     def done(self, number: int, step: Step, done: Done) -> Requested:
         """Write down that a step is done; the last one takes the wearer's name away."""
@@ -85,12 +102,17 @@ class Erasures:
                 file.execute("UPDATE erasures SET wearer = '' WHERE number = ?", (number,))
             return _read(file, number)
 
+    def of(self, number: int) -> Requested:
+        """The erasure of a number as it is now."""
+        with self._file.read() as file:
+            return _read(file, number)
+
     def all(self) -> list[Requested]:
-        """All erasures, in the order in which they were requested."""
+        """All erasures, in the order of what is known of them first."""
         with self._file.read() as file:
             numbers = [number for (number,) in file.execute("SELECT number FROM erasures")]
             erasures = [_read(file, number) for number in numbers]
-        return sorted(erasures, key=lambda each: each.steps["requested"].at_ns)
+        return sorted(erasures, key=lambda each: min(done.at_ns for done in each.steps.values()))
 
 
 def _note(file: sqlite3.Connection, number: int, step: Step, done: Done) -> None:
@@ -101,4 +123,7 @@ def _note(file: sqlite3.Connection, number: int, step: Step, done: Done) -> None
 def _read(file: sqlite3.Connection, number: int) -> Requested:
     mark, wearer = file.execute("SELECT mark, wearer FROM erasures WHERE number = ?", (number,)).fetchone()
     steps = file.execute("SELECT step, at_ns, count FROM erasure_steps WHERE number = ?", (number,))
-    return Requested(number, mark, wearer, {step: Done(at_ns, things) for step, at_ns, things in steps})
+    done: dict[Step, Done] = {step: Done(at_ns, things) for step, at_ns, things in steps}
+    # What was requested before this was written down was an operator's.
+    row = file.execute("SELECT origin FROM erasure_origins WHERE number = ?", (number,)).fetchone()
+    return Requested(number, mark, wearer, done, row[0] if row else "operator")

@@ -31,7 +31,8 @@ from streams.pipeline.going_back import check_permitted
 from streams.pipeline.side_inputs import SideInputs
 from streams.rights.receipt import new_salt
 from streams.rights.signing import ReceiptKey
-from streams.sealing.erasures import Done, Requested, Step
+from streams.sealing.alone import alone
+from streams.sealing.erasures import Done, Origin, Requested, Step
 from streams.sealing.key_rows import DAYS_MAX
 from streams.sealing.key_store import KeyStore, day_of
 from streams.settings.kafka import Broker
@@ -46,6 +47,7 @@ log = logging.getLogger(__name__)
 class Place(NamedTuple):
     """Where an erasure acts: the broker, the directory of the key store, the stores, and the receipt's file.
 
+    Without `receipt` the file is called after the number of the erasure, in the directory `receipts`.
     `stores` waits until stores have applied the erasure of a number, and returns how many rows went; None if
     nobody waits for one. `lines` counts what it changed in the audit log; None if nobody can tell.
     """
@@ -56,6 +58,7 @@ class Place(NamedTuple):
     stores: Callable[[int], Awaitable[int]] | None
     receipt: Path | None = None
     lines: Callable[[int], Awaitable[int]] | None = None
+    receipts: Path = Path()
 
 
 class Erased(NamedTuple):
@@ -97,21 +100,46 @@ async def planned(place: Place, keys: KeyStore, wearer: str) -> Plan:
 
 
 async def erase_wearer(
-    place: Place, keys: KeyStore, wearer: str, after_step: Callable[[Requested], None]
+    place: Place,
+    keys: KeyStore,
+    wearer: str,
+    after_step: Callable[[Requested], None],
+    *,
+    origin: Origin = "operator",
+    asked_ns: int = 0,
 ) -> Erased:
     """Erase a wearer, or go on with an erasure that was interrupted; `after_step` is called after each step.
 
+    `origin` says who asked for it, and `asked_ns` when, if not now.
+
     InputError if nothing of the wearer is known: a misspelt name must not look like an erasure; or if the
     key store is not that of the topics.
-    UnavailableError if the broker or the key store is away, or if no model version may serve without the
-    wearer; what was done stays done, and the next call goes on.
+    UnavailableError if the broker or the key store is away, if another process carries it out, or if no model
+    version may serve without the wearer; what was done stays done, and the next call goes on.
     """
     consents = await consents_of_topic(place.broker)
     if not any(each.wearer == wearer for each in keys.erasures.all()):
         await asyncio.to_thread(_check_known, consents, keys, wearer)
     keys.refuse_foreign([erasure.mark for erasure in consents.erasures()])
-    requested = keys.erasures.request(wearer, keys.mark_of(wearer), clock.now_ns())
-    salt, receipt = new_salt(), place.receipt or Path(f"erasure-{requested.number}.json")
+    requested = keys.erasures.request(wearer, keys.mark_of(wearer), asked_ns or clock.now_ns(), origin)
+    with alone(keys.path.parent, requested.number):
+        # As it is now: until a moment ago another process may have carried it out.
+        return await _carried_out(place, keys, consents, keys.erasures.of(requested.number), after_step)
+
+
+async def _carried_out(
+    place: Place,
+    keys: KeyStore,
+    consents: Consents,
+    requested: Requested,
+    after_step: Callable[[Requested], None],
+) -> Erased:
+    if requested.next_step is None:
+        raise UnavailableError(
+            f"erasure {requested.number}: found it finished by another process, expected it to go on; its "
+            "receipt and the salt are where that one wrote them"
+        )
+    salt, receipt = new_salt(), place.receipt or place.receipts / f"erasure-{requested.number}.json"
     acts: dict[Step, Callable[[Requested], Awaitable[Done]]] = {
         "stopped": lambda of: _stop(place, consents, of),
         "unreadable": lambda of: _destroy(place, keys, of),

@@ -84,15 +84,17 @@ def erase_again(keys: KeyStore, consents: Consents, now_ns: int) -> int:
     lacking = [erasure for erasure in stated if erasure.number not in done]
     if not lacking:
         return 0
-    count, by_mark = 0, {keys.mark_of(wearer): wearer for wearer in keys.wearers()}
+    total, by_mark = 0, {keys.mark_of(wearer): wearer for wearer in keys.wearers()}
     for erasure in lacking:
+        count = 0
         if (wearer := by_mark.get(erasure.mark)) is not None:
-            count += keys.erase(wearer, now_ns, until_day=day_of(erasure.at_ns))
+            count = keys.erase(wearer, now_ns, until_day=day_of(erasure.at_ns))
         # Once: a key of that day that is made from now on is under later consent.
-        keys.erasures.adopt(erasure.number, erasure.mark, Done(now_ns, 0))
-    if count:
+        keys.erasures.adopt(erasure.number, erasure.mark, Done(erasure.at_ns, 0), Done(now_ns, count))
+        total += count
+    if total:
         keys.settle()
-    return count
+    return total
 
 
 async def examples_of(broker: Broker, directory: Path, policy: Policy, principal: str) -> list[Received]:

@@ -5,20 +5,24 @@ from __future__ import annotations
 import contextlib
 import io
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
+from msgspec import structs
 
-from streams.cli.rights.consent import Answered, Heeded, answered, heeding, plain, say_consent
+from streams.cli.rights.consent import Answered, Heeded, _mark, answered, heeding, plain, say_consent
 from streams.consent.history import history_of, taken_away
 from streams.consent.record import take_ups_of
 from streams.consent.view import Consents
 from streams.consent.words import GIVEN, WITHDRAWN, Erasure, Pairing, Word
+from streams.errors import InputError
 from streams.policy.load import load
 from streams.policy.policy import Policy
 from streams.queries.declared import SHIPPED_SYSTEM
 from streams.queries.heeded import PassedAfter, TakenUp
+from streams.sealing.key_store import KeyStore
 
 SERVICE, TRAINING = "dpv:RequestedServiceProvision", "ai:ModelTraining"
 BOTH = (TRAINING, SERVICE)
@@ -35,22 +39,26 @@ def word(number: int, at_min: int, *purposes: str, ends_min: int = 0, device: st
     return Word(device, incarnation, number, status, purposes, ends_ns, T0_NS + at_min * MINUTE_NS)
 
 
+HER_MARK = "her mark"
 #: She gives, takes training back, gives again until the evening, is forgotten, and has an operator withdraw.
 LIFE: tuple[Word | Erasure | Pairing, ...] = (
     Pairing("g1", True, T0_NS),
     word(1, 0, *BOTH),
     word(2, 20, SERVICE),
     word(3, 60, *BOTH, ends_min=240),
-    Erasure("her mark", 0, T0_NS + 90 * MINUTE_NS),
+    Erasure(HER_MARK, 0, T0_NS + 90 * MINUTE_NS),
     word(4, 300, SERVICE),
     word(0, 360, device=""),
 )
 
 
-def topic(mark: str = "her mark") -> Consents:
+def topic(mark: str = HER_MARK, erased_as: str = HER_MARK) -> Consents:
     consents = Consents((lambda _: mark) if mark else None)
     for statement in LIFE:
-        consents.learn(consents.offset, "" if isinstance(statement, Erasure) else "w1", statement)
+        if isinstance(statement, Erasure):
+            consents.learn(consents.offset, "", structs.replace(statement, mark=erased_as))
+        else:
+            consents.learn(consents.offset, "w1", statement)
     return consents
 
 
@@ -169,6 +177,17 @@ def test_without_the_key_store_it_is_said_that_erasures_are_left_out(
         " name it with --keys\n"
     )
     assert plain(life(mark=""))["erasures_untold"] == 1
+
+
+def test_another_key_store_than_the_topics_is_refused_and_not_taken_for_one_of_nobody(
+    tmp_path: Path,
+) -> None:
+    own, other = KeyStore.made(tmp_path / "own"), KeyStore.made(tmp_path / "other")
+    consents = topic("", own.mark_of("w1"))
+    with pytest.raises(InputError, match=f"found key store {other.id.hex()}, and an erasure .* --keys"):
+        _mark(consents, tmp_path / "other", "w1")
+    _mark(consents, tmp_path / "own", "w1")
+    assert history_of(consents, "w1", T0_NS + 600 * MINUTE_NS).erased_ns
 
 
 def test_take_ups_are_those_of_the_word() -> None:

@@ -72,9 +72,17 @@ def test_the_statement_names_a_mark_and_no_wearer_and_is_read_back() -> None:
     assert consents.erased_ns("anna", 4) == ERASED_NS
     assert consents.erased_ns("anna", 3) == 0, "what is not taken up yet has no effect"
     assert consents.erased_ns("bert", 4) == 0
+    assert orjson.loads(record.value or b"")["erasure"] == {"mark": mark_of("anna"), "number": 41}
     [(_, wearer, statement)] = consents.between(0, 9)
     assert (wearer, statement) == (NOBODY, Erasure(mark_of("anna"), 41, ERASED_NS))
     assert consents_of(consents_text([(NOBODY, statement)])) == [(NOBODY, statement)]
+
+
+def test_a_record_of_the_first_erasures_is_read() -> None:
+    value = b'{"v":2,"erasure":{"mark":"ab","number":41,"at_ns":0}}'
+    consents = Consents(lambda _: "ab")
+    learn_consent(consents, StoredRecord(3, 5, b"erasure/ab/41", value))
+    assert consents.erasures() == [Erasure("ab", 41, 5_999_999)]
 
 
 @pytest.mark.parametrize(
@@ -83,7 +91,7 @@ def test_the_statement_names_a_mark_and_no_wearer_and_is_read_back() -> None:
         (b"erasure/other/41", {}),
         (b"erasure/ab/42", {}),
         (b"erasure/ab/41", {"v": 3}),
-        (b"erasure/ab/41", {"erasure": {"mark": "ab", "number": 41}}),
+        (b"erasure/ab/41", {"erasure": {"mark": "ab", "number": 41, "wearer": "anna"}}),
         (b"erasure/ab/41", {"erasure": {"mark": 5, "number": 41, "at_ns": 0}}),
         (b"erasure/ab/41", {"erasure": {"mark": "ab", "number": 41, "at_ns": 1}}),
         (b"erasure/anna/41", {"erasure": {"mark": "anna", "number": 41, "at_ns": 0}}),

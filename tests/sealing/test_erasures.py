@@ -5,14 +5,18 @@ from __future__ import annotations
 import contextlib
 import shutil
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from streams.cli.rights.erase import state_of
 from streams.consent.record import erasure_record, learn_consent
 from streams.consent.view import Consents
-from streams.errors import InputError
+from streams.errors import InputError, UnavailableError
 from streams.events.record import StoredRecord
+from streams.sealing.alone import alone
 from streams.sealing.erasures import STEPS, Done, Requested
 from streams.sealing.key_rows import KeyFor
 from streams.sealing.key_store import KeyStore
@@ -149,3 +153,65 @@ def test_a_restored_key_store_destroys_again_what_the_topics_say_was_erased(
         assert [states[each.name].state for each in (key, other, later)] == ["erased", "present", "present"]
         assert [path.name for path in (tmp_path / "backup").glob("key-enc*")] == ["key-encryption-key.2"]
         assert erase_again(restored, consents, 9) == 0
+        # Nothing is noted that was done elsewhere, such as a store that was waited for.
+        [adopted] = restored.erasures.all()
+        stopped_ns = consents.erasures()[0].at_ns
+        assert adopted.steps == {"stopped": Done(stopped_ns, 0), "unreadable": Done(9, 2)}
+        assert (adopted.origin, adopted.next_step, adopted.wearer) == ("topic", None, "")
+        assert state_of(adopted) == (
+            "found on the topic; keys destroyed again here at 1970-01-01T00:00:00.000000Z; the rest was"
+            " recorded elsewhere"
+        )
+
+
+def test_an_erasure_that_was_under_way_when_the_key_store_was_copied_goes_on(
+    store: KeyStore, tmp_path: Path
+) -> None:
+    of = requested(store)
+    shutil.copytree(store.path.parent, tmp_path / "backup")
+    with contextlib.closing(KeyStore(tmp_path / "backup")) as restored:
+        consents = consents_with(restored, EARLY.day, of.number)
+        assert erase_again(restored, consents, 9) == 2
+        on = requested(restored)
+        assert (on.number, on.origin, on.next_step, on.wearer) == (of.number, "operator", "models", NAME)
+        assert on.steps["unreadable"] == Done(9, 2)
+
+
+def test_who_asked_for_an_erasure_is_on_record(store: KeyStore) -> None:
+    by_device = store.erasures.request("bert", store.mark_of("bert"), 4, "device")
+    assert (by_device.origin, by_device.steps["requested"]) == ("device", Done(4, 0))
+    # An operator's words do not change who asked first.
+    assert store.erasures.request("bert", store.mark_of("bert"), 9).origin == "device"
+    assert requested(store).origin == "operator"
+
+
+HELD = """
+import sys, time
+from pathlib import Path
+from streams.sealing.alone import alone
+with alone(Path(sys.argv[1]), 7):
+    print(flush=True)
+    time.sleep(600)
+"""
+
+
+def test_one_process_at_a_time_carries_out_an_erasure(tmp_path: Path) -> None:
+    held = subprocess.Popen([sys.executable, "-c", HELD, str(tmp_path)], stdout=subprocess.PIPE)
+    try:
+        assert held.stdout is not None
+        held.stdout.readline()
+        with (
+            pytest.raises(
+                UnavailableError, match=f"erasure 7: .* carried out by process {held.pid}, since 2.*Z, expect"
+            ),
+            alone(tmp_path, 7),
+        ):
+            pass
+        with alone(tmp_path, 8):
+            pass
+    finally:
+        held.kill()
+        held.communicate()
+    with alone(tmp_path, 7):
+        assert [path.name for path in tmp_path.iterdir()] == ["erasure-7.lock"]
+    assert list(tmp_path.iterdir()) == []

@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from streams.consent.record import learn_consent, withdrawal_record
+from streams.consent.record import erasure_record, learn_consent, withdrawal_record
 from streams.events.record import Fetch, StoredRecord
 from streams.models.pointer import Pointer, Rollback
 from streams.models.version import CURRENT_KEY
+from streams.pipeline import training
 from streams.topology import EXAMPLES
 from tests import build
 from tests.hostile.test_cores import GOOD_EXAMPLES
@@ -65,3 +66,27 @@ def test_that_a_run_is_owed_outlives_a_restart() -> None:
     state = replace(core.empty(0), owed=True)
     assert core.restore(0, core.save(None, state)).owed
     assert not core.restore(0, core.save(None, replace(state, owed=False))).owed
+
+
+def test_few_examples_are_counted_before_anything_is_taken_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each fetch is asked whether it completes a run; nearly none does, and nearly none has news."""
+    core, _ = loop()
+    core.every = MANY
+    side, fetch = core.followed.side_inputs(), Fetch(EXAMPLES, 0, GOOD_EXAMPLES[11:])
+    state = replace(core.empty(0), version=4, consents_taken=side.consents.offset)
+
+    def taken_up(*_: object) -> None:
+        raise AssertionError("it was taken up")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(training, "_taken_up", taken_up)
+        assert not core.completes(state, fetch, side)
+    assert core.completes(replace(state, owed=True), fetch, side)
+    # An erasure that is not taken up yet owes a run.
+    consents = core.followed.consents
+    record = erasure_record("ab", 7)
+    learn_consent(consents, StoredRecord(consents.offset, NOW_NS // 1_000_000, record.key, record.value))
+    assert core.completes(state, fetch, core.followed.side_inputs())
+    core.followed.models.learn(CURRENT_KEY, Pointer(2, back(2)).dump())
+    returned = core.followed.side_inputs()
+    assert core.completes(replace(state, consents_taken=returned.consents.offset), fetch, returned)

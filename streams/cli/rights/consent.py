@@ -145,9 +145,13 @@ async def _read(broker: Broker) -> tuple[Consents, list[tuple[int, Policy]]]:
 
 
 def _mark(consents: Consents, keys: Path, wearer: str) -> None:
-    """Let the key store tell which erasures are the wearer's, if there are any and it is at hand."""
+    """Let the key store tell which erasures are the wearer's, if there are any and it is at hand.
+
+    InputError if it is another one than the topics'.
+    """
     if KeyStore.is_in(keys) and consents.erasures():
         with contextlib.closing(KeyStore(keys)) as store:
+            store.refuse_foreign([erasure.mark for erasure in consents.erasures()])
             consents.mark = {wearer: store.mark_of(wearer)}.__getitem__
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
@@ -27,14 +27,15 @@ from streams.events.headers import rfc3339
 from streams.events.kinds import Kinds
 from streams.extras import require
 from streams.limits import ERASURE_LOOKS_S
-from streams.moving import moving
+from streams.moving import Show, moving
 from streams.printing import say
 from streams.queries.erased import erased_lines, erased_rows
+from streams.queries.newest import newest_catalog
 from streams.queries.store import Store
 from streams.sealing.erasures import STEPS, Requested, Step
 from streams.sealing.key_store import KeyStore
 from streams.settings.kafka import Broker
-from streams.worker.erasure import Place, Plan, erase_wearer, planned
+from streams.worker.erasure import Erased, Place, Plan, erase_wearer, planned
 from streams.worker.erasure_receipt import NO_STORE
 from streams.worker.sealing import key_store_of
 
@@ -98,17 +99,27 @@ def erase(
     for each in () if no_store else stores:
         # Before anything goes: a store that is not there would be waited for in vain.
         Store.open(each).close()
-    with contextlib.closing(asyncio.run(_key_store(broker, keys))) as store:
+    with contextlib.closing(asyncio.run(key_store_at(broker, keys))) as store:
         if dry_run:
             _say_plan(asyncio.run(planned(place, store, wearer)), wearer, as_json=as_json)
             return
         with moving() as progress:
+            erased = asyncio.run(erase_wearer(place, store, wearer, telling(progress)))
+    say_erased(erased, as_json=as_json)
 
-            def after_step(of: Requested) -> None:
-                if (step := of.next_step) is not None:
-                    progress(_MOVING[step])
 
-            erased = asyncio.run(erase_wearer(place, store, wearer, after_step))
+def telling(progress: Show) -> Callable[[Requested], None]:
+    """Shows after each step what goes on until the next one is done."""
+
+    def after_step(of: Requested) -> None:
+        if (step := of.next_step) is not None:
+            progress(_MOVING[step])
+
+    return after_step
+
+
+def say_erased(erased: Erased, *, as_json: bool) -> None:
+    """Print a finished erasure with its receipt and the salt, which is kept nowhere."""
     shown = {
         **_shown(erased.requested),
         "receipt": str(erased.receipt),
@@ -142,13 +153,19 @@ class Waiting:
         self._stores = stores
 
     async def __call__(self, number: int) -> int:
-        """Number of rows that went."""
-        rows = 0
-        for store in self._stores:
-            while (went := await asyncio.to_thread(erased_rows, (store,), number)) is None:
-                await asyncio.sleep(ERASURE_LOOKS_S)
-            rows += went
-        return rows
+        """Number of rows that went. A store is opened once for each epoch that it publishes meanwhile."""
+        return sum([await self._applied(store, number) for store in self._stores])
+
+    async def _applied(self, store: Path, number: int) -> int:
+        looked_at: Path | None = None
+        while True:
+            newest = await asyncio.to_thread(newest_catalog, store.resolve())
+            if newest != looked_at:
+                rows = await asyncio.to_thread(erased_rows, store, number)
+                if rows is not None:
+                    return rows
+                looked_at = newest
+            await asyncio.sleep(ERASURE_LOOKS_S)
 
     async def lines(self, number: int) -> int:
         """Number of lines that changed in the audit log of the only store.
@@ -159,7 +176,7 @@ class Waiting:
         return await asyncio.to_thread(erased_lines, store, number)
 
 
-async def _key_store(broker: Broker, keys: Path) -> KeyStore:
+async def key_store_at(broker: Broker, keys: Path) -> KeyStore:
     """The key store in a directory, if it is that of the topics; none is made here."""
     if not await asyncio.to_thread(KeyStore.is_in, keys):
         return KeyStore(keys)
@@ -170,9 +187,18 @@ def _shown(requested: Requested) -> dict[str, object]:
     return dict(_facts(requested))
 
 
+def state_of(requested: Requested) -> str:
+    """How far an erasure is, or what is known of one that was recorded elsewhere."""
+    if requested.origin == "topic":
+        again = rfc3339(requested.steps["unreadable"].at_ns)
+        return f"found on the topic; keys destroyed again here at {again}; the rest was recorded elsewhere"
+    return f"before {requested.next_step}" if requested.next_step else "finished"
+
+
 def _facts(requested: Requested) -> Iterator[tuple[str, object]]:
     yield "erasure", requested.number
-    yield "state", (requested.next_step and f"before {requested.next_step}") or "finished"
+    yield "from", requested.origin
+    yield "state", state_of(requested)
     for step in STEPS:
         done = requested.steps.get(step)
         yield step, rfc3339(done.at_ns) if done else ""
