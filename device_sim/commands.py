@@ -28,7 +28,8 @@ def commands() -> None:
 
 @commands.command()
 @options.scenario("smoke", f"One of: {', '.join(scenarios.names())}.")
-@options.devices(2, "Named g1, g2, ...")
+@options.devices(2, "Named g1, g2, ... from --first on.")
+@options.first()
 @options.speed(1)
 @options.seed("Draws the order of the queries, the forms of feedback and the faults of the link.")
 @options.duration_s(None, "Scenario time; at --speed 10, 60 s pass in 6.  [default: the scenario once]")
@@ -91,9 +92,7 @@ async def _show(playing: Simulation, show: Show) -> None:
 
 @commands.command()
 @options.devices(24, "Named g1, g2, ... from --first on.")
-@click.option(
-    "--first", type=click.IntRange(1), default=1, show_default=True, help="Number of the first device."
-)
+@options.first()
 @click.option(
     "--rate",
     type=click.FloatRange(0),

@@ -44,6 +44,17 @@ def devices(default: int, help_text: str) -> Option:
     )
 
 
+def first() -> Option:
+    """`--first`: number of the first device."""
+    return click.option(
+        "--first",
+        type=click.IntRange(1),
+        default=1,
+        show_default=True,
+        help="Number of the first device.",
+    )
+
+
 def speed(default: int) -> Option:
     """`--speed`: scenario time against wall time."""
     return click.option(

@@ -39,13 +39,17 @@ ROLE = "privacy-officer"
 
 @dataclass
 class Part:
-    """One process of the demo, its log, and its highest memory use so far (resident, children included)."""
+    """One process of the demo, its log, and its highest memory use so far (resident, children included).
+
+    One that does not stay ends by itself.
+    """
 
     name: str
     process: subprocess.Popen[bytes]
     log: Path
     ready: Awaited | None
     rss_bytes_max: int = 0
+    stays: bool = True
 
     @classmethod
     def spawn(
@@ -232,18 +236,23 @@ class Demo:
 
     def play(self, arguments: Sequence[str]) -> Part:
         """Start the device; `arguments` are options of `device-sim run` in addition to broker and journal."""
-        return self._spawn(
-            "device",
-            "device_sim",
-            "run",
-            "--to",
-            "kafka",
-            *self._where(),
-            "--journal",
-            str(self.journal),
-            "--json",
-            *arguments,
+        journal = ("--journal", str(self.journal), "--json")
+        part = self._spawn(
+            "device", "device_sim", "run", "--to", "kafka", *self._where(), *journal, *arguments
         )
+        part.stays = False
+        return part
+
+    def erase(self, wearer: str, receipt: Path) -> Part:
+        """Start `sightline rights erase`; its answer has the wearer's salt, so it goes through a pipe."""
+        words = ["rights", "erase", "--wearer", wearer, "--receipt", str(receipt), "--json"]
+        where = ["--store", str(self.store), "--keys", str(self.keys), *self._where()]
+        part = Part.spawn(
+            "eraser", ["streams.cli", *words, *where], self.run / "eraser.log", stdout=subprocess.PIPE
+        )
+        part.stays = False
+        self.parts.append(part)
+        return part
 
     def _spawn(self, name: str, module: str, *arguments: str) -> Part:
         part = Part.spawn(
@@ -259,7 +268,7 @@ class Demo:
     def watch(self) -> None:
         """Note the memory of every process; raise if one has ended that should run."""
         for part in self._running():
-            if part.name != "device":
+            if part.stays:
                 part.watch()
         if self.embedded is not None:
             if self.embedded.pid is None:
@@ -365,7 +374,5 @@ class Demo:
 
     def rss_mb(self) -> dict[str, int]:
         """Highest resident memory of each part so far, in MB."""
-        seen = {
-            part.name: part.rss_bytes_max // 1_000_000 for part in self._running() if part.name != "device"
-        }
+        seen = {part.name: part.rss_bytes_max // 1_000_000 for part in self._running() if part.stays}
         return {**seen, "broker": self.broker_rss_bytes_max // 1_000_000}

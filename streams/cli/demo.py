@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import click
@@ -16,10 +17,11 @@ from rich.live import Live
 from device_sim import options, scenarios
 from device_sim.files import Journal, path_of
 from streams import clock, settings
+from streams.cli.demo_rights import Rights, Told, check, erased_devices, findings_of, say_told
 from streams.cli.live import View
 from streams.cli.output import emit_json
 from streams.connection.address import broker_option, topic_prefix
-from streams.demo import ROLE, Demo
+from streams.demo import ROLE, Demo, Part
 from streams.ends import TerminatedError
 from streams.errors import SightlineError
 from streams.events.extensions import extended
@@ -54,6 +56,12 @@ WHERE kind = 'answer' ORDER BY t_first_ns DESC, id LIMIT 1"""
 @options.devices(2, "How many glasses.")
 @options.seed("Draws queries, forms of feedback and faults of the link.")
 @options.faults("Whether the glasses' link and clocks have faults.")
+@click.option(
+    "--rights",
+    "with_rights",
+    is_flag=True,
+    help="Also withdraw, erase one of the wearers while the others play, and let her glasses come back.",
+)
 @click.option("--policy", default=settings.POLICY, show_default=True, help="Policy name or TOML file.")
 @broker_option("A Kafka that is already there.  [default: an embedded one]", default=None)
 @click.option(
@@ -80,6 +88,7 @@ def command(
     devices: int,
     seed: int,
     faults: bool,
+    with_rights: bool,
     policy: str,
     broker: Broker | None,
     store: Path,
@@ -103,35 +112,25 @@ def command(
         devices,
         topic_prefix(),
     )
-    link = ""
+    link, told = "", None
+    shared = ["--scenario", scenario, "--speed", str(speed), "--seed", str(seed), "--policy", named]
+    shared.append("--faults" if faults else "--no-faults")
     context.call_on_close(demo.close_page)
     with _interruptible(demo) as interrupts:
         try:
             _check(demo, scenario, named)
+            if with_rights:
+                check(demo)
             with moving("starting") as demo.show:
                 demo.start()
                 if with_page and not as_json:
                     link = _link(demo)
-            duration = [] if duration_s is None else ["--duration-s", str(duration_s)]
-            _play(
-                demo,
-                [
-                    "--scenario",
-                    scenario,
-                    "--speed",
-                    str(speed),
-                    "--devices",
-                    str(devices),
-                    "--seed",
-                    str(seed),
-                    "--policy",
-                    named,
-                    "--faults" if faults else "--no-faults",
-                    *duration,
-                ],
-                interrupts,
-                None if as_json else View(scenario),
-            )
+            play = partial(_play, demo, interrupts=interrupts, view=None if as_json else View(scenario))
+            whole_s = duration_s or scenarios.load(scenario).duration_ns / 1e9
+            if with_rights:
+                told = Rights(demo, play).session(shared, whole_s)
+            else:
+                play([*shared, "--devices", str(devices), "--duration-s", str(whole_s)])
             if not any(demo.journal.iterdir()):
                 raise click.Abort
             if not as_json:
@@ -139,13 +138,17 @@ def command(
             with moving("bringing what was sent into the store") as demo.show:
                 demo.drain()
                 demo.show("comparing what was sent with every topic and the store")
-                result = run_ledger(demo.journal, demo.broker, demo.store, began_ns)
+                result = run_ledger(demo.journal, demo.broker, demo.store, began_ns, erased_devices(demo))
             rss_mb = demo.rss_mb()
         finally:
             with moving("stopping") as demo.show:
                 demo.stop()
     first_epoch_s = _first_epoch_s(demo.store, began_ns)
-    _report(demo.store, {**result, "rss_mb": rss_mb, "first_epoch_s": first_epoch_s}, as_json=as_json)
+    if told is not None:
+        result["findings"] = [*result["findings"], *findings_of(told)]
+        result["clean"] = not result["findings"]
+    session = _Session(**result, rss_mb=rss_mb, first_epoch_s=first_epoch_s, rights=told)
+    _report(demo.store, session, as_json=as_json)
     if link and sys.stdout.isatty():
         say()
         say(f"the page stays until Ctrl-C: {link}", err=True)
@@ -201,13 +204,13 @@ def _interruptible(demo: Demo) -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _play(demo: Demo, arguments: Sequence[str], interrupts: Sequence[int], view: View | None) -> None:
-    """Run the device to its end, and show the newest epoch every second.
+def _play(demo: Demo, arguments: Sequence[str], interrupts: Sequence[int], view: View | None) -> Part | None:
+    """Run the device to its end, and show the newest epoch every second; None if that was interrupted before.
 
     On a terminal this is a live view, otherwise a line.
     """
     if interrupts:
-        return
+        return None
     device = demo.play(arguments)
     began_s = clock.monotonic_s()
     console = Console(stderr=True)
@@ -237,6 +240,7 @@ def _play(demo: Demo, arguments: Sequence[str], interrupts: Sequence[int], view:
             f"the glasses ended with code {device.process.returncode}: "
             f"{device.last_line()} (all of it: {device.log})"
         )
+    return device
 
 
 def _first_epoch_s(store: Path, began_ns: int) -> float:
@@ -248,10 +252,14 @@ def _first_epoch_s(store: Path, began_ns: int) -> float:
 
 
 class _Session(Ledger):
-    """Measurements of a demo: memory by process in MB, and seconds from its start to its first epoch."""
+    """Measurements of a demo: memory by process in MB, and seconds from its start to its first epoch.
+
+    `rights` is what happened to who was erased, if anybody was.
+    """
 
     rss_mb: Mapping[str, int]
     first_epoch_s: float
+    rights: Told | None
 
 
 def _report(store: Path, result: _Session, *, as_json: bool) -> None:
@@ -261,6 +269,9 @@ def _report(store: Path, result: _Session, *, as_json: bool) -> None:
         return
     for line in lines(result):
         say(line)
+    if result["rights"] is not None:
+        say_told(result["rights"])
+        say()
     memory = ", ".join(f"{name} {size} MB" for name, size in result["rss_mb"].items())
     say(f"memory    {memory}; first epoch after {result['first_epoch_s']} s")
     with Store.open(store) as opened:

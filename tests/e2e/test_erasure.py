@@ -1,4 +1,8 @@
-"""A wearer is erased while all devices send: nothing of hers is used, opened or learned from afterwards."""
+"""What `sightline demo --rights` does, step by step: a wearer is erased while all devices send.
+
+Nothing of hers is used, opened or learned from afterwards, also of what her glasses bring later, and nothing
+of the others is missing.
+"""
 
 from __future__ import annotations
 
@@ -8,23 +12,23 @@ import json
 import re
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from msgspec import structs
 
-from device_sim.kafka import partition_of
+from streams import clock
+from streams.cli.demo_rights import Rights, check, erased_devices, findings_of, say_told
 from streams.cli.main import main
-from streams.demo import Demo
-from streams.events.record import Outgoing, Received
-from streams.events.runs import Run
+from streams.demo import Demo, Part
+from streams.errors import InputError
+from streams.events import journal
+from streams.events.record import Received
 from streams.kafka.broker import EmbeddedBroker, free_port
-from streams.kafka.publish import publish_now
 from streams.kafka.reader import read_all
+from streams.ledger import run_ledger
 from streams.models.intent import fit
 from streams.models.version import ids_of
 from streams.queries.store import Store
@@ -32,17 +36,18 @@ from streams.rights.signing import PUBLIC
 from streams.sealing.key_store import KeyStore
 from streams.sealing.keys import Keys
 from streams.sealing.sealed import unopened
-from streams.topology import CAPTURED, EXAMPLES, REJECTED, ZONED
+from streams.topology import EXAMPLES, REJECTED, ZONED
 from streams.training.lesson import Lesson
 from streams.training.seed import licensed
 from streams.worker.models import known_models
-from tests import build
+from tests.patience import PATIENCE_S
 from tests.recovery.erasures import left_of
 from tests.rights import receipts
 
 pytestmark = pytest.mark.kafka
-DEVICES = ["--scenario", "smoke", "--speed", "10", "--devices", "4", "--seed", "8"]
-WEARER, OTHERS = "w1", {"w2", "w3", "w4"}
+SCENARIO = ["--scenario", "smoke", "--speed", "10", "--seed", "8"]
+DEVICE, WEARER, OTHERS = "g4", "w4", {"w1", "w2", "w3"}
+Erased = tuple[Rights, dict[str, Any], dict[str, Any]]
 
 
 def asked(demo: Demo, *arguments: str) -> dict[str, Any]:
@@ -55,6 +60,7 @@ def asked(demo: Demo, *arguments: str) -> dict[str, Any]:
 
 #: Rows of the store that named her before the erasure, by table.
 NAMED: dict[str, int] = {}
+CAME_BACK_NS: list[int] = []
 #: Values of examples as they were before the erasure.
 COPIES: list[dict[str, Any]] = []
 
@@ -71,29 +77,35 @@ def records(demo: Demo, topic: str) -> list[Received]:
 
 
 @pytest.fixture(scope="module")
-def erased(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Demo, dict[str, Any], dict[str, Any]]]:
+def erased(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Erased]:
     """What is planned, and what is done, in the middle of a session of four wearers."""
     node = EmbeddedBroker()
     node.start(tmp_path_factory.mktemp("kafka"), free_port())
     demo = Demo(tmp_path_factory.mktemp("live") / "store", "household", lambda _: None, node.address, 4)
+
+    def play(arguments: Sequence[str]) -> Part:
+        device = demo.play(arguments)
+        assert device.process.wait(PATIENCE_S) == 0, device.last_line()
+        return device
+
     try:
         demo.start()
-        device = demo.play([*DEVICES, "--duration-s", "60"])
-        assert device.process.wait(120) == 0, device.last_line()
+        rights = Rights(demo, play)
+        rights.all_play(SCENARIO, 60)
         demo.drain()
-        device = demo.play([*DEVICES, "--duration-s", "80"])
-        time.sleep(3)
         plan = asked(demo, "rights", "erase", "--wearer", WEARER, "--dry-run", "--no-store")
         NAMED.update(left_of(demo.store, WEARER))
         COPIES[:] = opened(demo)
-        receipt = ("--receipt", str(demo.store.parent / "receipt.json"))
-        done = asked(demo, "rights", "erase", "--wearer", WEARER, "--store", str(demo.store), *receipt)
-        assert device.process.wait(90) == 0, device.last_line()
+        rights.withdraw()
+        eraser = rights.erase()
+        # In the demo the others alone play meanwhile; here she sends on.
+        rights.all_play(SCENARIO, 60)
+        done = rights.finish(eraser)
         # However long that took: what comes afterwards comes after it.
-        device = demo.play([*DEVICES, "--duration-s", "40"])
-        assert device.process.wait(90) == 0, device.last_line()
-        demo.drain()
-        yield demo, plan, done
+        rights.others_play(SCENARIO, 40)
+        CAME_BACK_NS.append(clock.now_ns())
+        assert rights.come_back(SCENARIO)
+        yield rights, plan, done
     finally:
         demo.stop()
         node.stop()
@@ -106,7 +118,7 @@ def stopped_ns(demo: Demo) -> int:
 
 
 def test_the_plan_says_what_is_done_and_changes_nothing(
-    erased: tuple[Demo, dict[str, Any], dict[str, Any]],
+    erased: Erased,
 ) -> None:
     _, plan, done = erased
     assert plan["keys"] >= 1
@@ -118,10 +130,10 @@ def test_the_plan_says_what_is_done_and_changes_nothing(
 
 
 def test_what_she_captured_before_is_refused_from_then_on_and_others_go_on(
-    erased: tuple[Demo, dict[str, Any], dict[str, Any]],
+    erased: Erased,
 ) -> None:
     """The oracle is the broker's time of each record, and what each value says of itself."""
-    demo, *_ = erased
+    demo = erased[0].demo
     stop_ns = stopped_ns(demo)
     after = [value_of(each) for each in records(demo, ZONED) if each.timestamp > stop_ns // 1_000_000 + 2_000]
     assert {value["wearer_id"] for value in after} >= OTHERS, "others send on"
@@ -133,9 +145,9 @@ def value_of(record: Received) -> dict[str, Any]:
 
 
 def test_her_examples_cannot_be_opened_by_anybody_and_those_of_others_can(
-    erased: tuple[Demo, dict[str, Any], dict[str, Any]],
+    erased: Erased,
 ) -> None:
-    demo, *_ = erased
+    demo = erased[0].demo
     sealed = records(demo, EXAMPLES)
     with contextlib.closing(KeyStore(demo.keys)) as keys:
         opened = asyncio.run(Keys(keys).opened(EXAMPLES, sealed))
@@ -146,9 +158,9 @@ def test_her_examples_cannot_be_opened_by_anybody_and_those_of_others_can(
 
 
 def test_the_model_that_serves_learned_nothing_from_her_and_was_made_after(
-    erased: tuple[Demo, dict[str, Any], dict[str, Any]],
+    erased: Erased,
 ) -> None:
-    demo, *_ = erased
+    demo = erased[0].demo
     side, _ = asyncio.run(known_models(demo.broker))
     serving = side.models.version(side.models.serving)
     assert WEARER not in serving.manifest.wearers
@@ -158,10 +170,10 @@ def test_the_model_that_serves_learned_nothing_from_her_and_was_made_after(
 
 
 def test_its_digest_is_that_of_a_fit_of_the_same_examples_without_hers(
-    erased: tuple[Demo, dict[str, Any], dict[str, Any]],
+    erased: Erased,
 ) -> None:
     """The copy has hers too, as it was made before; the manifest says which examples were learned."""
-    demo, *_ = erased
+    demo = erased[0].demo
     side, _ = asyncio.run(known_models(demo.broker))
     version = max(side.models.versions.values(), key=lambda each: each.version)
     learned = set(ids_of(version.manifest.admitted))
@@ -184,28 +196,61 @@ def test_its_digest_is_that_of_a_fit_of_the_same_examples_without_hers(
     assert fit(whole.pairs, whole.weights).digest == version.model.digest
 
 
-def test_a_batch_of_before_that_comes_again_is_refused_with_the_reason(
-    erased: tuple[Demo, dict[str, Any], dict[str, Any]],
-) -> None:
-    demo, *_ = erased
-    old = next(each for each in records(demo, CAPTURED) if value_of(each)["wearer_id"] == WEARER)
-    batch = build.CODEC.decode(old.value, 0, old.timestamp * 1_000_000)
-    # Under numbers that never came, as from a device that had held it back.
-    held = build.record(structs.replace(batch, run=Run(10**6, 1, batch.run.count)), 0)
-    partition = partition_of(batch.source, 4)
-    again = Outgoing(CAPTURED, partition, held.key or b"", held.value, tuple(held.headers), held.timestamp)
-    asyncio.run(publish_now(demo.broker, [again]))
-    demo.drain()
-    refused = [dict(each.headers) for each in records(demo, REJECTED)]
-    [one] = [each for each in refused if each["ce_id"] == f"{batch.source}/{batch.stream}/1000000".encode()]
-    assert one["sightline-rule"] == b"erased"
-    assert b"refused whenever it comes" in one["sightline-reason"]
+def test_what_her_glasses_bring_later_is_refused_whole_with_the_reason(erased: Erased) -> None:
+    """The oracles are her journal, which knows when each batch was sent, and the topic of refusals."""
+    rights, *_ = erased
+    demo, stop_ns = rights.demo, stopped_ns(erased[0].demo)
+    told = rights.told()
+    refused = [record for record in records(demo, REJECTED) if record.key == DEVICE.encode()]
+    reasons = {dict(each.headers)["sightline-reason"] for each in refused if rule_of(each) == b"erased"}
+    [reason] = reasons
+    assert b"refused whenever it comes" in (reason or b"")
+    by_id = {dict(each.headers)["ce_id"]: rule_of(each) for each in refused}
+    late = [each for each in journal.sent(demo.journal / f"{DEVICE}.jsonl") if each.sent_ns > CAME_BACK_NS[0]]
+    assert sum(each.count for each in late) == told["events_sent"] == told["events_refused"] > 0
+    assert {by_id[each.id.encode()] for each in late} == {b"erased"}
+    assert all(each.timestamp_ms < stop_ns // 1_000_000 for each in late)
+
+
+def rule_of(record: Received) -> bytes | None:
+    return dict(record.headers).get("sightline-rule")
+
+
+def test_nothing_of_the_others_is_missing_or_there_twice(erased: Erased) -> None:
+    demo = erased[0].demo
+    result = run_ledger(demo.journal, demo.broker, demo.store, erased=erased_devices(demo))
+    assert (result["clean"], result["findings"]) == (True, [])
+    assert (result["events_missing"], result["events_twice"], result["erasures"]) == (0, 0, 1)
+    assert result["topics"] is not None
+    assert (result["topics"]["events_missing"], result["topics"]["events_twice"]) == (0, 0)
+    with_her = run_ledger(demo.journal, None, demo.store)
+    assert with_her["events_missing"] > 0, "what she sent is in the store no more"
+    assert with_her["events_sent"] > result["events_sent"] > 0
+
+
+def test_the_demo_says_what_happened(erased: Erased, capsys: pytest.CaptureFixture[str]) -> None:
+    rights, _, done = erased
+    told = rights.told()
+    assert (told["receipt_valid"], findings_of(told)) == (True, [])
+    assert told["rows_taken_out"] == done["rows taken out"] >= NAMED["events"]
+    assert 0 <= told["stopped_s"] <= told["keys_destroyed_s"] <= told["model_without_s"]
+    assert told["withdrawn"] <= told["requested"]
+    say_told(told)
+    said = capsys.readouterr().out
+    assert f"came back          {told['events_sent']:,} events, {told['events_sent']:,} refused" in said
+    assert f"receipt            {rights.receipt}, valid" in said
+    assert len(findings_of({**told, "events_refused": 0, "receipt_valid": False})) == 2
+    rights.wearer = "w1"
+    assert not rights.told()["receipt_valid"], "it is not of somebody else"
+    rights.wearer = WEARER
+    with pytest.raises(InputError, match=f"erased the wearer of {DEVICE}, expected a store on which nobody"):
+        check(rights.demo)
 
 
 def test_no_row_of_the_store_names_her_but_what_came_again(
-    erased: tuple[Demo, dict[str, Any], dict[str, Any]],
+    erased: Erased,
 ) -> None:
-    demo, *_ = erased
+    demo = erased[0].demo
     assert {"events", "decisions", "zone_runs"} <= NAMED.keys()
     stop_ns = stopped_ns(demo)
     with Store.open(demo.store) as opened:
@@ -222,18 +267,20 @@ def test_no_row_of_the_store_names_her_but_what_came_again(
 
 
 def test_the_erasure_is_listed_without_the_name(
-    erased: tuple[Demo, dict[str, Any], dict[str, Any]],
+    erased: Erased,
 ) -> None:
-    demo, _, done = erased
+    rights, _, done = erased
+    demo = rights.demo
     [shown] = asked(demo, "rights", "show")["erasures"]
     assert shown == {name: value for name, value in done.items() if name in shown}
     assert WEARER not in json.dumps(shown)
 
 
 def test_two_programs_believe_the_receipt_and_it_names_nobody(
-    erased: tuple[Demo, dict[str, Any], dict[str, Any]],
+    erased: Erased,
 ) -> None:
-    demo, _, done = erased
+    rights, _, done = erased
+    demo = rights.demo
     path, key = Path(done["receipt"]), demo.keys / PUBLIC
     of = ("--subject", WEARER, "--salt", done["salt for the wearer"])
     assert asked(demo, "rights", "verify", str(path), *of)["valid"]
@@ -250,4 +297,4 @@ def test_two_programs_believe_the_receipt_and_it_names_nobody(
     levels = {each["place"]: each["level"] for each in json.loads(path.read_bytes())["receipt"]["places"]}
     assert levels["glasses.examples"] == "unreadable"
     assert levels["store"] == "rewritten"
-    assert not re.search(rb"\b(w1|g1)\b", path.read_bytes())
+    assert not re.search(rb"\b(w4|g4)\b", path.read_bytes())
