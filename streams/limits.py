@@ -88,6 +88,7 @@ RELEASE_REFUSALS_KEPT_MAX = 1_000  #: of which a process remembers that they are
 IN_FORCE_HELD_S = 0.75  #: for which a reader of sealed values relies on the policy and consents that it read
 ERASURE_SETTLES_S = 2.0  #: for which workers are given time to read an erasure, more than they hold a key
 ERASURE_LOOKS_S = 0.5  #: between two looks whether a store has applied an erasure
+ERASURE_REQUESTS_LOOK_S = 5.0  #: between two looks for requests of devices, if there is a newer epoch
 ERASURE_TRIES = 5  #: to let a model version serve without the erased wearer
 KEYS_EXPIRE_S = 60.0  #: between two looks for keys whose retention is over
 CLOCKS_APART_S_MAX = 3600  #: of this machine and the broker, beyond which no key is destroyed

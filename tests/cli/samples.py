@@ -125,7 +125,7 @@ ALONE: tuple[Sample, ...] = (
     Sample(f"sightline policy shadow {_AS}"),
     Sample(f"sightline policy shadow {_AS} --json"),
     Sample("sightline ledger {journal} --store {store}"),
-    Sample("sightline ledger {journal} --store {store} --extend tests.extensions.temple --json"),
+    Sample("sightline ledger {journal} --store {store} --erased g7 --extend tests.extensions.temple --json"),
     Sample("sightline topics --schemas {tmp}/schemas --extend tests.extensions.temple"),
     Sample("sightline keys show --keys {own_keys} --json"),
     Sample("sightline keys renew --keys {own_keys} --json"),
@@ -155,6 +155,8 @@ ALONE: tuple[Sample, ...] = (
         f"sightline snapshots export {_AS} --out {{tmp}}/shared --follow --log json --ready-fd {{fd}}"
         " --ready-file {ready}"
     ),
+    # A whole one is played by tests/e2e/test_erasure.py, step by step.
+    Sample("sightline demo --rights --devices 1 --store {tmp}/rights", code=2),
     Sample("device-sim --version"),
     Sample("device-sim list"),
     Sample("device-sim list --json"),
@@ -163,7 +165,7 @@ ALONE: tuple[Sample, ...] = (
         " --journal {tmp}/faults --partitions 4 --start-ns 1790000000000000000 --policy household"
         " --encoding binary --json"
     ),
-    Sample("device-sim run --to file --duration-s 1 --no-faults --journal {tmp}/perfect"),
+    Sample("device-sim run --to file --duration-s 1 --first 2 --no-faults --journal {tmp}/perfect"),
 )
 #: After those of `LIVE`, which erase somebody.
 SNAPSHOTS = Sample("sightline snapshots --broker {broker} --store {store} --keys {keys} --until-end")
@@ -287,6 +289,18 @@ LIVE: tuple[Sample, ...] = (
         " --keys {keys}"
     ),
     Sample("sightline rights verify {tmp}/receipt.json --keys {keys}"),
+    Sample(
+        "sightline rights requests --store {live} --broker {broker} --keys {keys} --topic-prefix ''"
+        " --extend tests.extensions.temple"
+    ),
+    Sample(
+        "sightline rights requests --erase --no-store --receipts {tmp} --store {live} --broker {broker}"
+        " --keys {keys} --json"
+    ),
+    Sample(
+        "sightline rights requests --follow --store {live} --broker {broker} --keys {keys} --log text"
+        " --ready-fd {fd} --ready-file {ready}"
+    ),
     Sample("sightline rights due --store {live} --role privacy-officer --keys {keys}"),
     Sample(
         "sightline rights consent --wearer w1 --broker {broker} --keys {keys} --topic-prefix ''"

@@ -12,59 +12,39 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
 import orjson
 import pytest
 from aiokafka import AIOKafkaProducer
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 
-from device_sim.__main__ import main as device_sim
+from device_sim.glasses import Glasses
 from streams import clock
-from streams.cli.main import main as sightline
 from streams.connection import connect
 from streams.kafka.broker import EmbeddedBroker, free_port
 from streams.kafka.reader import read_all
 from streams.policy.load import load
 from streams.sealing.key_store import KeyStore
+from tests.cli.running import (
+    PROGRAMS,
+    ROOT,
+    TREE,
+    options,
+    path_of,
+    run,
+    run_until_stopped,
+    staying,
+)
 from tests.cli.samples import ALONE, DEMOS, LIVE, PROCESSES, SNAPSHOTS, Sample
 from tests.kafka.conftest import create
 from tests.kafka.world import until_all_is_read
 from tests.patience import PATIENCE_S
 
-PROGRAMS: dict[str, click.Group] = {"sightline": sightline, "device-sim": device_sim}
-ROOT = Path(__file__).parents[2]
 OFFICER = "--role privacy-officer"
-
-
-def commands(
-    command: click.Command, path: tuple[str, ...]
-) -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    """All commands of a program by their paths, as click itself knows them."""
-    yield path, command
-    if isinstance(command, click.Group):
-        context = click.Context(command, info_name=path[-1])
-        for name in command.list_commands(context):
-            found = command.get_command(context, name)
-            assert found is not None
-            yield from commands(found, (*path, name))
-
-
-TREE = {path: one for name, program in PROGRAMS.items() for path, one in commands(program, (name,))}
-
-
-def options(command: click.Command) -> set[str]:
-    return {
-        name
-        for one in command.params
-        if isinstance(one, click.Option)
-        for name in (*one.opts, *one.secondary_opts)
-        if name.startswith("--")
-    }
 
 
 def test_every_command_and_every_option_has_a_sample() -> None:
@@ -82,18 +62,6 @@ def test_every_command_and_every_option_has_a_sample() -> None:
     assert lacking == [], "each needs a line in tests/cli/samples.py, or a word in one"
 
 
-def run(sample: Sample, **made: object) -> Result:
-    words = shlex.split(sample.line.format(**made))
-    result = CliRunner().invoke(PROGRAMS[words[0]], words[1:], input=sample.stdin)
-    assert result.exit_code == sample.code, (sample.line, result.exit_code, result.output)
-    assert "nobody expected" not in result.stderr, result.stderr
-    if sample.code == 0:
-        assert result.stdout or "--out" in words or "--follow" in words or "--migrate" in words
-    if "--json" in words and sample.code in (0, 1):
-        assert [orjson.loads(line) for line in result.stdout.splitlines()]
-    return result
-
-
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A journal of a session in which was asked and answered, its store, a copy of that, another policy."""
@@ -108,37 +76,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     KeyStore.made(own_keys := tmp / "own-keys").close()
     paths = {"tmp": tmp, "journal": journal, "store": store, "copy": tmp / "copy", "policy": policy}
     return {**paths, "rules": rules, "own_keys": own_keys, "keys": tmp / "keys"}
-
-
-@contextlib.contextmanager
-def asked_to_stay(tmp: Path) -> Iterator[dict[str, object]]:
-    """A descriptor and a file that say *ready*; who stays in this process is stopped once the file does."""
-    read, write = os.pipe()
-    ready, done = tmp / "ready", threading.Event()
-
-    def stop() -> None:
-        while not done.wait(0.05):
-            if ready.exists():
-                os.kill(os.getpid(), signal.SIGINT)
-                return
-
-    former = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    stopping = threading.Thread(target=stop, daemon=True)
-    try:
-        yield {"fd": write, "ready": ready, "stopping": stopping}
-        assert os.read(read, 64) == b"READY=1\n"
-        assert not ready.exists()
-    finally:
-        done.set()
-        for number, handler in former.items():
-            signal.signal(number, handler)
-        os.close(read)
-
-
-def path_of(line: str) -> tuple[str, ...]:
-    """The command that a line runs."""
-    words = shlex.split(line)
-    return max((path for path in TREE if tuple(words[: len(path)]) == path), key=len)
 
 
 #: One line of each command that needs a broker; one that it accepts, if there is any.
@@ -247,39 +184,11 @@ def test_a_terminal_is_left_as_it_was_found(words: tuple[str, ...], tmp_path: Pa
 
 @pytest.mark.parametrize("sample", ALONE, ids=[one.line for one in ALONE])
 def test_a_command_does_what_its_help_says(sample: Sample, made: dict[str, Path], tmp_path: Path) -> None:
-    if "{fd}" not in sample.line:
-        run(sample, **{**made, "tmp": tmp_path})
-        return
-    with asked_to_stay(tmp_path) as staying:
-        stopping = staying.pop("stopping")
-        assert isinstance(stopping, threading.Thread)
-        stopping.start()
-        run(sample, **{**made, "tmp": tmp_path, **staying})
-
-
-@contextlib.contextmanager
-def staying(line: str, *, tmp: Path, **made: object) -> Iterator[None]:
-    """A command that stays, as a process; ready when the block begins, asked to stop after it."""
-    read, write = os.pipe()
-    words = shlex.split(line.format(tmp=tmp, fd=write, ready=tmp / "ready-file", **made))
-    module = {"sightline": "streams.cli", "device-sim": "device_sim"}[words[0]]
-    with (tmp / f"{words[1]}.log").open("w+", encoding="utf-8") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", module, *words[1:]], cwd=ROOT, stdout=log, stderr=log, pass_fds=(write,)
-        )
-        os.close(write)
-        try:
-            assert os.read(read, 64) == b"READY=1\n", (tmp / f"{words[1]}.log").read_text(encoding="utf-8")
-            yield
-            assert (tmp / "ready-file").exists()
-            process.send_signal(signal.SIGINT)
-            assert process.wait(PATIENCE_S) == 0, (tmp / f"{words[1]}.log").read_text(encoding="utf-8")
-            assert not (tmp / "ready-file").exists()
-        finally:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
-            os.close(read)
+    given = {**made, "tmp": tmp_path}
+    if "{fd}" in sample.line:
+        run_until_stopped(sample, given)
+    else:
+        run(sample, **given)
 
 
 @pytest.fixture(scope="module")
@@ -302,6 +211,9 @@ def test_what_needs_a_broker_does_what_its_help_says(
     for sample in LIVE:
         if "--until-end" in sample.line:
             until_all_is_read(live, "samples.")
+        if "--follow" in sample.line:
+            run_until_stopped(sample, given)
+            continue
         read, write = os.pipe()
         run(sample, **given, fd=write, ready=tmp_path / "ready-file")
         if "{fd}" in sample.line:
@@ -334,6 +246,61 @@ def test_the_page_of_the_topics_shows_a_device(live: str, made: dict[str, Path],
     assert found == expected
     refused = run(asked, **store, said="SELECT count(*) FROM rejected WHERE source = 'g7'")
     assert orjson.loads(refused.stdout)["rows"] == [[0]]
+
+
+@pytest.mark.kafka
+def test_a_wearer_who_asks_on_her_glasses_is_erased_once(
+    live: str, made: dict[str, Path], tmp_path: Path
+) -> None:
+    """A stranger's device that asks for her is refused, and a part of the data is not taken for all."""
+    given = {**made, "broker": live, "store": tmp_path / "store", "tmp": tmp_path}
+    for pair in ("--device g6 --wearer w6", "--device g4 --wearer w4"):
+        run(Sample(f"sightline pair {pair} --broker {{broker}}"), **given)
+
+    async def asks(number: int, wearer: str, times: int, from_ns: int | None = None) -> None:
+        columns: dict[str, Sequence[object]] = {
+            "reason": ["moved-out"],
+            "from_ns": [from_ns],
+            "to_ns": [None],
+        }
+        async with Glasses(live, f"g{number}", wearer, tmp_path / "journal") as glasses:
+            await glasses.give("dpv:RequestedServiceProvision")
+            for _ in range(times):
+                await glasses.send("erasure_request", columns)
+
+    asyncio.run(asks(6, "w6", 2))
+    asyncio.run(asks(5, "w6", 1))
+    asyncio.run(asks(4, "w4", 1, from_ns=5))
+    listing = "sightline rights requests --store {store} --broker {broker} --keys {keys} --json"
+    states: dict[str, str] = {}
+    for _ in range(int(PATIENCE_S)):
+        run(SNAPSHOTS, **given)
+        rows = orjson.loads(run(Sample(listing), **given).stdout)["requests"]
+        states = {row["request"]: row["state"] for row in rows}
+        if len(states) == 4:
+            break
+        time.sleep(1)
+    left = {
+        "g5/erasure-request/0": "refused: pairing",
+        "g4/erasure-request/0": "by hand: it names a span of time",
+    }
+    asked = ("g6/erasure-request/0", "g6/erasure-request/1")
+    assert states == {**dict.fromkeys(asked, "open"), **left}
+
+    erase = Sample(f"{listing} --erase --no-store --receipts {{tmp}}")
+    _, answer = run(erase, **given).stdout.splitlines()
+    done = orjson.loads(answer)
+    assert (done["from"], done["state"], done["requested"]) == ("device", "finished", rows[0]["asked"])
+    checked = Sample(
+        f"sightline rights verify {done['receipt']} --keys {{keys}} --subject w6 --salt {{salt}}"
+    )
+    run(checked, **given, salt=done["salt for the wearer"])
+    # The store is told, and she stays erased: there is nothing left to be done.
+    [again] = run(erase, **given).stdout.splitlines()
+    states = {row["request"]: row["state"] for row in orjson.loads(again)["requests"]}
+    assert states == {**dict.fromkeys(asked, "erased"), **left}
+    shown = orjson.loads(run(Sample("sightline rights show --keys {keys} --json"), **given).stdout)
+    assert [each["erasure"] for each in shown["erasures"] if each["from"] == "device"] == [done["erasure"]]
 
 
 async def send(broker: str, topic: str, key: bytes, value: bytes, header: tuple[str, bytes]) -> None:

@@ -7,6 +7,7 @@ import click
 from streams.cli.rights.consent import consent
 from streams.cli.rights.due import due
 from streams.cli.rights.erase import erase, show
+from streams.cli.rights.requests import requests
 from streams.cli.rights.verifying import verify
 
 
@@ -15,5 +16,5 @@ def command() -> None:
     """Do for a wearer what the law says: consents, what is kept until when, erasure, and its proof."""
 
 
-for _subcommand in (consent, due, erase, show, verify):
+for _subcommand in (consent, due, erase, requests, show, verify):
     command.add_command(_subcommand)

@@ -1,0 +1,208 @@
+"""`sightline rights requests`: what wearers asked for on their glasses, and to do it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from streams.cli.extending import kinds_option
+from streams.cli.output import Stores, emit_json, emit_rows, json_option, keys_option, stores_option
+from streams.cli.rights.erase import Waiting, key_store_at, say_erased, telling
+from streams.cli.staying import stays
+from streams.connection.address import broker_option
+from streams.consent.view import Consents
+from streams.errors import UnavailableError
+from streams.events.codec import codec_of
+from streams.events.headers import rfc3339
+from streams.events.kinds import Kinds
+from streams.extras import require
+from streams.limits import ERASURE_REQUESTS_LOOK_S
+from streams.moving import moving
+from streams.printing import say
+from streams.queries.newest import newest_catalog
+from streams.queries.requested import ErasureRequest, erasure_requests
+from streams.readiness import Ready
+from streams.sealing.key_store import KeyStore
+from streams.settings.kafka import Broker
+from streams.worker.asked import why_by_hand
+from streams.worker.bootstrap import consents_of_topic
+from streams.worker.erasure import Place, erase_wearer
+
+log = logging.getLogger(__name__)
+
+
+@click.command()
+@click.option("--erase", "erasing", is_flag=True, help="Carry out what is open.")
+@click.option("--follow", is_flag=True, help="Carry out what is open and what comes, until Ctrl-C.")
+@stores_option
+@click.option("--no-store", is_flag=True, help="Wait for no store; those that run apply it nevertheless.")
+@click.option(
+    "--receipts",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    metavar="DIRECTORY",
+    default=Path(),
+    help="Where signed receipts are written, as erasure-NUMBER.json.  [default: here]",
+)
+@broker_option()
+@keys_option
+@kinds_option
+@stays
+@json_option
+def requests(
+    *,
+    erasing: bool,
+    follow: bool,
+    stores: Stores,
+    no_store: bool,
+    receipts: Path,
+    broker: Broker,
+    keys: Path,
+    kinds: Kinds,
+    ready_fd: int | None,
+    ready_file: Path | None,
+    as_json: bool,
+) -> None:
+    """List what wearers asked for on their glasses: which requests to erase are open, and which were refused.
+
+    A request counts if it came from a device that was paired with the wearer then; any other is refused when
+    it comes, with the rule. With --erase or --follow each wearer with an open request is erased, by the steps
+    of `sightline rights erase`, and once, however often the wearer asked. What names a span of time is left
+    to whoever answers for it.
+    """
+    require("worker")
+    place = Place(
+        broker, keys, codec_of(kinds), None if no_store else Waiting(stores), receipts=receipts.absolute()
+    )
+    stop = threading.Event()
+    with (
+        Ready(ready_fd, ready_file) as ready,
+        contextlib.closing(asyncio.run(key_store_at(broker, keys))) as store,
+    ):
+        of = Open(place, stores, store)
+        asked = of.read()
+        if not follow:
+            _say(asked, as_json=as_json)
+            if erasing:
+                of.carry_out(asked, as_json=as_json)
+            return
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: stop.set())
+        ready.say()
+        of.follow(stop, as_json=as_json)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request, and what becomes of it."""
+
+    request: ErasureRequest
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """The requests in stores, beside the erasures on the topic and in the key store."""
+
+    place: Place
+    stores: Sequence[Path]
+    keys: KeyStore
+
+    def read(self) -> list[Asked]:
+        """All requests; InputError if the key store is not that of the topics."""
+        return asyncio.run(self._read(erasure_requests(self.stores)))
+
+    async def _read(self, asked: Sequence[ErasureRequest]) -> list[Asked]:
+        place = self.place
+        judged = self.judged(asked, await consents_of_topic(place.broker))
+        return [
+            Asked(each.request, await why_by_hand(place.broker, place.codec, each.request) or each.state)
+            if each.state == "open"
+            else each
+            for each in judged
+        ]
+
+    def judged(self, asked: Sequence[ErasureRequest], consents: Consents) -> list[Asked]:
+        """Requests beside what is on `glasses.consents`; errors as of `read`."""
+        self.keys.refuse_foreign([erasure.mark for erasure in consents.erasures()])
+        consents.mark = self.keys.mark_of
+        return [Asked(each, self._state(each, consents)) for each in asked]
+
+    def _state(self, request: ErasureRequest, consents: Consents) -> str:
+        if request.rule:
+            return f"refused: {request.rule}"
+        return "open" if request.is_open(consents.erased_ns(request.wearer, consents.offset)) else "erased"
+
+    def wearers(self, asked: Sequence[Asked]) -> dict[str, int]:
+        """Who is to be erased, and when she asked first (ns): open requests, and what was interrupted."""
+        begun = {
+            each.wearer: each.steps["requested"].at_ns
+            for each in self.keys.erasures.all()
+            if each.wearer and each.origin == "device"
+        }
+        first = {
+            each.request.wearer: each.request.asked_ns for each in reversed(asked) if each.state == "open"
+        }
+        return {**first, **begun}
+
+    def carry_out(self, asked: Sequence[Asked], *, as_json: bool) -> None:
+        """Erase who is to be erased, one after another; each is printed when it is done."""
+        for wearer, asked_ns in self.wearers(asked).items():
+            with moving() as progress:
+                erased = asyncio.run(
+                    erase_wearer(
+                        self.place,
+                        self.keys,
+                        wearer,
+                        telling(progress),
+                        origin="device",
+                        asked_ns=asked_ns,
+                    )
+                )
+            say_erased(erased, as_json=as_json)
+
+    def follow(self, stop: threading.Event, *, as_json: bool) -> None:
+        """Carry out what is open, at each newer epoch, until `stop` is set.
+
+        What fails because something is away is said once and tried again.
+        """
+        looked_at, complaint = list[Path](), ""
+        while not stop.is_set():
+            try:
+                newest = [newest_catalog(store.resolve()) for store in self.stores]
+                if complaint or newest != looked_at:
+                    self.carry_out(self.read(), as_json=as_json)
+                    looked_at, complaint = newest, ""
+            except UnavailableError as error:
+                if str(error) != complaint:
+                    complaint = str(error)
+                    log.warning("%s; tried again", complaint)
+            stop.wait(ERASURE_REQUESTS_LOOK_S)
+
+
+def _say(asked: Sequence[Asked], *, as_json: bool) -> None:
+    rows = list(_rows(asked))
+    if as_json:
+        emit_json({"requests": rows})
+    elif rows:
+        emit_rows(rows)
+    else:
+        say("nobody asked to be erased")
+
+
+def _rows(asked: Sequence[Asked]) -> Iterator[dict[str, object]]:
+    for each in asked:
+        request = each.request
+        yield {
+            "request": request.id,
+            "wearer": request.wearer,
+            "asked": rfc3339(request.asked_ns),
+            "state": each.state,
+        }

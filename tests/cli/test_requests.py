@@ -1,0 +1,103 @@
+"""Which erasure requests are open: those of wearers who are not erased since, each wearer once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from streams.cli.rights.requests import Open
+from streams.consent.view import Consents
+from streams.consent.words import Erasure
+from streams.errors import InputError
+from streams.queries.requested import erasure_requests
+from streams.sealing.key_store import KeyStore
+from streams.settings.kafka import KafkaSettings
+from streams.worker.erasure import Place
+from tests import build
+from tests.snapshots.build import POLICY, Row, batch, row, stream, tagged
+from tests.snapshots.build import store as stored
+
+S_NS = 10**9
+#: Capture and append time of the requests, in seconds.
+CAPTURED, TAKEN = 100 * S_NS, 103 * S_NS
+
+
+def request(device: str, wearer: str, first: int = 0, **columns: object) -> Row:
+    times = {"t_first_ns": CAPTURED, "t_last_ns": CAPTURED, "appended_ns": TAKEN}
+    asked = {**tagged("erasure_request", "rights"), "wearer": wearer, **times, **columns}
+    return batch(device, "erasure-request", first, **asked)
+
+
+@pytest.fixture
+def asking(tmp_path: Path) -> Open:
+    refused = row(
+        "rejected", source="g9", stream="erasure-request", first=0, stage="zones", rule="pairing", t_ns=TAKEN
+    )
+    events = [
+        request("g1", "w1"),
+        request("g2", "w1", first=4, count=2, appended_ns=TAKEN - S_NS),
+        request("g3", "w2"),
+        batch("g4", "imu-right", 0, wearer="w4"),
+    ]
+    streams = [stream(name, "erasure-request", "erasure_request") for name in ("g1", "g2", "g3")]
+    path = stored(
+        tmp_path / "store",
+        {"events": events, "rejected": [refused], "streams": streams, "policies": [POLICY]},
+    )
+    place = Place(KafkaSettings("localhost:1"), tmp_path, build.CODEC, None)
+    return Open(place, (path,), KeyStore.made(tmp_path / "keys"))
+
+
+def topic(*erasures: tuple[str, int]) -> Consents:
+    consents = Consents()
+    for number, (mark, at_ns) in enumerate(erasures):
+        consents.learn(number, "", Erasure(mark, number, at_ns))
+    return consents
+
+
+def states(asking: Open, consents: Consents) -> dict[str, str]:
+    asked = asking.judged(erasure_requests(asking.stores), consents)
+    return {each.request.id: each.state for each in asked}
+
+
+def test_each_request_has_its_state_and_each_wearer_is_erased_once(asking: Open) -> None:
+    asked = asking.judged(erasure_requests(asking.stores), topic())
+    assert {each.request.id: each.state for each in asked} == {
+        "g1/erasure-request/0": "open",
+        "g2/erasure-request/4": "open",
+        "g2/erasure-request/5": "open",
+        "g3/erasure-request/0": "open",
+        "g9/erasure-request/0": "refused: pairing",
+    }
+    # Of several the first that came: the broker's time counts.
+    assert asking.wearers(asked) == {"w1": TAKEN - S_NS, "w2": TAKEN}
+
+
+@pytest.mark.parametrize(
+    ("erased_ns", "state"),
+    [(CAPTURED - 1, "open"), (CAPTURED, "erased"), (TAKEN, "erased")],
+)
+def test_an_erasure_of_after_the_request_answers_it_whoever_asked(
+    asking: Open, erased_ns: int, state: str
+) -> None:
+    consents = topic((asking.keys.mark_of("w2"), erased_ns), (asking.keys.mark_of("w7"), 10 * TAKEN))
+    assert states(asking, consents)["g3/erasure-request/0"] == state
+    assert states(asking, consents)["g1/erasure-request/0"] == "open"
+
+
+def test_what_was_interrupted_goes_on_although_the_request_is_answered(asking: Open) -> None:
+    keys = asking.keys
+    keys.erasures.request("w2", keys.mark_of("w2"), TAKEN, "device")
+    keys.erasures.request("w8", keys.mark_of("w8"), TAKEN)
+    asked = asking.judged(
+        erasure_requests(asking.stores),
+        topic((keys.mark_of("w1"), 2 * TAKEN), (keys.mark_of("w2"), 2 * TAKEN)),
+    )
+    assert asking.wearers(asked) == {"w2": TAKEN}, "that of w8 is an operator's"
+
+
+def test_another_key_store_is_refused(asking: Open, tmp_path: Path) -> None:
+    other = KeyStore.made(tmp_path / "other")
+    with pytest.raises(InputError, match="found key store"):
+        states(asking, topic((other.mark_of("w1"), TAKEN)))
