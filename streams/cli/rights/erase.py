@@ -93,9 +93,7 @@ def erase(
     """
     require("worker")
     wearer = name("wearer", wearer)
-    waiting = None if no_store else Waiting(stores)
-    lines = waiting.lines if waiting is not None and len(stores) == 1 else None
-    place = Place(broker, keys, codec_of(kinds), waiting, receipt, lines)
+    place = place_of(broker, keys, kinds, () if no_store else stores, receipt=receipt)
     for each in () if no_store else stores:
         # Before anything goes: a store that is not there would be waited for in vain.
         Store.open(each).close()
@@ -106,6 +104,21 @@ def erase(
         with moving() as progress:
             erased = asyncio.run(erase_wearer(place, store, wearer, telling(progress)))
     say_erased(erased, as_json=as_json)
+
+
+def place_of(
+    broker: Broker,
+    keys: Path,
+    kinds: Kinds,
+    stores: Stores,
+    *,
+    receipt: Path | None = None,
+    receipts: Path = Path(),
+) -> Place:
+    """Where an erasure acts; it waits for some stores, or for none."""
+    waiting = Waiting(stores) if stores else None
+    lines = waiting.lines if waiting is not None and len(stores) == 1 else None
+    return Place(broker, keys, codec_of(kinds), waiting, receipt, lines, receipts)
 
 
 def telling(progress: Show) -> Callable[[Requested], None]:

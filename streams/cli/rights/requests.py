@@ -15,12 +15,11 @@ import click
 
 from streams.cli.extending import kinds_option
 from streams.cli.output import Stores, emit_json, emit_rows, json_option, keys_option, stores_option
-from streams.cli.rights.erase import Waiting, key_store_at, say_erased, telling
+from streams.cli.rights.erase import key_store_at, place_of, say_erased, telling
 from streams.cli.staying import stays
 from streams.connection.address import broker_option
 from streams.consent.view import Consents
 from streams.errors import UnavailableError
-from streams.events.codec import codec_of
 from streams.events.headers import rfc3339
 from streams.events.kinds import Kinds
 from streams.extras import require
@@ -32,8 +31,8 @@ from streams.queries.requested import ErasureRequest, erasure_requests
 from streams.readiness import Ready
 from streams.sealing.key_store import KeyStore
 from streams.settings.kafka import Broker
-from streams.worker.asked import why_by_hand
 from streams.worker.bootstrap import consents_of_topic
+from streams.worker.by_hand import why_by_hand
 from streams.worker.erasure import Place, erase_wearer
 
 log = logging.getLogger(__name__)
@@ -78,9 +77,7 @@ def requests(
     to whoever answers for it.
     """
     require("worker")
-    place = Place(
-        broker, keys, codec_of(kinds), None if no_store else Waiting(stores), receipts=receipts.absolute()
-    )
+    place = place_of(broker, keys, kinds, () if no_store else stores, receipts=receipts)
     stop = threading.Event()
     with (
         Ready(ready_fd, ready_file) as ready,
