@@ -32,7 +32,7 @@ from streams.sealing.key_store import KeyStore
 from streams.topology import REJECTED
 from streams.worker.bootstrap import consents_of_topic
 
-#: By their clocks the glasses play so long ago, so that what she keeps lies before the erasure by any clock.
+#: By their clocks the glasses end so long ago, so that what she keeps lies before the erasure by any clock.
 _BEFORE_NS = 3_600 * 10**9
 #: What her glasses captured and had not sent: scenario time, and how fast they send it.
 _KEPT_S, _KEPT_SPEED = 20, 20
@@ -79,8 +79,7 @@ class Rights:
         number = self.demo.devices
         self.device, self.wearer = f"g{number}", f"w{number}"
         self.receipt = self.demo.run / "receipt.json"
-        self._from_ns = clock.now_ns() - _BEFORE_NS
-        self._withdrawn_ns = self._sent = self._refused = 0
+        self._from_ns = self._withdrawn_ns = self._sent = self._refused = 0
         self._salt = b""
 
     def session(self, scenario: Sequence[str], duration_s: float) -> Told | None:
@@ -95,6 +94,7 @@ class Rights:
 
     def all_play(self, scenario: Sequence[str], duration_s: float) -> Part | None:
         """All glasses play, by their clocks an hour ago."""
+        self._from_ns = clock.now_ns() - _BEFORE_NS - round(duration_s * 1e9)
         where = ("--start-ns", str(self._from_ns))
         return self.play([*scenario, *where, *_playing(self.demo.devices, duration_s)])
 

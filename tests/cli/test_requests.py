@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -10,9 +12,11 @@ from streams.cli.rights.requests import Open
 from streams.consent.view import Consents
 from streams.consent.words import Erasure
 from streams.errors import InputError
-from streams.queries.requested import erasure_requests
+from streams.events.record import StoredRecord
+from streams.queries.requested import ErasureRequest, erasure_requests
 from streams.sealing.key_store import KeyStore
 from streams.settings.kafka import KafkaSettings
+from streams.worker import by_hand
 from streams.worker.erasure import Place
 from tests import build
 from tests.snapshots.build import POLICY, Row, batch, row, stream, tagged
@@ -21,6 +25,21 @@ from tests.snapshots.build import store as stored
 S_NS = 10**9
 #: Capture and append time of the requests, in seconds.
 CAPTURED, TAKEN = 100 * S_NS, 103 * S_NS
+
+
+GONE = "by hand: its record is gone from glasses.captured"
+
+
+def request_record(device: str = "g1", first: int = 3, **span: list[int | None]) -> StoredRecord:
+    """Two requests of one batch, as a device sends them."""
+    columns: dict[str, Sequence[object]] = {
+        "reason": ["moved-out"] * 2,
+        "from_ns": [None] * 2,
+        "to_ns": [None] * 2,
+        **span,
+    }
+    sent = build.batch("erasure_request", None, first, 2, source=device, columns=columns, consent=0)
+    return build.record(sent, 4)
 
 
 def request(device: str, wearer: str, first: int = 0, **columns: object) -> Row:
@@ -101,3 +120,45 @@ def test_another_key_store_is_refused(asking: Open, tmp_path: Path) -> None:
     other = KeyStore.made(tmp_path / "other")
     with pytest.raises(InputError, match="found key store"):
         states(asking, topic((other.mark_of("w1"), TAKEN)))
+
+
+@pytest.mark.parametrize(
+    ("on_topic", "state"),
+    [
+        (request_record(), ""),
+        (request_record(from_ns=[None, None]), ""),
+        (request_record(from_ns=[None, 5]), "by hand: it names a span of time"),
+        (request_record(to_ns=[None, 5]), "by hand: it names a span of time"),
+        (request_record(from_ns=[5, None], to_ns=[5, None]), ""),
+        (request_record("g2"), GONE),
+        (request_record(first=5), GONE),
+        (StoredRecord(0, 1, b"g1", b"no batch"), GONE),
+        (InputError("Offset 4 lies outside the log"), GONE),
+        (None, GONE),
+    ],
+)
+def test_what_names_a_span_is_never_taken_for_all(
+    on_topic: StoredRecord | InputError | None, state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Number 4 is the second of its batch."""
+
+    async def read(*_: object, **between: object) -> list[StoredRecord]:
+        assert between == {"from_offsets": {2: 4}, "until_offsets": {2: 5}}
+        if isinstance(on_topic, InputError):
+            raise on_topic
+        return [on_topic] if on_topic else []
+
+    monkeypatch.setattr(by_hand, "read_all", read)
+    asked = ErasureRequest(
+        source="g1",
+        stream="erasure-request",
+        number=4,
+        wearer="w1",
+        t_ns=1,
+        asked_ns=1,
+        rule="",
+        partition=2,
+        offset=4,
+    )
+    broker = KafkaSettings("localhost:1")
+    assert asyncio.run(by_hand.why_by_hand(broker, build.CODEC, asked)) == state

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import shutil
 import sqlite3
@@ -15,11 +16,15 @@ from streams.cli.rights.erase import state_of
 from streams.consent.record import erasure_record, learn_consent
 from streams.consent.view import Consents
 from streams.errors import InputError, UnavailableError
+from streams.events.codec import codec_of
 from streams.events.record import StoredRecord
+from streams.events.shipped import SHIPPED
 from streams.sealing.alone import alone
 from streams.sealing.erasures import STEPS, Done, Requested
 from streams.sealing.key_rows import KeyFor
 from streams.sealing.key_store import KeyStore
+from streams.settings.kafka import KafkaSettings
+from streams.worker.erasure import Place, _carried_out
 from streams.worker.sealing import erase_again
 
 DAY_NS = 86_400 * 10**9
@@ -183,6 +188,15 @@ def test_who_asked_for_an_erasure_is_on_record(store: KeyStore) -> None:
     # An operator's words do not change who asked first.
     assert store.erasures.request("bert", store.mark_of("bert"), 9).origin == "device"
     assert requested(store).origin == "operator"
+
+
+def test_what_another_process_finished_a_moment_ago_is_not_finished_again_without_a_receipt(
+    store: KeyStore, tmp_path: Path
+) -> None:
+    place = Place(KafkaSettings("localhost:1"), tmp_path, codec_of(SHIPPED), None, tmp_path / "receipt.json")
+    with pytest.raises(UnavailableError, match=r"finished by another process, .* where that one wrote them"):
+        asyncio.run(_carried_out(place, store, Consents(), finished(store), lambda _: None))
+    assert not (tmp_path / "receipt.json").exists()
 
 
 HELD = """
