@@ -11,7 +11,7 @@ import orjson
 
 from bench.load import DEVICES
 from bench.traffic import devices
-from streams.consent.record import learn_consent, pairing_record
+from streams.consent.record import learn_consent, pairing_record, word_key
 from streams.consent.view import Consents
 from streams.consent.words import GIVEN
 from streams.events.record import Outgoing, StoredRecord
@@ -30,7 +30,7 @@ def said(policy: Policy, device_count: int = DEVICES) -> list[Outgoing]:
         word = {"device": device, "incarnation": 1, "number": 1, "status": GIVEN, "purposes": purposes}
         value = {"v": 2, "wearer": wearer, "event": event, **word, "expires_ns": 0, "at_ns": 0}
         records.append(pairing_record(device, wearer, bound=True))
-        records.append(Outgoing(CONSENTS, 0, f"{wearer}/{event}".encode(), orjson.dumps(value), (), 0))
+        records.append(Outgoing(CONSENTS, 0, word_key(event), orjson.dumps(value), (), 0))
     return records
 
 

@@ -21,6 +21,21 @@ _HOUR_MS = 3_600_000
 _DAY_MS = 24 * _HOUR_MS
 #: Topic settings by which a broker sets or limits the time of a record.
 TIMESTAMPS, AHEAD_MS = "message.timestamp.type", "message.timestamp.after.max.ms"
+#: From when a segment has expired to when a broker has removed its file: it looks every 5 minutes.
+_REMOVED_MS = 10 * 60_000
+#: A compacted topic keeps a record that was replaced, or taken out by one without a value, for this long.
+_COMPACTED: Mapping[str, str] = {"segment.ms": str(_DAY_MS), "max.compaction.lag.ms": str(_DAY_MS)}
+
+
+def _kept(most_ms: int, segment_ms: int) -> Mapping[str, str]:
+    """Settings by which no record lies on a topic for longer than `most_ms`.
+
+    A broker deletes whole segments, when the newest record of one has expired, and by default fills one for
+    seven days.
+    """
+    return {"retention.ms": str(most_ms - segment_ms - _REMOVED_MS), "segment.ms": str(segment_ms)}
+
+
 #: Records of devices and operators carry the broker's time, which retention, expiry and "now" are based on.
 _BROKERS_TIME: Mapping[str, str] = {TIMESTAMPS: "LogAppendTime"}
 
@@ -42,11 +57,18 @@ class Topic:
     config: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def kept(self) -> str:
-        """How long records are kept, in words (`24 h`, `7 days`); empty if there is no such bound."""
+    def kept_ms(self) -> int:
+        """How long a record is kept at most, ms; 0 if there is no such bound."""
         if "retention.ms" not in self.config:
+            return 0
+        return int(self.config["retention.ms"]) + int(self.config["segment.ms"]) + _REMOVED_MS
+
+    @property
+    def kept(self) -> str:
+        """The same in words (`24 h`, `7 days`); empty if there is no such bound."""
+        if not self.kept_ms:
             return ""
-        hours, rest = divmod(int(self.config["retention.ms"]), 3_600_000)
+        hours, rest = divmod(self.kept_ms, _HOUR_MS)
         return f"{rest} ms" if not hours else f"{hours} h" if hours <= 48 else f"{hours // 24} days"
 
 
@@ -86,23 +108,23 @@ TOPICS: tuple[Topic, ...] = (
         "device",
         "delete",
         "device batches as sent, not yet tagged: nobody but zones reads it",
-        config={"retention.ms": str(_DAY_MS), **_BROKERS_TIME},
+        config={**_kept(_DAY_MS, _HOUR_MS), **_BROKERS_TIME},
     ),
     Topic(
         ZONED,
         "device",
         "delete",
         "the same batches, tagged: for other teams",
-        config={"retention.ms": str(7 * _DAY_MS)},
+        config=_kept(_DAY_MS, _HOUR_MS),
     ),
     Topic(
         DERIVED,
         "device",
         "delete",
         "activity, fixation, speech, place, situation: for other teams",
-        config={"retention.ms": str(7 * _DAY_MS)},
+        config=_kept(7 * _DAY_MS, _DAY_MS),
     ),
-    Topic(ANSWERS, "device", "delete", "answers: for the device", config={"retention.ms": str(7 * _DAY_MS)}),
+    Topic(ANSWERS, "device", "delete", "answers: for the device", config=_kept(7 * _DAY_MS, _DAY_MS)),
     Topic(
         EXAMPLES,
         "device",
@@ -112,7 +134,7 @@ TOPICS: tuple[Topic, ...] = (
         sealed=True,
         # An example has the time of its feedback, which sets training's "now". The limit keeps another writer
         # of this topic from setting a time so late that everybody's examples would have expired.
-        config={"retention.ms": str(365 * _DAY_MS), AHEAD_MS: str(EXAMPLES_AHEAD_MS_MAX)},
+        config={**_kept(365 * _DAY_MS, 7 * _DAY_MS), AHEAD_MS: str(EXAMPLES_AHEAD_MS_MAX)},
     ),
     Topic(
         MODELS,
@@ -120,36 +142,49 @@ TOPICS: tuple[Topic, ...] = (
         "compact",
         "model versions with manifest; the pointer",
         single=True,
+        config=_COMPACTED,
     ),
-    Topic(POLICIES, "policy/version, policy/current", "compact", "policy versions; the pointer", single=True),
+    Topic(
+        POLICIES,
+        "policy/version, policy/current",
+        "compact",
+        "policy versions; the pointer",
+        single=True,
+        config=_COMPACTED,
+    ),
     Topic(
         CONSENTS,
-        "wearer/event id, pairing/device/wearer, erasure/mark/number",
+        "word/event id, pairing/device/drawn, erasure/mark/number",
         "compact",
         "every word of a wearer about the use of the own data, and who is bound to which device",
         single=True,
-        config=_BROKERS_TIME,
+        config={**_COMPACTED, **_BROKERS_TIME},
     ),
     Topic(
         STATE,
         "agent/partition/device",
         "compact",
         "state of each device and the checkpoint offset",
-        config={"segment.ms": "60000", "segment.bytes": str(16 * 1024 * 1024)},
+        # What an erasure made a state let go of is compacted away within the hour.
+        config={
+            "segment.ms": "60000",
+            "segment.bytes": str(16 * 1024 * 1024),
+            "max.compaction.lag.ms": str(_HOUR_MS),
+        },
     ),
     Topic(
         REJECTED,
         "device",
         "delete",
         "refused batches: place, reason, rule",
-        config={"retention.ms": str(_DAY_MS)},
+        config=_kept(_DAY_MS, _HOUR_MS),
     ),
     Topic(
         LINEAGE,
         "agent/partition",
         "delete",
         "lineage rows, one record a fetch",
-        config={"retention.ms": str(365 * _DAY_MS)},
+        config=_kept(30 * _DAY_MS, _DAY_MS),
     ),
 )
 
@@ -176,7 +211,9 @@ STAGES: tuple[Stage, ...] = (
 #: Source of records that no device makes: models (`training/intent-model/3`) and the seed.
 TRAINING_SOURCE = "training"
 SEED_STREAM = "seed"
-#: Words in keys of `glasses.consents` in place of a wearer or a device: for a pairing, and for an operator's
+#: First part of the keys of what wearers said on `glasses.consents`. Keys name no wearer.
+WORD_KEY = "word"
+#: Words in keys of `glasses.consents` in place of a word or a device: for a pairing, and for an operator's
 #: statement.
 PAIRING_KEY, OPERATOR_KEY, ERASURE_KEY = "pairing", "operator", "erasure"
 #: Names that no device and no wearer may have.

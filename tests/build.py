@@ -233,11 +233,11 @@ def consent_records() -> list[StoredRecord]:
     purposes, said = sorted(policy().vocabulary.purposes), list[tuple[str, dict[str, Any]]]()
     for device, wearer in BOUND:
         bound = {"device": device, "wearer": wearer, "bound": True, "at_ns": 0}
-        said.append((f"pairing/{device}/{wearer}", {"v": 2, "pairing": bound}))
+        said.append((f"pairing/{device}/{'0' * 32}", {"v": 2, "pairing": bound}))
         event = f"{device}/consent-before/0"
         word = {"device": device, "incarnation": 1, "number": 1, "status": GIVEN, "purposes": purposes}
         value = {"v": 2, "wearer": wearer, "event": event, **word, "expires_ns": 0, "at_ns": 0}
-        said.append((f"{wearer}/{event}", value))
+        said.append((f"word/{event}", value))
     return [
         StoredRecord(offset, 0, key.encode(), orjson.dumps(value)) for offset, (key, value) in enumerate(said)
     ]

@@ -194,6 +194,7 @@ async def _follow(
         ):
             end = await follower.end_offsets() if following.until_end else {}
             known, unknown = offsets, 0
+            _say_cut(offsets, await follower.positions())
             await _erase(following, storing, erasures)
             ready.say()
             waits.enter_context(following.measures.running(follower))
@@ -232,6 +233,18 @@ async def _follow(
         await storing.settled()
     storing.result()
     return await asyncio.to_thread(following.writer.settle, clock.now_ns()) or storing.epoch, storing.rows
+
+
+def _say_cut(offsets: Mapping[int, int], begins: Mapping[int, int]) -> None:
+    """Say where a store has nothing of a partition, and neither has its log the beginning any more."""
+    cut = [str(partition) for partition, offset in begins.items() if offset and not offsets.get(partition)]
+    if cut:
+        log.warning(
+            "%s no longer has its first records on partitions %s, and neither has this store: what they told"
+            " is only in a backup of a store, which can be continued in place of this one",
+            LINEAGE,
+            ", ".join(cut),
+        )
 
 
 async def _erase(following: _Following, storing: Storing, erasures: StatedErasures) -> None:

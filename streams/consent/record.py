@@ -5,6 +5,8 @@ They are records of `glasses.consents`, values of recorded inputs, and a partiti
 
 from __future__ import annotations
 
+import re
+import secrets
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
@@ -23,7 +25,7 @@ from streams.limits import (
     PURPOSES_MAX,
     TOKEN_CHARACTERS_MAX,
 )
-from streams.topology import CONSENTS, ERASURE_KEY, OPERATOR_KEY, PAIRING_KEY
+from streams.topology import CONSENTS, ERASURE_KEY, OPERATOR_KEY, PAIRING_KEY, WORD_KEY
 
 _JSON = (("content-type", b"application/json"),)
 #: Timestamp of outgoing records; the broker replaces it by the append time on this topic.
@@ -32,7 +34,8 @@ _NOT_OURS = (
     "consent: its version, status or key is another, expected what the zones stage or an operator writes"
 )
 
-
+_DRAWN_BYTES = 16
+_DRAWN = re.compile(rb"[0-9a-f]{%d}" % (2 * _DRAWN_BYTES))
 _MS_NS = 1_000_000
 # What a partition takes up is recorded as an input, so numbers must fit in 64 bits and texts must be short.
 _Number = Annotated[int, Meta(ge=0, le=NUMBER_MAX)]
@@ -92,8 +95,11 @@ def learn_consent(consents: Consents, record: Received) -> None:
     """Process one record of `glasses.consents`.
 
     MalformedError if neither a zones stage nor an operator can have written it; then only its offset is kept.
+    A record without a value says nothing: it lets compaction take what stands before it under its key.
     """
     consents.offset = max(consents.offset, record.offset + 1)
+    if record.value is None:
+        return
     if len(record.value or b"") > CONSENT_BYTES_MAX:
         raise MalformedError(f"consent: found more than {CONSENT_BYTES_MAX} bytes, expected fewer")
     try:
@@ -112,7 +118,9 @@ def learn_consent(consents: Consents, record: Received) -> None:
 def _pairing(record: Received) -> Statement:
     value = json.decode(record.value or b"", type=_Pairing)
     bound = value.pairing
-    if value.v != 2 or record.key != f"{PAIRING_KEY}/{bound.device}/{bound.wearer}".encode():
+    *place, last = (record.key or b"").split(b"/")
+    named = last == bound.wearer.encode()
+    if value.v != 2 or place != [PAIRING_KEY.encode(), bound.device.encode()] or not (named or _drawn(last)):
         raise MalformedError(_NOT_OURS)
     return bound.wearer, Pairing(bound.device, bound.bound, bound.at_ns or stamp_ns(record))
 
@@ -128,11 +136,7 @@ def _erasure(record: Received) -> Statement:
 
 def _word(record: Received) -> Statement:
     value = json.decode(record.value or b"", type=_Value)
-    if (
-        value.v not in {1, 2}
-        or value.status not in STATUSES
-        or record.key != f"{value.wearer}/{value.event}".encode()
-    ):
+    if value.v not in {1, 2} or value.status not in STATUSES or not _is_key_of(value, record.key or b""):
         raise MalformedError(_NOT_OURS)
     device, incarnation = value.device, value.incarnation
     if value.v == 1:
@@ -149,10 +153,39 @@ def _word(record: Received) -> Statement:
     )
 
 
+def _is_key_of(value: _Value, key: bytes) -> bool:
+    """Whether a word can stand under a key; keys of before have the wearer's name in place of `word`."""
+    if key in {word_key(value.event), f"{value.wearer}/{value.event}".encode()}:
+        return True
+    by_operator, _, last = key.rpartition(b"/")
+    return (
+        value.event.startswith(f"{OPERATOR_KEY}/") and by_operator == word_key(value.event) and _drawn(last)
+    )
+
+
+def _drawn(part: bytes) -> bool:
+    """Whether a part of a key is one that `_draw` can have drawn."""
+    return _DRAWN.fullmatch(part) is not None
+
+
+def _draw() -> str:
+    """Part of a key in place of the wearer, so that compaction keeps what was said of each; it tells nothing.
+
+    It is drawn and no hash: a hash can be tried with every pseudonym, and who binds devices need not have
+    the key store.
+    """
+    return secrets.token_hex(_DRAWN_BYTES)
+
+
+def word_key(event: str) -> bytes:
+    """Key of what was said in an event. It names no wearer, so it may outlive the value."""
+    return f"{WORD_KEY}/{event}".encode()
+
+
 def pairing_record(device: str, wearer: str, *, bound: bool) -> Outgoing:
     """Record of an operator for `glasses.consents`: from here on, a device is bound to a wearer, or not."""
     fields = {"device": device, "wearer": wearer, "bound": bound, "at_ns": 0}
-    key = f"{PAIRING_KEY}/{device}/{wearer}".encode()
+    key = f"{PAIRING_KEY}/{device}/{_draw()}".encode()
     return Outgoing(CONSENTS, 0, key, orjson.dumps({"v": 2, "pairing": fields}), _JSON, _BROKERS_MS)
 
 
@@ -164,7 +197,8 @@ def withdrawal_record(wearer: str, number: int) -> Outgoing:
     event = f"{OPERATOR_KEY}/{number}"
     word = to_builtins(Word("", 0, 0, WITHDRAWN, (), 0, 0))
     value = {"v": 2, "wearer": wearer, "event": event, **word}
-    return Outgoing(CONSENTS, 0, f"{wearer}/{event}".encode(), orjson.dumps(value), _JSON, _BROKERS_MS)
+    key = word_key(event) + b"/" + _draw().encode()
+    return Outgoing(CONSENTS, 0, key, orjson.dumps(value), _JSON, _BROKERS_MS)
 
 
 def erasure_record(mark: str, number: int) -> Outgoing:

@@ -8,6 +8,7 @@ from operator import itemgetter
 import orjson
 from msgspec.structs import asdict
 
+from streams.consent.record import word_key
 from streams.events.codec import encode
 from streams.events.digest import Digests, digest, plain_digest
 from streams.events.headers import DIGEST, PARENTS, RUN, SINCE, ZONE, envelope, pack_parents, root_of, tag
@@ -69,7 +70,7 @@ def consent_records(step: Step) -> list[Outgoing]:
         Outgoing(
             CONSENTS,
             0,
-            f"{batch.wearer_id}/{batch.first_id}".encode(),
+            word_key(batch.first_id),
             orjson.dumps({"v": 2, "wearer": batch.wearer_id, "event": batch.first_id, **asdict(word)}),
             [("content-type", b"application/json")],
             batch.appended_ns // 1_000_000,

@@ -207,14 +207,13 @@ class Assets:
             events, last_seen = refused or 0, rfc3339(latest_ns) if latest_ns else UNSET
         stages = [stage for stage in STAGES if topic.name in stage.writes]
         readers = [stage.name for stage in STAGES if topic.name in stage.reads]
-        kept_ms = topic.config.get("retention.ms")
         return ListedTopic(
             topic=topic.name,
             key=topic.key,
             holds=topic.holds,
             written_by=_writers(topic.name, [stage.name for stage in stages]),
             read_by=tuple(readers),
-            retention_days=round(int(kept_ms) / _DAY_MS, 2) if kept_ms else UNSET,
+            retention_days=round(topic.kept_ms / _DAY_MS, 2) if topic.kept_ms else UNSET,
             kinds=tuple(sorted({row.kind for row in let_in})),
             events=events,
             last_seen=last_seen,

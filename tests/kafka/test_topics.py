@@ -13,7 +13,7 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaConnectionError
 
-from streams import limits
+from streams import limits, topology
 from streams.errors import UnavailableError
 from streams.kafka import topics
 from streams.kafka.node import node_properties
@@ -75,3 +75,33 @@ async def test_a_broker_that_goes_away_between_two_requests_is_a_sentence(
     monkeypatch.setattr("streams.kafka.topics.administering", reached)
     with pytest.raises(UnavailableError, match=r"127\.0\.0\.1:9 went away while it was asked"):
         await topics.declare("127.0.0.1:9")
+
+
+HOUR_MS = 3_600_000
+
+
+@pytest.mark.parametrize(
+    ("name", "hours"),
+    [
+        *((name, 24) for name in (topology.CAPTURED, topology.ZONED, topology.REJECTED)),
+        *((name, 7 * 24) for name in (topology.DERIVED, topology.ANSWERS)),
+        (topology.LINEAGE, 30 * 24),
+        (topology.EXAMPLES, 365 * 24),
+    ],
+)
+def test_no_record_lies_on_a_topic_for_longer_than_it_says(name: str, hours: int) -> None:
+    """Kafka deletes a whole segment, at its next look (5 min) after the newest record in it has expired."""
+    config = topology.topic(name).config
+    longest_ms = int(config["retention.ms"]) + int(config["segment.ms"]) + 5 * 60_000
+    assert 0.9 * hours * HOUR_MS < longest_ms <= hours * HOUR_MS
+    assert topology.topic(name).kept == (f"{hours} h" if hours == 24 else f"{hours // 24} days")
+
+
+def test_what_is_not_sealed_is_kept_for_a_month_at_most_and_what_is_compacted_goes_within_a_day() -> None:
+    for topic in topology.TOPICS:
+        if topic.cleanup == "compact":
+            assert not topic.kept
+            within_ms = int(topic.config["max.compaction.lag.ms"]), int(topic.config["segment.ms"])
+            assert max(within_ms) <= 24 * HOUR_MS
+        else:
+            assert topic.sealed or topic.kept_ms <= 30 * 24 * HOUR_MS

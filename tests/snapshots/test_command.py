@@ -9,12 +9,15 @@ import time
 from pathlib import Path
 
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
+from streams import clock
 from streams.consent.record import erasure_record
 from streams.errors import UnavailableError
 from streams.events.record import Outgoing
 from streams.kafka.publish import publish_now
+from streams.kafka.reader import log_bounds
 from streams.kafka.topics import declare
 from streams.queries.store import Store
 from streams.sealing.key_store import KeyStore
@@ -165,3 +168,57 @@ async def test_erasures_are_applied_before_anything_is_taken_in_and_need_the_key
         assert opened.sql("SELECT source, wearer FROM events").rows == [("d2", "w2")]
         assert opened.sql("SELECT number, rows FROM erasures").rows == [(7, 0)]
     keys.close()
+
+
+async def test_what_the_log_no_longer_has_comes_from_a_backup_without_the_erased(
+    broker: str, tmp_path: Path
+) -> None:
+    prefix, keys = "cut.", KeyStore.made(tmp_path / "keys")
+    apart = KafkaSettings(broker, topic_prefix=prefix)
+    await declare(apart)
+
+    async def put(first: int, *more: Outgoing) -> None:
+        rows = [batch(f"d{at}", "imu", first, 20, wearer=f"w{at}") for at in (1, 2)]
+        value = record(0, {"policies": [POLICY], "events": rows}).value
+        await publish_now(
+            apart, [Outgoing(LINEAGE, 0, b"glasses/0", value, (), clock.now_ns() // 1_000_000), *more]
+        )
+
+    def run(store: str) -> subprocess.CompletedProcess[str]:
+        more = ("--topic-prefix", prefix, "--until-end", "--keys", str(tmp_path / "keys"))
+        ended = subprocess.run(
+            command(broker, tmp_path / store, *more),
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+        )
+        assert ended.returncode == 0, ended.stderr
+        return ended
+
+    def held(store: str) -> list[tuple[object, ...]]:
+        with Store.open(tmp_path / store) as opened:
+            return opened.sql("SELECT source, first, wearer FROM events ORDER BY ALL").rows
+
+    await put(0)
+    run("backup")
+    assert held("backup") == [("d1", 0, "w1"), ("d2", 0, "w2")]
+    await put(20, erasure_record(keys.mark_of("w1"), 7))
+    begin = (await log_bounds(apart, LINEAGE))[0][0]
+    await forget(broker, f"{prefix}{LINEAGE}", begin + 1)
+    cut = "no longer has its first records on partitions 0, and neither has this store"
+    assert cut not in run("backup").stderr
+    assert held("backup") == [("d2", 0, "w2"), ("d2", 20, "w2")]
+    assert cut in run("new").stderr
+    assert held("new") == [("d2", 20, "w2")]
+    keys.close()
+
+
+async def forget(broker: str, topic: str, before: int) -> None:
+    """Let the broker delete the records of partition 0 before an offset, as retention does."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=broker)
+    await admin.start()
+    try:
+        await admin.delete_records({TopicPartition(topic, 0): RecordsToDelete(before)})
+    finally:
+        await admin.close()

@@ -144,7 +144,8 @@ def test_nothing_comes_back_from_the_topic_into_a_new_store_or_a_backup(tmp_path
     half = len(records) // 2
     backup = filled(tmp_path / "backup", records[:half], every=3)
     reference = content(filled(tmp_path / "reference", world.lineage(with_her=False), every=3))
-    for path, rest in ((tmp_path / "new", records), (backup, records)):
+    # Beside the backup the log no longer begins where it did.
+    for path, rest in ((tmp_path / "new", records), (backup, records[half:])):
         writer = Writer.open(path, fold="inline")
         writer.erase([erasure(world.at_ns)], mark, _LATER_NS)
         offsets = writer.offsets()
