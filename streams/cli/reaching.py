@@ -94,7 +94,8 @@ def reach(name: str, stores: Stores, role: Role, form: Form) -> None:
     """Say how far data of a wearer (w1) or a model version (training/intent-model/3) reached.
 
     What was made of it, models that learned from it and their answers; apart from that the second order:
-    examples of others made on those answers, and models that learned from them.
+    examples of others made with those models or on their answers, and models that learned from them. What
+    may differ is what no lineage leads to, and may be otherwise if the wearer had never been there.
     """
     say_answer(
         asked(stores, role, lambda opened: reach_of(opened, name)),

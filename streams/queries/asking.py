@@ -215,7 +215,10 @@ class OpenStore(Exports):
         return self._asked(f"reached {identity} {to}", lambda store: between(store, identity, to))
 
     def reach(self, about: str) -> Reach:
-        """How far the data of a wearer, or a model version, reached; the second order is separate."""
+        """How far the data of a wearer, or a model version, reached; the second order is separate.
+
+        `may_differ` counts what no lineage leads to and may be otherwise without the wearer.
+        """
         return self._asked(f"reach {about}", lambda store: reach_of(store, about))
 
     def withdrawal(self, name: str, *, purpose: str = "") -> Withdrawal:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from msgspec import UNSET, UnsetType
 
 from streams.errors import InputError
+from streams.events.headers import rfc3339
 from streams.queries.about import by_kind, known, parsed
 from streams.queries.answers import Answer, Bounded, ModelVersion
+from streams.queries.beside import beside, numbers_of
 from streams.queries.descendants import models_in
 from streams.queries.models import Version, rows_of, told_versions
 from streams.queries.relation import Interval, Stream
@@ -40,9 +43,15 @@ class Reach(Answer, frozen=True, kw_only=True):
     from them before any model. `examples` counts the derived examples; `models` learned from them. `answers`
     counts all answers of these versions, `answers_to` counts them by wearer.
 
-    The second order are examples of other wearers that were made on those answers: `second_examples` counts
-    them, `second_wearers` are their wearers, and `second_models` learned from them. For a model version,
-    `answers` are its own, and the second order follows from these.
+    The second order is what was made with these versions or of their answers, and so on: `second_examples`
+    counts the examples of other wearers among it, `second_wearers` are their wearers, and `second_models`
+    learned from them. For a model version, `answers` are its own, and the second order follows from these.
+
+    `counted_since` is when training first admitted an example of the wearer (UNSET: never). From then on how
+    many there are decides when a run begins, and those that are kept from learning decide which version
+    serves. `may_differ` counts by kind what no lineage leads to and may have been otherwise without the
+    wearer: answers and examples since then, and model versions since there are examples of the wearer,
+    because a version lists also those that were refused.
     """
 
     about: str
@@ -59,6 +68,31 @@ class Reach(Answer, frozen=True, kw_only=True):
     second_wearers: tuple[str, ...]
     models: Bounded[LearnedModel]
     second_models: Bounded[LearnedModel]
+    counted_since: str | UnsetType = UNSET
+    may_differ: Mapping[str, int] | UnsetType = UNSET
+
+
+class Extent(NamedTuple):
+    """The events that `Reach` counts.
+
+    `captured` are what devices sent, `made` these and all that was made of them up to the `models`, and
+    `second` what was made with those, their answers among it. `judged_ns` is since when there are examples
+    on devices that the wearer wore, `counted_ns` since when training counts them; ns, 0: never.
+    """
+
+    captured: Reached
+    made: Reached
+    models: Sequence[Version]
+    second: Reached
+    stopped: tuple[str, ...]
+    judged_ns: int = 0
+    counted_ns: int = 0
+    may_differ: Reached = {}  # noqa: RUF012
+
+    @property
+    def every(self) -> Reached:
+        """All that could have been otherwise."""
+        return united((self.made, self.second, self.may_differ))
 
 
 def reach(store: Store, about: str) -> Reach:
@@ -66,76 +100,107 @@ def reach(store: Store, about: str) -> Reach:
 
     InputError if `about` is neither, or if the role may see nothing of it.
     """
+    of = extent(store, about)
+    every = of.made
+    derived = {
+        stream: subtract(numbers, of.captured.get(stream, ()))
+        for stream, numbers in every.items()
+        if stream[:2] not in store.models
+    }
+    examples = _of_kind(store, derived, "example")
+    given = _answers(store, of.models)
+    answers = united(given.values())
+    others = {
+        stream: left
+        for stream, numbers in _of_kind(store, of.second, "example").items()
+        if (left := subtract(numbers, every.get(stream, ())))
+    }
+    learned = learned_from(store, models_in(store, of.second), others)
+    later = [version for version in learned if version not in set(of.models)]
+    wearer = "/" not in about
+    return Reach(
+        about=about if wearer else str(parsed(about)),
+        epoch=store.epoch,
+        says=_BYSTANDERS if wearer else UNSET,
+        stopped=of.stopped,
+        captured=by_kind(store, of.captured),
+        derived=by_kind(store, derived),
+        examples=_count(examples),
+        training_runs=len(of.models) if wearer else 0,
+        answers=_count(answers),
+        answers_to=_by_wearer(store, answers),
+        second_examples=_count(others),
+        second_wearers=tuple(_by_wearer(store, others)),
+        models=_models(store, of.models, learned_from(store, of.models, examples), given),
+        second_models=_models(store, later, learned, _answers(store, later)),
+        counted_since=rfc3339(of.counted_ns) if of.counted_ns else UNSET,
+        may_differ=by_kind(store, of.may_differ) if wearer else UNSET,
+    )
+
+
+def extent(store: Store, about: str) -> Extent:
+    """Return the events that `reach` counts; errors are its own."""
     if "/" in about:
         return _of_model(store, about)
     name = pseudonym(about)
     runs = store.sift(store.query("wearer_runs", {"wearer": name}).of(WearerRuns), "events", counted=False)
     if not runs:
         raise nothing_of(store, name)
-    own = _numbers(runs)
-    walked = Spread(store, "children", own, lambda stream: stream[:2] in store.models)
-    for _ in walked:
-        pass
+    own = numbers_of(runs)
+    walked = _walked(store, own)
     captured_streams = {
         (source, stream) for source, stream, _, captured in store.query("kinds").rows if captured
     }
     captured = {stream: numbers for stream, numbers in own.items() if stream[:2] in captured_streams}
-    every = united((own, walked.reached))
-    derived = {
-        stream: subtract(numbers, captured.get(stream, ()))
-        for stream, numbers in every.items()
-        if stream[:2] not in store.models
-    }
-    return _told(store, name, captured, derived, walked, every)
+    made = united((own, walked.reached))
+    models = models_in(store, made)
+    second, stopped = _second(store, models)
+    others, met = beside(store, name), united((made, second))
+    more = {stream: subtract(numbers, met.get(stream, ())) for stream, numbers in others.events.items()}
+    return Extent(
+        captured,
+        made,
+        models,
+        second,
+        tuple(dict.fromkeys((*walked.stopped, *stopped))),
+        others.judged_ns,
+        others.counted_ns,
+        {stream: numbers for stream, numbers in more.items() if numbers},
+    )
 
 
-def _of_model(store: Store, about: str) -> Reach:
+def _of_model(store: Store, about: str) -> Extent:
     event = known(store, about)
     if (event.source, event.stream) not in store.models:
         raise InputError(
             f"{event}: found an event that is no model version, expected a wearer such as w1, or a model "
             "version such as training/intent-model/3; `sightline ask descendants` says what was made of it"
         )
-    own: Reached = {(event.source, event.stream, 0): [(event.number, event.number)]}
-    return _told(store, str(parsed(about)), {}, {}, None, own)
+    versions = [((event.source, event.stream), event.number)]
+    made: Reached = {(event.source, event.stream, 0): [(event.number, event.number)]}
+    return Extent({}, made, versions, *_second(store, versions))
 
 
-def _told(
-    store: Store, about: str, captured: Reached, derived: Reached, walked: Spread | None, every: Reached
-) -> Reach:
-    """Answer about a wearer, whose walk reached `every`, or about a model version, which `every` is."""
-    examples = _of_kind(store, derived, "example")
-    models = models_in(store, every)
-    given = _answers(store, models)
-    answers = united(given.values())
-    second = Spread(store, "children", answers, lambda stream: stream[:2] in store.models)
-    for _ in second:
+def _walked(store: Store, starts: Reached) -> Spread:
+    """A walk to all that was made of some events, up to the next models."""
+    walked = Spread(store, "children", starts, lambda stream: stream[:2] in store.models)
+    for _ in walked:
         pass
-    made_on = _of_kind(store, second.reached, "example")
-    others = {
-        stream: left
-        for stream, numbers in made_on.items()
-        if (left := subtract(numbers, every.get(stream, ())))
-    }
-    learned = learned_from(store, models_in(store, second.reached), others)
-    later = [version for version in learned if version not in set(models)]
-    more = _answers(store, later)
-    return Reach(
-        about=about,
-        epoch=store.epoch,
-        says=_BYSTANDERS if walked is not None else UNSET,
-        stopped=tuple(dict.fromkeys([*(walked.stopped if walked is not None else ()), *second.stopped])),
-        captured=by_kind(store, captured),
-        derived=by_kind(store, derived),
-        examples=_count(examples),
-        training_runs=len(models) if walked is not None else 0,
-        answers=_count(answers),
-        answers_to=_by_wearer(store, answers),
-        second_examples=_count(others),
-        second_wearers=tuple(_by_wearer(store, others)),
-        models=_models(store, models, learned_from(store, models, examples), given),
-        second_models=_models(store, later, learned, more),
-    )
+    return walked
+
+
+def _second(store: Store, models: Sequence[Version]) -> tuple[Reached, tuple[str, ...]]:
+    """What was made with some model versions, through all later ones, and why the walk stopped."""
+    reached: Reached = {}
+    stopped: dict[str, None] = {}
+    known, fresh = set(models), list(models)
+    while fresh:
+        walked = _walked(store, united({(*stream, 0): [(number, number)]} for stream, number in fresh))
+        reached = united((reached, walked.reached))
+        stopped |= dict.fromkeys(walked.stopped)
+        fresh = [version for version in models_in(store, walked.reached) if version not in known]
+        known |= {*fresh}
+    return reached, tuple(stopped)
 
 
 def _models(
@@ -152,19 +217,6 @@ def _models(
         lambda of: {"learned_from": learned.get(of, 0), "answers": _count(given.get(of, {}))},
     )
     return Bounded(told, rows.more)
-
-
-def _numbers(runs: Iterable[WearerRuns]) -> Reached:
-    """Events of runs by stream."""
-    numbers: dict[Stream, list[Interval]] = {}
-    for row in runs:
-        of_stream = numbers.setdefault((row.source, row.stream, row.revision), [])
-        for first, step, count in zip(row.firsts, row.steps, row.counts, strict=True):
-            if step == 1 or count == 1:
-                of_stream.append((first, first + count - 1))
-            else:
-                of_stream += ((first + step * nth,) * 2 for nth in range(count))
-    return {stream: union(of_stream) for stream, of_stream in numbers.items()}
 
 
 def _of_kind(store: Store, events: Reached, kind: str) -> Reached:

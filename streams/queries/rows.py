@@ -112,6 +112,25 @@ class WearerRuns(ClassedRow, frozen=True, kw_only=True):
     counts: Sequence[int]
 
 
+class Since(ClassedRow, frozen=True, kw_only=True):
+    """Since when there is something of one class; ns since the Unix epoch."""
+
+    since_ns: int
+
+
+class WornSince(Since, frozen=True, kw_only=True):
+    """Since when a device has events of a wearer."""
+
+    source: str
+
+
+class BesideRuns(WearerRuns, frozen=True, kw_only=True):
+    """Runs of events of one kind, and the append time of the first."""
+
+    kind: str
+    since_ns: int
+
+
 class StreamClass(ClassedRow, frozen=True, kw_only=True):
     """A class that occurs in a stream, among its events or its rejections."""
 

@@ -192,7 +192,7 @@ def _check_reach(oracle: Oracle, about: str, opened: Store) -> None:
     }
     assert (answer.answers, sum(answer.answers_to.values())) == (len(answers), len(answers))
     assert answer.answers_to == Counter(oracle.facts[node].wearer for node in answers)
-    second = oracle.levels(answers, up=False, through=lambda other: not is_model(other))
+    second = oracle.levels(models, up=False)
     others = {node for node in second if kind_of(node) == "example"} - every
     assert answer.second_examples == len(others)
     assert set(answer.second_wearers) == {oracle.facts[node].wearer for node in others}

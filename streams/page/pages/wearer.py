@@ -41,7 +41,7 @@ def page(asked: Asked) -> Shown:
         "examples": number(reach.examples),
         "models that learned from them": number(len(reach.models) + reach.models.more),
         "answers of these models": number(reach.answers),
-        "examples of others made on those answers": number(reach.second_examples),
+        "examples of others made with those models": number(reach.second_examples),
         "models that learned from those": number(len(reach.second_models) + reach.second_models.more),
     }
     blocks: list[Block] = [
