@@ -103,5 +103,8 @@ async def _back(broker: Broker, keys: Path, number: int, why: str, kinds: Kinds)
     check_back(number, side, history, codec_of(kinds), now_ns)
     # Reading the topics took a while.
     at_ns = clock.now_ns()
-    await publish_now(broker, going_back(records, Rollback(number, before, why, at_ns)))
+    # What erasures withdrew stays known where training has not read them yet.
+    last = side.models.rollback
+    back = Rollback(number, before, why, at_ns, withdrawn=last.withdrawn if last is not None else ())
+    await publish_now(broker, going_back(records, back))
     return {"served before": f"version {before}", "serves": f"version {number}", "why": why}

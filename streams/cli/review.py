@@ -97,8 +97,9 @@ def command(
     """List answers that a person should look at, or judge the one with this ID (such as g1/answer/17).
 
     Listed are answers that feedback called wrong without saying what was meant, or both right and wrong,
-    answers that a rule withheld, and with --unsure-below those of which the model was not sure; of each
-    device as long as it remembers them. What the policy's sink `review` lets nobody look at is counted and
+    answers that a rule withheld, those of the second order of an erasure that the policy holds until then,
+    and with --unsure-below those of which the model was not sure; of each device as long as it remembers
+    them. What the policy's sink `review` lets nobody look at is counted and
     kept out.
 
     With ID the words of the query are shown, on a terminal alone, and who looked is recorded before that. The

@@ -8,11 +8,31 @@ import msgspec
 from msgspec import Meta, Struct
 
 from streams.errors import MalformedError
-from streams.limits import NUMBER_MAX
+from streams.limits import NUMBER_MAX, WITHDRAWN_RUNS_MAX
 
 WHY_CHARACTERS_MAX = 200
 _Number = Annotated[int, Meta(ge=0, le=NUMBER_MAX)]
 _Positive = Annotated[int, Meta(ge=1, le=NUMBER_MAX)]
+
+
+#: Model versions as runs (first, last), in order.
+Versions = tuple[tuple[_Positive, _Positive], ...]
+
+
+def holds(versions: Versions, number: int) -> bool:
+    """Whether a version is among some."""
+    return any(first <= number <= last for first, last in versions)
+
+
+def together(*several: Versions) -> Versions:
+    """All of several versions; of more than WITHDRAWN_RUNS_MAX runs the newest."""
+    runs: list[tuple[int, int]] = []
+    for first, last in sorted(run for some in several for run in some):
+        if runs and first <= runs[-1][1] + 1:
+            runs[-1] = (runs[-1][0], max(runs[-1][1], last))
+        else:
+            runs.append((first, last))
+    return tuple(runs[-WITHDRAWN_RUNS_MAX:])
 
 
 class Rollback(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -21,7 +41,8 @@ class Rollback(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     `at_ns` is its time by the operator's clock. Versions that are promoted later serve again; `superseded`
     says that one was promoted before the rollback was taken up. `erasure`: the versions since learned from
     somebody whose data is erased, so none of them answers in shadow either, training fits the next one as
-    soon as it can, and what others taught since is not left out.
+    soon as it can, and what others taught since is not left out. `withdrawn` are then all versions that
+    learned from somebody who was erased.
     """
 
     version: _Positive
@@ -30,6 +51,7 @@ class Rollback(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     at_ns: _Positive
     superseded: bool = False
     erasure: bool = False
+    withdrawn: Annotated[Versions, Meta(max_length=WITHDRAWN_RUNS_MAX)] = ()
 
     @classmethod
     def load(cls, text: str) -> Rollback:

@@ -72,7 +72,9 @@ async def train(
         raise UnavailableError(f"{EXAMPLES} was not read for a training run; tried again")
     now_ns, step = state.now_ns, crossing.step
     until = [record for record in inputs.history if record.offset <= trigger.offset]
-    candidates = judged(newest(until, crossing.policy), means.codec, crossing, inputs.side, now_ns)
+    candidates = judged(
+        newest(until, crossing.policy), means.codec, crossing, inputs.side, now_ns, state.withdrawn
+    )
     step.decisions += [
         candidate.decision
         for candidate in candidates

@@ -85,7 +85,7 @@ def turned_back(
     except InputError as error:
         log.warning("Nothing goes back, although %s: %s", turn.why, error)
         return None
-    return Rollback(turn.version, state.serving, turn.why, now_ns)
+    return Rollback(turn.version, state.serving, turn.why, now_ns, withdrawn=state.withdrawn)
 
 
 def known_version(number: int, models: ModelVersions) -> ModelVersion:

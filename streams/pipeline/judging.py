@@ -9,6 +9,7 @@ from streams.errors import MalformedError
 from streams.events.codec import Codec
 from streams.events.record import Received
 from streams.limits import TRAINING_READ_RATIO
+from streams.models.pointer import Versions, together
 from streams.pipeline.side_inputs import SideInputs
 from streams.pipeline.training_state import TrainingState
 from streams.policy.crossing import Crossing
@@ -25,23 +26,37 @@ def newest(history: Sequence[Received], policy: Policy) -> Sequence[Received]:
 
 
 def judged(
-    history: Sequence[Received], codec: Codec, crossing: Crossing, side: SideInputs, now_ns: int
+    history: Sequence[Received],
+    codec: Codec,
+    crossing: Crossing,
+    side: SideInputs,
+    now_ns: int,
+    withdrawn: Versions = (),
 ) -> list[gate.Candidate]:
     """Judge records of `glasses.examples` at `now_ns`; those that are no examples are passed over."""
     adopt, candidates = adopting(side), list[gate.Candidate]()
     for record in history:
         with contextlib.suppress(MalformedError):
-            candidates.append(gate.judge(record, codec, crossing, adopt, now_ns))
+            candidates.append(gate.judge(record, codec, crossing, adopt, now_ns, withdrawn=withdrawn))
     return candidates
 
 
 def judged_now(
-    history: Sequence[Received], codec: Codec, side: SideInputs, now_ns: int
+    history: Sequence[Received],
+    codec: Codec,
+    side: SideInputs,
+    now_ns: int,
+    withdrawn: Versions = (),
 ) -> list[gate.Candidate]:
-    """Judge records under the policy and the consents of now, for whoever asks beside a run."""
+    """Judge records under the policy and the consents of now, for whoever asks beside a run.
+
+    `withdrawn` are versions beside those of the last erasure.
+    """
     policy = side.policies.version(side.policies.current)
     crossing = Crossing(policy, side.consents.of_partition(side.consents.offset, {}), Step())
-    return judged(history, codec, crossing, side, now_ns)
+    back = side.models.rollback
+    withdrawn = together(withdrawn, back.withdrawn if back is not None else ())
+    return judged(history, codec, crossing, side, now_ns, withdrawn)
 
 
 def used_of(

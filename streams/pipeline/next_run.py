@@ -69,7 +69,7 @@ def next_run(
     `history` are all records of `glasses.examples`.
     """
     policy = side.policies.version(side.policies.current)
-    candidates = judged_now(newest(history, policy), codec, side, now_ns)
+    candidates = judged_now(newest(history, policy), codec, side, now_ns, state.withdrawn)
     used, material = used_of(candidates, state, licensed, policy)
     lesson, left_out = run.lesson_of(licensed.seed, material.learned), len(candidates) - len(used)
     manifest = run.manifest_of(licensed.seed, material, left_out)

@@ -28,6 +28,7 @@ from streams.lineage.tables import (
     POLICY_TAKEUP,
 )
 from streams.metrics import Tally
+from streams.models.pointer import together
 from streams.models.version import ModelVersion
 from streams.pipeline.emit import lineage_of, records_of
 from streams.pipeline.fitting import Fit, Means, train
@@ -109,7 +110,7 @@ class TrainingCore(WholeState[TrainingState]):
         for record in fetch.records:
             now_ns = max(state.now_ns, stamp_ns(record))
             try:
-                candidate = gate.judge(record, self._codec, crossing, adopting(side), now_ns)
+                candidate = self._judged(record, crossing, side, now_ns, state)
             except MalformedError:
                 continue
             except Exception:  # noqa: BLE001  `process` will fail on this record too, and report it
@@ -121,6 +122,11 @@ class TrainingCore(WholeState[TrainingState]):
 
     def _due(self, state: TrainingState) -> bool:
         return state.owed or state.admitted >= self.every
+
+    def _judged(
+        self, record: Received, crossing: Crossing, side: SideInputs, now_ns: int, state: TrainingState
+    ) -> gate.Candidate:
+        return gate.judge(record, self._codec, crossing, adopting(side), now_ns, withdrawn=state.withdrawn)
 
     async def process(
         self,
@@ -162,7 +168,7 @@ class TrainingCore(WholeState[TrainingState]):
                     raise MalformedError(poisoned[record.offset])  # noqa: TRY301
                 if why := unopened(record.headers):
                     raise MalformedError(_UNOPENED.get(why, _SEALED))  # noqa: TRY301
-                candidate = gate.judge(record, self._codec, crossing, adopting(side), now_ns)
+                candidate = self._judged(record, crossing, side, now_ns, state)
             except MalformedError as error:
                 cause = Cause("training", MALFORMED, str(error), MALFORMED)
                 step.rejects.append(Reject.malformed(record, cause, state.now_ns))
@@ -231,7 +237,8 @@ def _taken_up(state: TrainingState, fetch: Fetch, side: SideInputs) -> tuple[Tra
         inputs.append(input_row(MODEL_TAKEUP, "training", fetch, str(state.version)))
     rollback = side.models.rollback
     if rollback is not None and rollback.at_ns != state.rolled_back_ns:
-        state = replace(state, rolled_back_ns=rollback.at_ns)
+        withdrawn = together(state.withdrawn, rollback.withdrawn)
+        state = replace(state, rolled_back_ns=rollback.at_ns, withdrawn=withdrawn)
         if rollback.erasure:
             serving = state.serving if rollback.superseded else rollback.version
             state = replace(state, serving=serving, owed=True)

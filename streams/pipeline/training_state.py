@@ -11,6 +11,7 @@ from streams.events.identity import EventId, format_id
 from streams.events.runs import consecutive
 from streams.events.state import Number
 from streams.limits import ADMITTED_MAX, LEFT_OUT_MAX
+from streams.models.pointer import Versions
 from streams.models.version import ModelVersion, ids_of
 
 STATE_KEY = "@training"
@@ -27,6 +28,7 @@ class TrainingState:
     last such rollback. `left_out` are the newest examples of runs that failed, and those that came since the
     version to which an operator went back; later runs do not learn from them. `owed`: the next example
     triggers a run, however few were admitted, because versions were withdrawn after an erasure.
+    `withdrawn` are all versions that learned from somebody who was erased.
     """
 
     version: int = 1
@@ -39,6 +41,7 @@ class TrainingState:
     serving: int = 1
     rolled_back_ns: int = 0
     owed: bool = False
+    withdrawn: Versions = ()
 
     def after(self, version: int) -> TrainingState:
         """Return a copy with `version` as the last version made, at least that of the seed."""
@@ -77,6 +80,7 @@ class TrainingState:
             stored.serving or stored.version,
             stored.rolled_back_ns,
             stored.owed,
+            stored.withdrawn,
         )
 
     def dump(self) -> bytes:
@@ -101,6 +105,7 @@ class TrainingState:
                 "serving": self.serving,
                 "rolled_back_ns": self.rolled_back_ns,
                 "owed": self.owed,
+                "withdrawn": self.withdrawn,
             }
         )
 
@@ -123,3 +128,4 @@ class _Stored(Struct):
     serving: Number = 0
     rolled_back_ns: Number = 0
     owed: bool = False
+    withdrawn: Versions = ()

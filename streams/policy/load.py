@@ -21,7 +21,7 @@ from streams.policy.analysis import check_requirements, check_zones
 from streams.policy.attributes import domains_of
 from streams.policy.examples import examples_of
 from streams.policy.policy import Policy
-from streams.policy.single import anonymised_of, assets_of, clock_of, training_of
+from streams.policy.single import anonymised_of, assets_of, clock_of, second_order_of, training_of
 from streams.policy.source import Source, bundle, find, sources
 from streams.policy.speech import check_speech, speech_of
 from streams.policy.tables import (
@@ -50,6 +50,7 @@ _TOP = {
     "training_assets": dict,
     "assistant": dict,
     "anonymised": dict,
+    "erasure": dict,
     **dict.fromkeys(_MERGED, dict),
     **dict.fromkeys(_LISTED, list),
 }
@@ -155,6 +156,7 @@ def parse(
         assets_of(files),
         speech_of(files, _all(files, "withheld")),
         anonymised_of(files),
+        second_order_of(files),
     )
     _check_steps(policy, main)
     if not tried:

@@ -25,6 +25,7 @@ from streams.policy.rules import (
     Example,
     OwnLabel,
     Requirement,
+    SecondOrder,
     Sink,
     Speech,
     TrainingAssets,
@@ -74,8 +75,9 @@ class Policy:
     and `clock_old_ns` are how far a capture time may be after and before the append time. `intents` is the
     closed list of intents of examples and models. `training` bounds what a training run learns from,
     `training_assets` what it may be made from, `speech` what the assistant says, `anonymised`
-    what an anonymised export has to hold to (None: none is made). `owner` answers for the policy, and for its
-    zones that name nobody; empty if it names nobody.
+    what an anonymised export has to hold to (None: none is made), `second_order` what becomes after an
+    erasure of others' examples that were made with the erased wearer's models. `owner` answers for the
+    policy, and for its zones that name nobody; empty if it names nobody.
     """
 
     name: str
@@ -100,6 +102,7 @@ class Policy:
     training_assets: TrainingAssets
     speech: Speech
     anonymised: AnonymityBounds | None
+    second_order: SecondOrder
     zones_by_name: Mapping[str, Zone] = field(init=False)
 
     def __post_init__(self) -> None:

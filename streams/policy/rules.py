@@ -198,6 +198,17 @@ class TrainingBounds(Struct, frozen=True):
     left_out_percent_max: int = 50
 
 
+#: What becomes of others' examples that were made with model versions which learned from somebody who is
+#: erased: they are learned from as before, held until a person has reviewed the query, or dropped.
+SecondOrder = Literal["keep", "review", "drop"]
+_MADE = "second-order: it was made with a model version that learned from somebody who was erased since"
+#: Rules of the gate that refuse one.
+SECOND_ORDER_RULES: Mapping[SecondOrder, str] = {
+    "review": f"{_MADE}; a review of its query makes one that is learned",
+    "drop": _MADE,
+}
+
+
 class TrainingAssets(Struct, frozen=True):
     """What a training run may be made from as a whole; None: the policy does not limit it.
 

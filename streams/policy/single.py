@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 from streams.limits import (
     ANONYMITY_MAX,
@@ -15,7 +15,7 @@ from streams.limits import (
     TRAINING_EXAMPLES_MAX,
 )
 from streams.policy.policy import DAY_NS
-from streams.policy.rules import AnonymityBounds, TrainingAssets, TrainingBounds
+from streams.policy.rules import AnonymityBounds, SecondOrder, TrainingAssets, TrainingBounds
 from streams.policy.source import Source
 
 _SECOND_NS = 1_000_000_000
@@ -68,6 +68,23 @@ def assets_of(files: Sequence[Source]) -> TrainingAssets:
                     )
             lists[name] = tuple(listed)
     return TrainingAssets(**lists)
+
+
+def second_order_of(files: Sequence[Source]) -> SecondOrder:
+    """What `[erasure]` says of the second order; InputError if the table is wrong, or stands twice."""
+    for source, values in _once(files, "erasure"):
+        source.table(values, {"second_order": str}, "the table erasure")
+        chosen: SecondOrder
+        for chosen in get_args(SecondOrder):
+            if values["second_order"] == chosen:
+                return chosen
+        raise source.wrong(
+            values["second_order"],
+            f"is no way to treat the second order, expected {', '.join(get_args(SecondOrder))}",
+            (),
+            "second_order",
+        )
+    return "keep"
 
 
 def anonymised_of(files: Sequence[Source]) -> AnonymityBounds | None:

@@ -10,6 +10,7 @@ from streams.errors import InputError
 from streams.events.headers import rfc3339
 from streams.events.identity import EventId, derived_stream, example_stream, format_id
 from streams.limits import OPEN_ANSWERS_MAX
+from streams.policy.rules import SECOND_ORDER_RULES
 from streams.queries.answers import Answer, Bounded
 from streams.queries.models import has_view
 from streams.queries.store import Store
@@ -20,9 +21,9 @@ class Reviewable(Struct, frozen=True):
     """An answer that should be looked at, because of `why`, and its query, which lies at `offset`.
 
     `why` is `denied` (feedback says that it was wrong, and not what was meant), `contradictory` (feedback
-    says different things), `withheld` (by a rule of the policy) or `unsure`. `zone`, `label`,
-    `policy_version`, `wearer` and `consent` are those of the query, `digest` is that of its record's value;
-    times are in ns since the Unix epoch.
+    says different things), `withheld` (by a rule of the policy), `second-order` (its example was held after
+    an erasure) or `unsure`. `zone`, `label`, `policy_version`, `wearer` and `consent` are those of the query,
+    `digest` is that of its record's value; times are in ns since the Unix epoch.
     """
 
     source: str
@@ -72,6 +73,7 @@ def reviewable(store: Store, unsure: Iterable[EventId] = ()) -> list[Reviewable]
             "streams": [answer.stream for answer in named],
             "numbers": [answer.number for answer in named],
             "remembered": OPEN_ANSWERS_MAX,
+            "held": SECOND_ORDER_RULES["review"],
         },
     ).of(Reviewable)
     # An answer may be there for several reasons.

@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple, get_args
 from streams.sealing.key_file import KeyFile
 
 #: What an erasure does, in order.
-Step = Literal["requested", "stopped", "unreadable", "models", "store", "finished"]
+Step = Literal["requested", "stopped", "unreadable", "models", "second", "store", "finished"]
 STEPS: tuple[Step, ...] = get_args(Step)
 #: Who asked for an erasure: an operator, or the wearer on a paired device. One that is known from the topic
 #: alone, because this key store was restored from before it, was asked for elsewhere.

@@ -15,16 +15,18 @@ from streams.errors import MalformedError
 from streams.events.agreement import check_headers
 from streams.events.batch import Batch
 from streams.events.codec import Codec
-from streams.events.headers import LABEL, SINCE, ZONE
+from streams.events.headers import LABEL, PARENTS, SINCE, ZONE, unpack_parents
 from streams.events.identity import example_stream
 from streams.events.intents import INTENT
 from streams.events.record import Received, stamp_ns
 from streams.limits import LABEL_BYTES, NUMBER_MAX
+from streams.models.pointer import Versions, holds
 from streams.policy.crossing import Crossing
 from streams.policy.flow import at_gate, decision_of
-from streams.policy.policy import Policy
+from streams.policy.policy import Flow, Policy
+from streams.policy.rules import SECOND_ORDER_RULES
 from streams.policy.step import Decision, Tagged
-from streams.topology import RESERVED_SOURCES, TRAINING_RUN
+from streams.topology import RESERVED_SOURCES, TRAINING_RUN, TRAINING_SOURCE
 
 #: Streams of examples, without the incarnation of their device: of feedback, and of reviews.
 STREAMS = (FED_BACK, REVIEWED) = (example_stream("feedback"), example_stream("review"))
@@ -110,18 +112,51 @@ def judge(
     adopt: Adopt,
     now_ns: int,
     sink: str = TRAINING_RUN,
+    withdrawn: Versions = (),
 ) -> Candidate:
     """Judge one example at `now_ns`, the broker's time, for training or another sink; the step stays.
 
     MalformedError if the record is no example.
 
-    The consent is that under which the example was captured, in its state at `now_ns`.
+    The consent is that under which the example was captured, in its state at `now_ns`. `withdrawn` are the
+    model versions that learned from somebody who was erased; what was made with one is of the second order.
     """
     batch, zone, header = read(record, codec)
     policy = crossing.policy
     tagged = crossing.tagged(batch, zone, _label(header, policy, adopt), batch.consent, now_ns)
-    decision = decision_of(tagged, sink, at_gate(policy, tagged, now_ns, sink), now_ns)
+    flow = at_gate(policy, tagged, now_ns, sink)
+    if (
+        flow.passed
+        and withdrawn
+        and _held_back(batch, policy)
+        and any(holds(withdrawn, version) for version in versions_of(record, batch))
+    ):
+        flow = Flow("deny", False, SECOND_ORDER_RULES[policy.second_order], flow.mode, flow.purpose)
+    decision = decision_of(tagged, sink, flow, now_ns)
     return Candidate(tagged, decision, batch.columns["intent"][0] in policy.intents)
+
+
+def versions_of(record: Received, batch: Batch) -> set[int]:
+    """Model versions with which an example was made: that of the answer, and one that heard the feedback.
+
+    MalformedError if its parents cannot be read.
+    """
+    packed = dict(record.headers).get(PARENTS) or b""
+    try:
+        parents = unpack_parents(batch.source, batch.run.first, packed)
+    except ValueError:
+        raise MalformedError(
+            f"headers: {PARENTS} holds no parents, expected what the pipeline writes"
+        ) from None
+    heard = {parent.first for parent in parents if parent.source == TRAINING_SOURCE}
+    return {batch.columns["model_version"][0], *heard}
+
+
+def _held_back(batch: Batch, policy: Policy) -> bool:
+    """Whether the policy keeps an example from learning if it is of the second order."""
+    if policy.second_order == "review":
+        return batch.stream.partition("~")[0] != REVIEWED
+    return policy.second_order == "drop"
 
 
 def labelled_under(record: Received) -> str:

@@ -4,15 +4,19 @@
 2. `stopped`: the withdrawal and the erasure are on `glasses.consents`. Workers refuse what was captured
    before, and let go of what their states have of it, from the next fetch of each partition on.
 3. `unreadable`: the wearer's keys are destroyed, and what wrapped them.
-4. `models`: a version serves that learned nothing from the wearer; the next run of training fits one.
-5. `store`: the stores that were named have none of the wearer's rows (`sightline snapshots` does it).
-6. `finished`: keys that a worker made meanwhile, for what was on its way, are destroyed too, and the receipt
+4. `models`: a version serves that learned nothing from the wearer; the next run of training fits one, and
+   knows which versions were withdrawn.
+5. `second`: examples of others that were made with those versions are counted. What becomes of them the
+   policy says (`[erasure]`), at the gate of training.
+6. `store`: the stores that were named have none of the wearer's rows (`sightline snapshots` does it).
+7. `finished`: keys that a worker made meanwhile, for what was on its way, are destroyed too, and the receipt
    is written.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from pathlib import Path
@@ -21,12 +25,12 @@ from typing import NamedTuple
 from streams import clock, files
 from streams.consent.record import erasure_record, withdrawal_record
 from streams.consent.view import Consents
-from streams.errors import InputError, UnavailableError
+from streams.errors import InputError, MalformedError, UnavailableError
 from streams.events.codec import Codec
 from streams.events.record import Outgoing, Received
 from streams.kafka.publish import publish_now
 from streams.limits import ERASURE_SETTLES_S, ERASURE_TRIES
-from streams.models.pointer import Rollback
+from streams.models.pointer import Rollback, holds, together
 from streams.pipeline.going_back import check_permitted
 from streams.pipeline.side_inputs import SideInputs
 from streams.rights.receipt import new_salt
@@ -36,6 +40,7 @@ from streams.sealing.erasures import Done, Origin, Requested, Step
 from streams.sealing.key_rows import DAYS_MAX
 from streams.sealing.key_store import KeyStore, day_of
 from streams.settings.kafka import Broker
+from streams.training import gate
 from streams.worker.bootstrap import consents_of_topic
 from streams.worker.erasure_receipt import NO_STORE, receipt_of, refitted_since, why_of
 from streams.worker.models import going_back, known_models
@@ -144,6 +149,7 @@ async def _carried_out(
         "stopped": lambda of: _stop(place, consents, of),
         "unreadable": lambda of: _destroy(place, keys, of),
         "models": lambda of: _go_back(place, of),
+        "second": lambda of: _count_second(place, of),
         "store": lambda of: _wait(place, of),
         "finished": lambda of: _finish(place, keys, of, receipt, salt),
     }
@@ -218,7 +224,11 @@ async def _served(place: Place, of: Requested, consents: Consents) -> tuple[Side
         side, records = await known_models(place.broker)
         knowing = _knowing(side, of.wearer, later)
         withdrawn |= knowing
-        if not knowing & {side.models.serving, side.models.candidate}:
+        back = side.models.rollback
+        told = back.withdrawn if back is not None else ()
+        if not knowing & {side.models.serving, side.models.candidate} and all(
+            holds(told, version) for version in knowing
+        ):
             return side, withdrawn
         await publish_now(place.broker, await _pointer(place, of, side, records, knowing))
         await asyncio.sleep(ERASURE_SETTLES_S)
@@ -244,10 +254,18 @@ def _given_later(consents: Consents, of: Requested) -> set[int]:
 async def _pointer(
     place: Place, of: Requested, side: SideInputs, records: Sequence[Received], knowing: set[int]
 ) -> list[Outgoing]:
-    """Records that go back to the newest version that learned nothing from the wearer and may serve."""
-    for number in await _permitted(place, side, knowing):
+    """Records that go back to the newest version that learned nothing from the wearer and may serve.
+
+    One that serves goes on. They tell training all versions that were withdrawn, by earlier erasures too.
+    """
+    serving, before = side.models.serving, side.models.rollback
+    withdrawn = together(
+        before.withdrawn if before is not None else (), tuple((version, version) for version in knowing)
+    )
+    permitted = [serving] if serving not in knowing else await _permitted(place, side, knowing)
+    for number in permitted:
         at_ns = clock.now_ns()
-        back = Rollback(number, side.models.serving, why_of(of.number), at_ns, erasure=True)
+        back = Rollback(number, serving, why_of(of.number), at_ns, erasure=True, withdrawn=withdrawn)
         return going_back(records, back)
     raise UnavailableError(
         f"erasure {of.number}: found no model version that may serve without the wearer, expected at least "
@@ -270,6 +288,21 @@ async def _permitted(place: Place, side: SideInputs, knowing: set[int]) -> list[
         else:
             permitted.append(number)
     return permitted
+
+
+async def _count_second(place: Place, of: Requested) -> Done:
+    """Count examples of others that were made with a version that was withdrawn."""
+    consents = await consents_of_topic(place.broker)
+    side, _ = await known_models(place.broker)
+    policy = side.policies.version(side.policies.current)
+    knowing = _knowing(side, of.wearer, _given_later(consents, of))
+    made = set[str]()
+    for record in await examples_of(place.broker, place.directory, policy, "sightline rights erase"):
+        with contextlib.suppress(MalformedError):
+            batch, *_ = gate.read(record, place.codec)
+            if batch.wearer_id != of.wearer and knowing & gate.versions_of(record, batch):
+                made.add(batch.first_id)
+    return Done(clock.now_ns(), len(made))
 
 
 async def _wait(place: Place, of: Requested) -> Done:
@@ -295,6 +328,7 @@ async def _finish(place: Place, keys: KeyStore, of: Requested, receipt: Path, sa
         wearer=of.wearer,
         salt=salt,
         policy_version=side.policies.current,
+        second_order=side.policies.version(side.policies.current).second_order,
         lines=None if place.lines is None else await place.lines(of.number),
         refitted=refitted_since(side.models, of.number, of.steps["stopped"].at_ns),
     )

@@ -10,6 +10,7 @@ from itertools import accumulate
 
 from streams.models.registry import ModelVersions
 from streams.models.version import SOURCE, STREAM
+from streams.policy.rules import SecondOrder
 from streams.rights.receipt import (
     PLACES,
     KeptItem,
@@ -44,6 +45,14 @@ _KEPT = (
 )
 
 
+#: What becomes of others' examples of the second order.
+_SECOND: Mapping[SecondOrder, str] = {
+    "keep": "learned from as before",
+    "review": "held until a person reviewed the query",
+    "drop": "not learned from any more",
+}
+
+
 def why_of(number: int) -> str:
     """Why an earlier model version serves after an erasure."""
     return f"erasure {number}"
@@ -56,6 +65,7 @@ def receipt_of(
     wearer: str,
     salt: bytes,
     policy_version: str,
+    second_order: SecondOrder,
     refitted: tuple[Refitted, ...],
     lines: int | None = None,
 ) -> Receipt:
@@ -115,7 +125,7 @@ def receipt_of(
         keys_destroyed_ns=keys.at_ns,
         finished_ns=finished.at_ns,
         places=tuple(sorted(outcomes, key=lambda each: PLACES.index(each.place))),
-        kept=_KEPT,
+        kept=(*_KEPT, *_kept_of_others(requested.steps["second"].things, second_order)),
         refitted=refitted,
     )
 
@@ -127,6 +137,14 @@ _KEPT_BRIEFLY: tuple[PlaceName, ...] = (
     "glasses.derived",
     "glasses.answers",
 )
+
+
+def _kept_of_others(count: int, second_order: SecondOrder) -> list[KeptItem]:
+    """What is kept of others that was made with versions which learned from the wearer."""
+    if not count:
+        return []
+    reason = f"data of others, GDPR Art. 17(1) is about one's own; {_SECOND[second_order]}"
+    return [KeptItem(item="examples of others made with those versions", reason=reason, count=count)]
 
 
 def _in_order(steps: Sequence[Done]) -> list[Done]:
@@ -142,7 +160,8 @@ def _use_stopped(place: PlaceName, stopped: Done, note: str) -> PlaceOutcome:
 def refitted_since(models: ModelVersions, number: int, stopped_ns: int) -> tuple[Refitted, ...]:
     """The version that serves, if it was fitted after the erasure `number`, beside the one before it."""
     serving, back = models.versions[models.serving], models.rollback
-    own = back is not None and back.why == why_of(number)
+    # Where a version went on that learned nothing from the wearer, nothing is fitted in its place.
+    own = back is not None and back.why == why_of(number) and back.before != back.version
     before = models.versions.get(back.before) if back is not None and own else None
     if before is None or serving.trained_ns <= stopped_ns:
         return ()

@@ -30,6 +30,7 @@ from streams.kafka.broker import EmbeddedBroker, free_port
 from streams.kafka.reader import read_all
 from streams.ledger import run_ledger
 from streams.models.intent import fit
+from streams.models.pointer import holds
 from streams.models.version import ids_of
 from streams.queries.store import Store
 from streams.rights.signing import PUBLIC
@@ -169,19 +170,26 @@ def test_the_model_that_serves_learned_nothing_from_her_and_was_made_after(
     assert not [each for each in newer if WEARER in each.manifest.wearers]
 
 
-def test_its_digest_is_that_of_a_fit_of_the_same_examples_without_hers(
+def test_the_digest_of_each_refitted_version_is_that_of_a_fit_of_its_manifest_without_hers(
     erased: Erased,
 ) -> None:
-    """The copy has hers too, as it was made before; the manifest says which examples were learned."""
+    """The copy has hers too, as it was made before; the manifests say which examples were learned."""
     demo = erased[0].demo
     side, _ = asyncio.run(known_models(demo.broker))
-    version = max(side.models.versions.values(), key=lambda each: each.version)
-    learned = set(ids_of(version.manifest.admitted))
+    versions = [each for each in side.models.versions.values() if each.trained_ns > stopped_ns(demo)]
     copied = {f"{copy['device_id']}/{copy['stream']}/{copy['first']}": copy for copy in COPIES + opened(demo)}
-    lesson = [copied[each] for each in copied if each in learned]
     assert {copy["wearer_id"] for copy in COPIES} == {WEARER, *OTHERS}
-    assert {copy["wearer_id"] for copy in lesson} <= OTHERS
-    assert len(lesson) == len(learned) > 0
+    assert versions
+    for version in versions:
+        learned = set(ids_of(version.manifest.admitted))
+        lesson = [copied[each] for each in copied if each in learned]
+        assert {copy["wearer_id"] for copy in lesson} <= OTHERS
+        assert len(lesson) == len(learned) > 0
+        assert digest_of(lesson) == version.model.digest
+
+
+def digest_of(lesson: list[dict[str, Any]]) -> str:
+    """Digest of a model that is fitted here on the seed and copies of examples."""
 
     def column(name: str) -> list[Any]:
         return [copy["columns"][name][0] for copy in lesson]
@@ -193,7 +201,36 @@ def test_its_digest_is_that_of_a_fit_of_the_same_examples_without_hers(
         [*nobody.devices, *(copy["device_id"] for copy in lesson)],
         [*nobody.agreements, *(1.0 if share is None else share for share in column("agreement"))],
     )
-    assert fit(whole.pairs, whole.weights).digest == version.model.digest
+    return fit(whole.pairs, whole.weights).digest
+
+
+def test_training_knows_which_versions_were_withdrawn_and_what_others_made_with_them_is_counted(
+    erased: Erased,
+) -> None:
+    """The oracle are the copies of before, and the manifests of the versions."""
+    demo, done = erased[0].demo, erased[2]
+    side, _ = asyncio.run(known_models(demo.broker))
+    knowing = {number for number, each in side.models.versions.items() if WEARER in each.manifest.wearers}
+    assert side.models.rollback is not None
+    assert knowing
+    assert all(holds(side.models.rollback.withdrawn, number) for number in knowing)
+    made = [
+        copy
+        for copy in COPIES
+        if copy["wearer_id"] in OTHERS and copy["columns"]["model_version"][0] in knowing
+    ]
+    assert 0 < len(made) <= done["examples of others made with them"]
+
+
+def test_the_store_took_in_all_lineage_of_what_training_did(
+    erased: Erased,
+) -> None:
+    demo = erased[0].demo
+    side, _ = asyncio.run(known_models(demo.broker))
+    with Store.open(demo.store) as opened:
+        assert opened.sql("SELECT DISTINCT reason FROM rejected WHERE topic = 'glasses.lineage'").rows == []
+        known = {number for (number,) in opened.sql("SELECT version FROM models").rows}
+    assert known == set(side.models.versions)
 
 
 def test_what_her_glasses_bring_later_is_refused_whole_with_the_reason(erased: Erased) -> None:

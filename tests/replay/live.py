@@ -11,7 +11,7 @@ from typing import Any
 
 from streams.consent.record import learn_consent
 from streams.events.record import Fetch, Loss, Outgoing, Received, StoredRecord
-from streams.models.pointer import Pointer, Rollback
+from streams.models.pointer import Pointer, Rollback, Versions
 from streams.models.version import CURRENT_KEY
 from streams.pipeline.bootstrap import first_records
 from streams.pipeline.followed import Followed
@@ -168,11 +168,18 @@ class Live:
         """Somebody publishes another policy; each agent takes it up once its worker has read it."""
         self.policies.append(policy)
 
-    def roll_back(self, which: int) -> None:
-        """Somebody goes back to one of the promoted versions."""
+    def roll_back(self, which: int, withdrawn: Versions = ()) -> None:
+        """Somebody goes back to one of the promoted versions, because of an erasure if any are withdrawn."""
         promoted = [Pointer.load(one.value).version for one in self.models if one.key == CURRENT_KEY]
         number, self.rollbacks = promoted[which % len(promoted)], self.rollbacks + 1
-        back = Rollback(number, promoted[-1], "the last one was rude", build.T0_NS + self.rollbacks)
+        back = Rollback(
+            number,
+            promoted[-1],
+            "the last one was rude",
+            build.T0_NS + self.rollbacks,
+            erasure=bool(withdrawn),
+            withdrawn=withdrawn,
+        )
         self.models.append(Outgoing(MODELS, 0, CURRENT_KEY, Pointer(number, back).dump(), (), 0))
 
     def litter(self, value: bytes | None) -> None:

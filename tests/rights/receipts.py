@@ -42,21 +42,23 @@ T_NS = 1_790_000_000_000_000_000
 S = 10**9
 
 
-_STEPS: dict[Step, Done] = {
+STEPS: dict[Step, Done] = {
     "requested": Done(T_NS, 0),
     "stopped": Done(T_NS + 1 * S, 1),
     "unreadable": Done(T_NS + 3 * S, 4),
     "models": Done(T_NS + 7 * S, 8),
+    "second": Done(T_NS + 8 * S, 0),
     "store": Done(T_NS + 62 * S, 3_057),
 }
 #: What an erasure signs, with all that it can claim.
 EXAMPLE = receipt_of(
-    Requested(107_922_230_712_000, "", WEARER, _STEPS),
+    Requested(107_922_230_712_000, "", WEARER, STEPS),
     Done(T_NS + 63 * S + 7, 0),
     wearer=WEARER,
     salt=SALT,
     policy_version="7f2dc9c7394e41b8",
     lines=12,
+    second_order="keep",
     refitted=(
         Refitted(
             model="training/intent-model/12",

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from streams.limits import RECEIPT_BYTES_MAX, RECEIPT_COUNT_MAX
+from streams.policy.rules import SecondOrder
 from streams.rights.receipt import (
     PLACES,
     InvalidReceiptError,
@@ -29,7 +30,9 @@ from streams.rights.receipt import (
     written,
 )
 from streams.rights.signing import verify
+from streams.sealing.erasures import Done, Requested
 from streams.topology import POLICIES, TOPICS
+from streams.worker.erasure_receipt import receipt_of
 from tests.patience import PATIENCE_S
 from tests.rights.receipts import (
     EXAMPLE,
@@ -37,6 +40,7 @@ from tests.rights.receipts import (
     GOLDEN_KEY,
     KEY,
     SALT,
+    STEPS,
     T_NS,
     WEARER,
     example,
@@ -176,6 +180,32 @@ def test_a_receipt_has_four_kilobytes_and_not_a_byte_more() -> None:
     assert refused(largest) == ("", "")
     with pytest.raises(InvalidReceiptError, match=r"found 4,097 bytes, expected at most 4,096; shorten"):
         KEY.sign(changed("decisions", note="x" * (room + 1)), [])
+
+
+@pytest.mark.parametrize(
+    ("policy", "says"),
+    [("keep", "learned from as before"), ("review", "held until"), ("drop", "not learned from any more")],
+)
+def test_examples_of_others_made_with_its_models_are_named_among_what_is_kept(
+    policy: SecondOrder, says: str
+) -> None:
+    def made(count: int) -> Receipt:
+        steps = {**STEPS, "second": Done(T_NS + 8 * 10**9, count)}
+        return receipt_of(
+            Requested(7, "", WEARER, steps),
+            Done(T_NS + 63 * 10**9, 0),
+            wearer=WEARER,
+            salt=bytes(32),
+            policy_version="7f2dc9c7394e41b8",
+            second_order=policy,
+            refitted=(),
+        )
+
+    [item] = [item for item in made(41).kept if "examples of others" in item.item]
+    assert item.count == 41
+    assert says in item.reason
+    assert not [item for item in made(0).kept if "examples of others" in item.item]
+    assert len(KEY.sign(made(41), ())) <= RECEIPT_BYTES_MAX
 
 
 @pytest.mark.parametrize(

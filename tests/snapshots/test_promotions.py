@@ -44,6 +44,10 @@ def taken(value: str) -> build.Row:
     [
         (BACK.dump(), True),
         (structs.replace(BACK, superseded=True, before=0).dump(), True),
+        (structs.replace(BACK, erasure=True).dump(), True),
+        (structs.replace(BACK, erasure=True, withdrawn=((3, 5),)).dump(), True),
+        (structs.replace(BACK, superseded=True, withdrawn=((3, 5), (7, 7))).dump(), True),
+        (structs.replace(BACK, withdrawn=((3, 5),)).dump().replace("5", "x"), False),
         (BACK.dump().replace('"why"', '"who"'), False),
         (BACK.dump() + " ", False),
         ("3", False),

@@ -122,6 +122,7 @@ class Checked(Answer, frozen=True, kw_only=True):
     unnamed: str = field(name="kinds that it does not name, so refused")
     confidence: str = field(name="confidence below which an answer says so")
     anonymised: str = field(name="anonymised exports")
+    second_order: str = field(name="second order after an erasure")
     zones: tuple[ZoneRow, ...]
     sinks: tuple[SinkRow, ...]
     requirements: tuple[RequirementRow, ...]
@@ -172,6 +173,7 @@ def _checked(policy: Policy, kinds: Kinds) -> Checked:
         anonymised="none"
         if policy.anonymised is None
         else ", ".join(f"{name} {bound}" for name, bound in to_builtins(policy.anonymised).items()),
+        second_order=policy.second_order,
         zones=tuple(_zone(zone, taken[zone.name]) for zone in policy.zones),
         sinks=tuple(_sink(policy.vocabulary, sink) for sink in policy.sinks.values()),
         requirements=tuple(

@@ -45,6 +45,7 @@ _COUNTS: dict[Step, str] = {
     "stopped": "",
     "unreadable": "keys destroyed",
     "models": "model versions withdrawn",
+    "second": "examples of others made with them",
     "store": "rows taken out",
     "finished": "keys destroyed at the end",
 }
@@ -53,6 +54,7 @@ _MOVING: dict[Step, str] = {
     "stopped": "stopping all use",
     "unreadable": "destroying keys",
     "models": "letting a model serve that learned nothing from the wearer",
+    "second": "counting examples of others that were made with those models",
     "store": "waiting for the store to be without the wearer, and for its readers to leave the old files",
     "finished": "looking for what was on its way",
 }

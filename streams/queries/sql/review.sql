@@ -1,5 +1,5 @@
 -- Answers that a person should look at, with why and with their query: withheld ones, those of which feedback says
--- only that they were wrong, or says both, and the ones that are named ($sources, $streams, $numbers). A device
+-- only that they were wrong, or says both, whose example the gate of training holds until then (rule $held), and the ones that are named ($sources, $streams, $numbers). A device
 -- remembers its newest $remembered answers; about others nothing can be said any more.
 WITH judged AS (
     SELECT source, answer_stream AS stream, answer AS number, bool_or(form = 'review') AS reviewed,
@@ -12,6 +12,10 @@ WITH judged AS (
     SELECT source, stream, number, 'denied' AS why FROM judged WHERE denied AND NOT contradictory
     UNION ALL SELECT source, stream, number, 'contradictory' FROM judged WHERE contradictory
     UNION ALL SELECT DISTINCT source, stream, "first", 'withheld' FROM rejected WHERE stage = 'assistant' AND starts_with(rule, 'withheld.')
+    UNION ALL SELECT DISTINCT f.source, f.answer_stream, f.answer, 'second-order' FROM feedback f JOIN decisions d
+        ON d.source = f.source AND d.stream = replace(f.stream, 'feedback', 'example') AND f."first" BETWEEN d."first" AND d."first" + d.step * (d."count" - 1)
+            AND (f."first" - d."first") % d.step = 0
+        WHERE d.sink = 'training-run' AND NOT d.passed AND d.rule = $held
     UNION ALL SELECT source, stream, number, 'unsure' FROM answered
         SEMI JOIN (SELECT unnest($sources::VARCHAR[]) AS source, unnest($streams::VARCHAR[]) AS stream, unnest($numbers::BIGINT[]) AS number)
         USING (source, stream, number)

@@ -299,6 +299,7 @@ if {table: set(rules) for table, rules in RULES.items()} != {
     table: set(some) for table, some in TABLES.items()
 }:
     raise AssertionError("every column of every table has a rule")
+_VERSIONS = r"\[[1-9][0-9]{0,18},[1-9][0-9]{0,18}\]"
 _VALUES: Mapping[str, str] = {
     FIRST_POLICY: "[0-9a-f]{16}",
     POLICY_TAKEUP: "[0-9a-f]{16}",
@@ -306,7 +307,8 @@ _VALUES: Mapping[str, str] = {
     MODEL_CANDIDATE: "0|[1-9][0-9]{0,18}",
     MODEL_ROLLBACK: (
         r'\{"version":[1-9][0-9]{0,18},"before":(0|[1-9][0-9]{0,18}),"why":"([^"\\]|\\.)+",'
-        r'"at_ns":[1-9][0-9]{0,18}(,"superseded":true)?\}'
+        r'"at_ns":[1-9][0-9]{0,18}(,"superseded":true)?(,"erasure":true)?'
+        rf'(,"withdrawn":\[{_VERSIONS}(,{_VERSIONS})*\])?\}}'
     ),
     LOST_RECORDS: "(0|[1-9][0-9]{0,18})-(0|[1-9][0-9]{0,18})?",
     LOST_STATE: "(0|[1-9][0-9]{0,18})-(0|[1-9][0-9]{0,18})",
