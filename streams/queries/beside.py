@@ -34,16 +34,17 @@ def beside(store: Store, wearer: str) -> Beside:
     The wearer's own events may be among it.
     """
     worn: dict[str, int] = {}
+    judged: list[int] = []
     of_hers = store.query("worn_since", {"wearer": wearer}).of(WornSince)
     for row in store.sift(of_hers, "events", counted=False):
         worn[row.source] = min(row.since_ns, worn.get(row.source, row.since_ns))
-    places = {"sources": list(worn), "since": list(worn.values())}
+        judged += [row.example_ns] if row.example_ns else []
+    places = {"wearer": wearer, "sources": list(worn), "since": list(worn.values())}
     derived = store.sift(store.query("beside_runs", places).of(BesideRuns), "events", counted=False)
-    examples = [row for row in derived if row.kind == "example"]
+    others = [row.since_ns for row in derived if row.kind == "example"]
     admitted = store.query("counted_since", {"wearer": wearer}).of(Since)
     counted = [row.since_ns for row in store.sift(admitted, "decisions", counted=False)]
-    counted_ns = min((*counted, *(row.since_ns for row in examples if row.wearer != wearer)), default=0)
-    judged_ns = min((row.since_ns for row in examples), default=0)
+    counted_ns, judged_ns = min((*counted, *others), default=0), min((*judged, *others), default=0)
     times = {"judged_ns": judged_ns or NUMBER_MAX, "counted_ns": counted_ns or NUMBER_MAX}
     given = store.sift(store.query("given_runs", times).of(WearerRuns), "events", counted=False)
     return Beside(united((numbers_of(derived), numbers_of(given))), judged_ns, counted_ns)

@@ -119,9 +119,10 @@ class Since(ClassedRow, frozen=True, kw_only=True):
 
 
 class WornSince(Since, frozen=True, kw_only=True):
-    """Since when a device has events of a wearer."""
+    """Since when a device has events of a wearer, and examples; 0: none."""
 
     source: str
+    example_ns: int
 
 
 class BesideRuns(WearerRuns, frozen=True, kw_only=True):

@@ -46,15 +46,18 @@ class Told:
 
     kind: str
     source: str
+    wearer: str
     appended_ns: int
     said: object
+    parents: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
 class Compared:
     """One wearer of one world. `missed` differ and are not reached, and must be 0, as must `unexplained`.
 
-    `led_to` is the part of `reached` to which lineage leads, and `led_to_differ` what differs of that.
+    `led_to` is the part of `reached` to which lineage leads, and `led_to_differ` what differs of that. By
+    what the pipeline wrote it must be what was made of the wearer's events: `astray` has only one of both.
     `only_without` are there only without her, and those of them that reach does not explain `unexplained`.
     """
 
@@ -66,6 +69,7 @@ class Compared:
     reached: int
     missed: int
     led_to: int
+    astray: int
     led_to_differ: int
     only_without: int
     unexplained: int
@@ -133,7 +137,9 @@ def told(written: Sequence[Outgoing]) -> dict[str, Told]:
         if record.topic == MODELS and record.key != CURRENT_KEY:
             version = ModelVersion.load(record.value)
             identity = format_id(SOURCE, STREAM, version.version)
-            events[identity] = Told("model", SOURCE, version.trained_ns, (record.value, parents[identity]))
+            edges = parents[identity]
+            said: object = (record.value, edges)
+            events[identity] = Told("model", SOURCE, "", version.trained_ns, said, names(edges))
         elif record.topic in {ZONED, DERIVED, ANSWERS, EXAMPLES}:
             tags = [dict(record.headers).get(name) for name in (ZONE, LABEL)]
             batch = build.CODEC.decode(record.value, 0, 0, captured=record.topic == ZONED)
@@ -141,9 +147,25 @@ def told(written: Sequence[Outgoing]) -> dict[str, Told]:
                 number = batch.run.first + at * batch.run.step
                 identity = format_id(batch.source, batch.stream, number, batch.revision)
                 columns = [(name, values[at]) for name, values in sorted(batch.columns.items())]
-                said = batch.wearer_id, batch.time_ns(at), tags, columns, parents.get(identity)
-                events[identity] = Told(batch.kind, batch.source, stamp_ns, said)
+                edges = parents.get(identity, set())
+                said = batch.wearer_id, batch.time_ns(at), tags, columns, edges
+                events[identity] = Told(
+                    batch.kind, batch.source, batch.wearer_id, stamp_ns, said, names(edges)
+                )
     return events
+
+
+def names(edges: set[tuple[str, ...]]) -> frozenset[str]:
+    """Ids of the parents in edges."""
+    return frozenset(parent for parent, *_ in edges)
+
+
+def made_of(wearer: str, events: dict[str, Told]) -> set[str]:
+    """Ids of a wearer's events, and of all that was made of them, through models too."""
+    found = {event for event, told in events.items() if told.wearer == wearer}
+    while more := {event for event, told in events.items() if told.parents & found} - found:
+        found |= more
+    return found
 
 
 def ids_of(some: Reached) -> set[str]:
@@ -178,6 +200,7 @@ def _compared(
         len(every),
         len(differ - every),
         len(every - besides),
+        len(made_of(wearer, whole) ^ (every - besides)),
         len(differ & (every - besides)),
         len(only),
         sum(not explained(said) for said in only),
@@ -195,9 +218,18 @@ def main() -> None:
     with logs.silenced("streams.pipeline"):
         seeds = range(given.first, given.first + given.seeds)
         rows = [row for seed in seeds for row in compared(seed, given.batches)]
-    differ, reached, missed, led_to, led_to_differ, only, unexplained = (
+    differ, reached, missed, led_to, astray, led_to_differ, only, unexplained = (
         sum(getattr(row, name) for row in rows)
-        for name in ("differ", "reached", "missed", "led_to", "led_to_differ", "only_without", "unexplained")
+        for name in (
+            "differ",
+            "reached",
+            "missed",
+            "led_to",
+            "astray",
+            "led_to_differ",
+            "only_without",
+            "unexplained",
+        )
     )
     if given.json:
         emit_json({"rows": [row.row() for row in rows]})
@@ -210,7 +242,7 @@ def main() -> None:
             f"{led_to:,} to which lineage leads {led_to_differ / max(led_to, 1):.1%}. {only:,} are there "
             f"only without the wearer, {unexplained:,} of them unexplained."
         )
-    sys.exit(1 if missed or unexplained else 0)
+    sys.exit(1 if missed or astray or unexplained else 0)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from streams.events.identity import format_id
 from streams.events.record import Fetch, Outgoing
 from streams.models.pointer import Pointer, Rollback, holds, together
 from streams.models.version import CURRENT_KEY, ModelVersion, ids_of
+from streams.pipeline.training_state import TrainingState
 from streams.policy.load import parse
 from streams.policy.policy import Policy
 from streams.policy.rules import SECOND_ORDER_RULES
@@ -208,6 +209,12 @@ def test_a_review_lets_through_what_feedback_made_with_a_withdrawn_version() -> 
     assert admitted("review", mine) == [False, True]
     assert admitted("drop", mine) == [False, False]
     assert admitted("drop", ((version + 1, version + 9),)) == [True, True]
+
+
+def test_which_were_withdrawn_outlives_a_restart() -> None:
+    state = TrainingState(withdrawn=((2, 3), (7, 7)))
+    assert TrainingState.load(state.dump()) == state
+    assert TrainingState.load(state.dump().replace(b'"withdrawn"', b'"before"')).withdrawn == ()
 
 
 def test_a_replay_leaves_out_what_the_live_run_did() -> None:
