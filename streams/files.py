@@ -201,6 +201,31 @@ def added(path: Path) -> contextlib.AbstractContextManager[BinaryIO]:
 
 
 @contextlib.contextmanager
+def added_directory(path: Path) -> Iterator[Path]:
+    """Yield a new directory beside `path` and name it `path` after the block; if that fails, leave nothing.
+
+    Raises
+    ------
+    InputError
+        The name exists before or after the block, or the directory cannot be made.
+    """
+    if os.path.lexists(path):
+        raise _taken(path)
+    beside = path.with_name(f"{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
+    make_directory(beside)
+    try:
+        yield beside
+        # A rename would replace an empty directory.
+        if os.path.lexists(path):
+            raise _taken(path)
+        beside.rename(path)
+    except OSError as error:
+        raise _unwritable(path, error) from None
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+@contextlib.contextmanager
 def _named_when_whole(path: Path, name: Callable[[Path], object]) -> Iterator[BinaryIO]:
     """Yield a temporary file beside `path`; after the block `name` gives it the name `path`."""
     beside = path.with_name(f"{path.name}.{secrets.token_hex(4)}{TEMPORARY}")

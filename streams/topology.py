@@ -223,6 +223,8 @@ SINGLE_STREAMS: Mapping[str, str] = {"voice_query": "voice-query", "feedback": "
 
 #: Sink for data that leaves the store in another way than as the answer to a question.
 EXPORT = "export"
+#: Sink for what a wearer asks about, and is handed, of the own data.
+TO_WEARER = "ask:wearer"
 #: Sink for what a person looks at to judge answers. A policy need not have it: then nobody looks.
 REVIEW = "review"
 #: Every place that tagged data crosses into. Each is a sink of the policy with a decision of its own

@@ -16,7 +16,7 @@ from streams.events.headers import rfc3339
 from streams.page.drawing.elements import mark_alone
 from streams.page.drawing.zones import Looks
 from streams.page.pictures.links import Links
-from streams.page.showing import Section, Shown
+from streams.page.showing import Block, Section, Shown
 from streams.page.viewing import Bar, RefusedError
 
 #: Pages in the order of the bar.
@@ -75,7 +75,6 @@ def report(sections: Sequence[Section], bar: Bar, looks: Looks, css: str, links:
 
     Its own Content-Security-Policy permits this style alone, by its digest, and fetches nothing.
     """
-    digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
     return (
         _environment()
         .get_template("report.html")
@@ -88,13 +87,37 @@ def report(sections: Sequence[Section], bar: Bar, looks: Looks, css: str, links:
             links=links,
             made=rfc3339(clock.now_ns()),
             rows_max=limits.PAGE_ROWS_MAX,
-            policy=f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; "
-            "form-action 'none'",
+            policy=_alone(css),
             style=Markup(css),  # noqa: S704 - a file of ours
             mark=lambda name: Markup(mark_alone(looks.look(name))),  # noqa: S704 - as above
             drawn=Markup,
         )
         .encode()
+    )
+
+
+def alone(title: str, blocks: Sequence[Block], looks: Looks, css: str) -> bytes:
+    """Return blocks as a page with nothing beside it, as `report` does, and without a bar."""
+    return (
+        _environment()
+        .get_template("alone.html")
+        .render(
+            shown=Shown(title=title, blocks=tuple(blocks), plain={}),
+            twin="",
+            policy=_alone(css),
+            style=Markup(css),  # noqa: S704 - a file of ours
+            mark=lambda name: Markup(mark_alone(looks.look(name))),  # noqa: S704 - as above
+            drawn=Markup,
+        )
+        .encode()
+    )
+
+
+def _alone(css: str) -> str:
+    """Content-Security-Policy of a page whose style is in it, which fetches nothing."""
+    digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
+    return (
+        f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'"
     )
 
 

@@ -15,7 +15,7 @@ from streams.errors import InputError
 from streams.limits import LABEL_BYTES
 from streams.policy import label as lattice
 from streams.policy.recheck import StoredPolicies
-from streams.topology import EXPORT
+from streams.topology import EXPORT, TO_WEARER
 
 RoleName = Literal["analyst", "privacy-officer", "wearer"]
 #: The bits of an audience: roles, without and with an export to a file. The bit of `wearer` permits wearers
@@ -32,9 +32,19 @@ _LABEL = re.compile(f"[0-9a-f]{{{2 * LABEL_BYTES}}}")
 
 
 def permits(
-    policies: StoredPolicies, role: RoleName, version: str, zone: str, label: str, *, exporting: bool = False
+    policies: StoredPolicies,
+    role: RoleName,
+    version: str,
+    zone: str,
+    label: str,
+    *,
+    exporting: bool = False,
+    into: str = EXPORT,
 ) -> bool:
     """Whether the policy `version` permits data of `zone` and `label` (hexadecimal) to flow to a role.
+
+    `into` is the sink that it leaves into if `exporting`: EXPORT, or TO_WEARER where it is handed to the
+    person whom it is about.
 
     Data without a label is judged by the join of all labels of the zone. Data that was refused before it got
     a zone is shown to the privacy officer, who is responsible for refusals, and to its wearer. Data that was
@@ -42,18 +52,19 @@ def permits(
 
     InputError if `policies` has no text for the version, or one that does not match it or is no policy.
     """
+    away = exporting and into != TO_WEARER
     if not version:
-        return role == "privacy-officer" and not exporting
+        return role == "privacy-officer" and not away
     policy = policies.version(version)
     if zone not in policy.zones_by_name:
-        return role != "analyst" and not exporting
+        return role != "analyst" and not away
     if label and not _LABEL.fullmatch(label):
         return False
     packed = bytes.fromhex(label) or reduce(
         lambda left, right: lattice.join([left, right]),
         (packed for (_, owner), packed in policy.labels.items() if owner == zone),
     )
-    sinks = (f"ask:{role}", *((EXPORT,) if exporting else ()))
+    sinks = (f"ask:{role}", *((into,) if exporting else ()))
     return all(policy.flow(zone, packed, sink).verdict == "allow" for sink in sinks)
 
 

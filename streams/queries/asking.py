@@ -43,6 +43,8 @@ from streams.queries.loop import loop as carried_by_loop
 from streams.queries.missing import Missing
 from streams.queries.missing import missing as missing_in
 from streams.queries.moments import Moment, look_back, moments, moments_at
+from streams.queries.own import Own
+from streams.queries.own import own as own_of
 from streams.queries.parts import directories_of
 from streams.queries.reach import Reach
 from streams.queries.reach import reach as reach_of
@@ -186,6 +188,10 @@ class OpenStore(Exports):
     def wearer(self, name: str) -> Wearer:
         """What the store holds about a wearer: streams, zones, sinks, answers, models, refusals."""
         return self._asked(f"wearer {name}", lambda store: held_of(store, name))
+
+    def own(self, name: str) -> Own:
+        """All that an erasure of a wearer would take: for the wearer alone, and for the privacy officer."""
+        return self._asked(f"own {name}", lambda store: own_of(store, name))
 
     def decisions(self, identity: str) -> Decided:
         """Decisions about an event at each sink, with the rule and policy in force at that time."""

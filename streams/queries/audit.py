@@ -19,6 +19,7 @@ from streams.audit_log import AUDIT_LOG, add_line
 from streams.errors import InputError, UnavailableError, reason
 from streams.events.headers import rfc3339
 from streams.queries.role import RoleFilter
+from streams.topology import EXPORT
 
 
 def who_asks() -> str:
@@ -61,7 +62,8 @@ def record(
     an export always is. The line has the role, the operating system's user, and the whole question (at most
     STATEMENT_BYTES_MAX bytes) with its length and SHA-256. It links what was written to what was read:
     `wrote` is the digest (XXH3-128, in hexadecimal) of an exported file, if it is known before the answer is
-    given. `refused`: nothing is written, because what the role may take out must not leave in that form.
+    given, and `into` is the sink that it left into, if that is not `export`. `refused`: nothing is written,
+    because what the role may take out must not leave in that form.
 
     Raises
     ------
@@ -81,6 +83,7 @@ def record(
         "sha256": hashlib.sha256(text).hexdigest(),
         "zones": named,
         "exported": exported and not refused,
+        **({"into": role_filter.role.into} if exported and role_filter.role.into != EXPORT else {}),
         **({"wrote": wrote} if wrote else {}),
         **({"refused": True} if refused else {}),
     }

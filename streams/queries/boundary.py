@@ -29,7 +29,7 @@ from streams.queries.statement import Statement
 from streams.quoting import quoted
 
 #: Tables whose rows have a class, with the column of their label; rejections have no label.
-_ZONED: Mapping[str, str] = {
+LABEL_OF: Mapping[str, str] = {
     "events": "label",
     "decisions": "label",
     "models": "label",
@@ -132,7 +132,7 @@ class Boundary:
             return self._trusted.execute(
                 "SELECT DISTINCT policy_version, zone FROM runs WHERE shown"
             ).fetchall()
-        if table not in _ZONED:
+        if table not in LABEL_OF:
             return ()
         base = self._layout.bases[table]
         zones = {(version, zone) for version, zone, _ in base.classes}
@@ -213,8 +213,8 @@ class Boundary:
         role = self._role_filter.role
         if table in SHOWN_TO and role.name not in SHOWN_TO[table]:
             return "false"
-        if table in _ZONED:
-            shown = f"(policy_version, zone, {_ZONED[table]}) IN (FROM permitted)"
+        if table in LABEL_OF:
+            shown = f"(policy_version, zone, {LABEL_OF[table]}) IN (FROM permitted)"
             if role.name != "wearer" or table in ("models", "shadow"):
                 return shown
             # Quoted, because the pseudonym is untrusted input.
@@ -266,7 +266,7 @@ class Boundary:
             if words is not None
             # A view may offer the column `t_ns` as `t`.
             and not {name, name.removesuffix("_ns")} & words
-            and not (table in _ZONED and name in _NOTED)
+            and not (table in LABEL_OF and name in _NOTED)
             and not (name == "epoch" and self._extent.is_past)
         )
         known = self._loaded.get(table)
@@ -276,7 +276,7 @@ class Boundary:
             self._judge_runs()
         if table in _UNCLASSED:
             rows = self._rows_of(base.mixed, base)
-            classes = f"SELECT DISTINCT policy_version, zone, {_ZONED[table]} FROM {rows}"  # noqa: S608
+            classes = f"SELECT DISTINCT policy_version, zone, {LABEL_OF[table]} FROM {rows}"  # noqa: S608
             self._permit(self._trusted.execute(classes).fetchall())
         kept = 0
         if base.mixed or base.schema == "main":

@@ -262,7 +262,8 @@ class Flows:
         seen: dict[str, set[str]] = {}
         logged, _ = logged_reads(self._store)
         for read in logged:
-            for sink in (f"ask:{read.role.partition(':')[0]}", *((EXPORT,) if read.exported else ())):
+            into = (read.into or EXPORT,) if read.exported else ()
+            for sink in dict.fromkeys((f"ask:{read.role.partition(':')[0]}", *into)):
                 for zone in read.zones or ("",):
                     reason = self._unread(zone, sink) if zone else ""
                     total = self._sum(

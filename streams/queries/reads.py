@@ -20,10 +20,11 @@ from streams.queries.store import Store
 class Read(Struct, frozen=True):
     """One line of the audit log: time, role, user, question, and the restricted zones that it could read.
 
-    `exported`: the answer was written to a file outside the store; such a line may have no zones. `epoch` is
-    the state of the store that was read, `wrote` the digest of the file that was written, and `refused` that
-    an export was refused and nothing written; UNSET where the line does not say. `erased` are the erasures
-    whose marks stand in place of what role or question named.
+    `exported`: the answer was written to a file outside the store; such a line may have no zones, and
+    `into` is the sink that it left into, UNSET for `export`. `epoch` is the state of the store that was read,
+    `wrote` the digest of the file that was written, and `refused` that an export was refused and nothing
+    written; UNSET where the line does not say. `erased` are the erasures whose marks stand in place of what
+    role or question named.
     """
 
     t: str
@@ -32,6 +33,7 @@ class Read(Struct, frozen=True):
     question: str
     zones: tuple[str, ...]
     exported: bool = False
+    into: str | UnsetType = UNSET
     epoch: int | UnsetType = UNSET
     wrote: str | UnsetType = UNSET
     refused: bool | UnsetType = UNSET

@@ -16,6 +16,7 @@ from streams.errors import InputError
 from streams.policy.audience import RoleName, permits
 from streams.policy.policy import Policy
 from streams.policy.recheck import StoredPolicies
+from streams.topology import EXPORT
 
 #: Tables without zones that name events of any wearer, and the roles that may see them. Every role may see
 #: the other tables without zones.
@@ -57,12 +58,13 @@ ClassedT = TypeVar("ClassedT", bound=Classed)
 class Role:
     """A role that asks. For the role `wearer`, `wearer` is the pseudonym of the person who asks.
 
-    `exporting`: the answer leaves the store as a file.
+    `exporting`: the answer leaves the store as a file, into the sink `into`.
     """
 
     name: RoleName
     wearer: str = ""
     exporting: bool = False
+    into: str = EXPORT
 
     @classmethod
     def of(cls, text: str) -> Role:
@@ -110,7 +112,8 @@ class RoleFilter:
     def _judged(self, version: str, zone: str, label: str) -> bool:
         if version and self._policy(version) is None:
             return False
-        return permits(self._read, self.role.name, version, zone, label, exporting=self.role.exporting)
+        exporting, into = self.role.exporting, self.role.into
+        return permits(self._read, self.role.name, version, zone, label, exporting=exporting, into=into)
 
     def is_restricted(self, version: str, zone: str) -> bool:
         """Whether reads from a zone must be recorded in the audit log."""

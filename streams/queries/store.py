@@ -140,6 +140,11 @@ class Store:
             "SET enable_external_access = false; SET lock_configuration = true"
         )
 
+    @property
+    def trusted(self) -> duckdb.DuckDBPyConnection:
+        """Another connection to all of the store, for no statement of a user."""
+        return self._connection.cursor()
+
     @cached_property
     def role_filter(self) -> RoleFilter | None:
         """Filter for what the role may see; None without a role."""

@@ -11,6 +11,7 @@ WITHOUT_EVENTS: Mapping[str, tuple[str, ...]] = {
         "streams/files.py:append:FileIO",
         "streams/files.py:read_guarded:os.open",
         "streams/files.py:added.name:os.link",
+        "streams/files.py:added_directory:rename",
         "streams/files.py:settle:os.open",
         "streams/files.py:deliver:open",
         "streams/files.py:deliver:shutil.copyfileobj",

@@ -63,6 +63,11 @@ def _own(store: KeyStore, names: Collection[KeyName]) -> list[KeyName]:
     return [name for name in names if name.store == store.id]
 
 
+def refuse_other(store: KeyStore, records: Iterable[Received]) -> None:
+    """InputError if the records are sealed under keys of other key stores."""
+    _refuse_other(store, _names_in(records))
+
+
 def _refuse_other(store: KeyStore, names: Sequence[KeyName]) -> None:
     """InputError if the names are of other key stores; a few among those of this one are somebody's noise."""
     if names and not _own(store, names):
@@ -107,7 +112,7 @@ async def examples_of(broker: Broker, directory: Path, policy: Policy, principal
     if not any(is_sealed(record.headers) for record in records):
         return records
     with contextlib.closing(KeyStore(directory)) as store:
-        _refuse_other(store, _names_in(records))
+        refuse_other(store, records)
         await asyncio.to_thread(release, store, policy, TRAINING_RUN, principal, clock.now_ns())
         opened = await Keys(store).opened(EXAMPLES, records)
     return [record for record in opened if not unopened(record.headers)]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from streams import limits
 from tests.queries.golden import SECRET, imu_batches, played
 
 
@@ -21,3 +22,10 @@ def spoilt(tmp_path_factory: pytest.TempPathFactory) -> Path:
             f"g1/{name}/{second}": lambda value: SECRET + value,
         },
     )
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Folds of few rows, and an erasure whose readers have left at once."""
+    for name, value in {"FOLD_EPOCHS_MIN": 2, "TIER_ROWS": 8, "SUPERSEDED_GRACE_S": 0.0}.items():
+        monkeypatch.setattr(limits, name, value)

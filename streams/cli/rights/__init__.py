@@ -7,14 +7,15 @@ import click
 from streams.cli.rights.consent import consent
 from streams.cli.rights.due import due
 from streams.cli.rights.erase import erase, show
+from streams.cli.rights.export import export
 from streams.cli.rights.requests import requests
 from streams.cli.rights.verifying import verify
 
 
 @click.group("rights")
 def command() -> None:
-    """Do for a wearer what the law says: consents, what is kept until when, erasure, and its proof."""
+    """Do for a wearer what the law says: consents, retention, own data, erasure, and its proof."""
 
 
-for _subcommand in (consent, due, erase, requests, show, verify):
+for _subcommand in (consent, due, erase, export, requests, show, verify):
     command.add_command(_subcommand)

@@ -52,6 +52,11 @@ def page(asked: Asked) -> Shown:
                 ("events", number(held.events, links.to("/search", wearer=name))),
                 ("answers given", number(held.answers_given)),
                 ("examples", number(held.examples)),
+                *(
+                    [("your data", Cell("all of it, and who got it", links.to(f"/wearer/{name}/data")))]
+                    if asked.role.name != "analyst"
+                    else []
+                ),
             ),
         ),
         *(

@@ -1,0 +1,251 @@
+"""What topics still hold of a person: read, opened, decided record by record, and told as lines of JSON.
+
+Whether a value may be handed to the person is decided like lineage: by its zone and label, under the policy
+that tagged it (`streams.policy.audience`). Sealed values are opened for the purpose of the sink TO_WEARER.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import orjson
+from msgspec import structs
+
+from streams import clock
+from streams.consent.view import Consents
+from streams.errors import InputError, MalformedError
+from streams.events.batch import Batch
+from streams.events.codec import Codec, encode
+from streams.events.headers import LABEL, ZONE, content_type_of, rfc3339
+from streams.events.record import Received, stamp_ns
+from streams.kafka.reader import read_all, read_through
+from streams.policy.audience import permits
+from streams.policy.policy import Policy
+from streams.policy.recheck import StoredPolicies
+from streams.queries.role import Role
+from streams.sealing.key_store import KeyStore
+from streams.sealing.keys import Keys
+from streams.sealing.release import release
+from streams.sealing.sealed import is_sealed, unopened
+from streams.settings.kafka import Broker
+from streams.topology import ANSWERS, DERIVED, EXAMPLES, POLICIES, TO_WEARER, ZONED
+from streams.worker.bootstrap import consents_of_topic, in_force_since
+from streams.worker.checking import Checker
+from streams.worker.models import none_in_force
+from streams.worker.sealing import refuse_other
+
+#: Kinds with words: what was said, what was answered, and what was made of both.
+TALK = frozenset(
+    {"voice_query", "answer", "feedback", "review", "example", "consent_change", "erasure_request"}
+)
+#: Parts of a value that are about somebody else, whatever zone it is in: fields of the context, and columns.
+OTHERS_CONTEXT = ("people_near", "minor_near")
+OTHERS_COLUMNS: Mapping[str, tuple[str, ...]] = {"voice_segment": ("speaker",), "review": ("reviewer",)}
+#: Kinds of devices that nobody provided who wears them.
+_NOT_PROVIDED = frozenset({"review"})
+#: The name under which what is on record of consents, and utterances of examples, are handed out.
+CONSENTS_NAME, UTTERANCES = "consents", "utterances"
+#: A line of JSON for the file of a kind.
+Put = Callable[[str, bytes], None]
+
+
+@dataclass
+class OwnValues:
+    """Chooses the values of a wearer and tells them.
+
+    Parameters
+    ----------
+    provided
+        Only what the wearer provided, without anybody else (Article 20); otherwise everything (Article 15).
+    erased_ns
+        What was captured, or appended, up to this time was erased.
+
+    Attributes
+    ----------
+    words
+        Values of the kinds in TALK, in order of the topics; empty if only what was provided is told.
+    events
+        Events that were told, by kind.
+    left_out
+        Events that were not, by (kind, reason).
+    """
+
+    wearer: str
+    role: Role
+    codec: Codec
+    policies: StoredPolicies
+    provided: bool
+    erased_ns: int = 0
+    words: list[dict[str, Any]] = field(default_factory=list)
+    events: Counter[str] = field(default_factory=Counter)
+    left_out: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def take(self, topic: str, put: Put, record: Received) -> None:
+        """Tell a record if it is the wearer's and may be handed out; what is no batch is passed over."""
+        if self.wearer.encode() not in (record.value or b""):
+            return
+        try:
+            batch = self.codec.decode(
+                record.value,
+                record.offset,
+                stamp_ns(record),
+                content_type=content_type_of(record.headers),
+                captured=topic == ZONED,
+            )
+        except MalformedError:
+            return
+        if batch.wearer_id != self.wearer or min(batch.t0_ns, stamp_ns(record)) <= self.erased_ns:
+            return
+        headers = dict(record.headers)
+        zone = (headers.get(ZONE) or b"").decode(errors="replace")
+        reason = self._against(batch, zone, (headers.get(LABEL) or b"").decode(errors="replace"))
+        if reason:
+            self.left_out[batch.kind, reason] += batch.run.count
+            return
+        told = plain(batch, without_others=self.provided)
+        name = batch.kind
+        if self.provided and topic == EXAMPLES:
+            # Who provided the words did not provide what was made of them.
+            columns = told["columns"]
+            words = {column: columns[column][0] for column in ("utterance", "language")}
+            told, name = {"example": batch.first_id, "t": rfc3339(batch.t0_ns), **words}, UTTERANCES
+        elif not self.provided and batch.kind in TALK:
+            self.words.append(
+                {
+                    "id": batch.first_id,
+                    "kind": batch.kind,
+                    "t": rfc3339(batch.t0_ns),
+                    "zone": zone,
+                    "topic": topic,
+                    "says": told["columns"],
+                }
+            )
+        self.events[name] += batch.run.count
+        put(name, orjson.dumps(told, option=orjson.OPT_APPEND_NEWLINE))
+
+    def _against(self, batch: Batch, zone: str, label: str) -> str:
+        """Why a value is not handed out; empty if it is."""
+        version, _, packed = label.partition(":")
+        try:
+            allowed = permits(
+                self.policies, self.role.name, version, zone, packed, exporting=True, into=self.role.into
+            )
+            policy = self.policies.version(version)
+            subjects = policy.vocabulary.says(bytes.fromhex(packed))["subjects"]
+        except (InputError, ValueError):
+            return "the policy that tagged it is not known"
+        if not allowed:
+            return f"the policy lets nobody hand it to its wearer (zone {zone})"
+        if not self.provided:
+            return ""
+        if batch.kind in _NOT_PROVIDED:
+            return "somebody else provided it"
+        others = sorted(set(subjects) - {"wearer"})
+        return f"it is about others too: {', '.join(others)} (zone {zone})" if others else ""
+
+    def tell_consents(self, consents: Consents, put: Put) -> None:
+        """Tell the words of the wearer that are on record."""
+        for word in consents.words_of(self.wearer):
+            if word.at_ns <= self.erased_ns:
+                continue
+            plain_word = {
+                name.removesuffix("_ns"): rfc3339(value) if name.endswith("_ns") and value else value or None
+                for name, value in structs.asdict(word).items()
+            }
+            self.events[CONSENTS_NAME] += 1
+            put(CONSENTS_NAME, orjson.dumps(plain_word, option=orjson.OPT_APPEND_NEWLINE))
+
+
+def plain(batch: Batch, *, without_others: bool) -> dict[str, Any]:
+    """A batch as its JSON value is on the wire; `without_others`: without the parts that are about others."""
+    columns = {name: list(values) for name, values in batch.columns.items()}
+    times = None if batch.t_ns is None else list(map(int, batch.t_ns))
+    value: dict[str, Any] = orjson.loads(encode(structs.replace(batch, columns=columns, t_ns=times)))
+    for name in OTHERS_COLUMNS.get(batch.kind, ()):
+        # Who spoke or judged besides is masked for everybody, since it is a name of somebody else.
+        value["columns"].pop(name, None)
+    if without_others:
+        for context in (value["context"], *value.get("context_changes", ())):
+            for name in OTHERS_CONTEXT:
+                context.pop(name, None)
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """Where the topics and their keys are; `consents` and `policies` (each with its time) were read."""
+
+    broker: Broker
+    keys: Path
+    consents: Consents
+    policies: list[tuple[int, Policy]]
+
+    @classmethod
+    async def read(cls, broker: Broker, keys: Path) -> Topics:
+        """Read who said what, and which policies were in force.
+
+        Raises
+        ------
+        InputError
+            No policy was ever in force, or erasures were made with another key store.
+        UnavailableError
+            The broker or the topics are absent.
+        """
+        with contextlib.closing(Checker()) as checker:
+            policies = await in_force_since(await read_all(broker, POLICIES), checker)
+        if not policies:
+            raise none_in_force(broker)
+        return cls(broker, keys, await consents_of_topic(broker), policies)
+
+    @property
+    def stored(self) -> StoredPolicies:
+        """The policies that were in force, by version."""
+        return StoredPolicies({policy.version: policy.text for _, policy in self.policies})
+
+    def devices(self, wearer: str) -> set[str]:
+        """Devices that were ever bound to a wearer."""
+        return {device for device, of in self.consents.pairings if of == wearer}
+
+    def erased_ns(self, wearer: str) -> int:
+        """Time of the last erasure of a wearer, 0 if there is none; errors as of `Consents.erased_ns`."""
+        if KeyStore.is_in(self.keys) and (stated := self.consents.erasures()):
+            with contextlib.closing(KeyStore(self.keys)) as store:
+                store.refuse_foreign([erasure.mark for erasure in stated])
+                self.consents.mark = {wearer: store.mark_of(wearer)}.__getitem__
+        return self.consents.erased_ns(wearer, self.consents.offset)
+
+    async def tell(self, own: OwnValues, devices: Collection[str], put: Put) -> None:
+        """Tell all values of a wearer that the topics hold; `devices` are those that she ever wore.
+
+        InputError, DamagedError or UnavailableError if sealed values cannot be opened with this key store.
+        """
+        for topic in (ZONED,) if own.provided else (ZONED, DERIVED, ANSWERS):
+            await read_through(self.broker, topic, partial(own.take, topic, put))
+        # Only those of her devices are opened, because others' words are nobody's business here.
+        keys = {device.encode() for device in devices}
+        sealed = [record for record in await read_all(self.broker, EXAMPLES) if record.key in keys]
+        for record in await self._opened(own, sealed):
+            own.take(EXAMPLES, put, record)
+        own.tell_consents(self.consents, put)
+
+    async def _opened(self, own: OwnValues, records: list[Received]) -> Iterable[Received]:
+        if not any(is_sealed(record.headers) for record in records):
+            return records
+        with contextlib.closing(KeyStore(self.keys)) as store:
+            refuse_other(store, records)
+            principal = f"sightline rights export ({own.role.name})"
+            await asyncio.to_thread(
+                release, store, self.policies[-1][1], TO_WEARER, principal, clock.now_ns()
+            )
+            opened = await Keys(store).opened(EXAMPLES, records)
+        for record in opened:
+            if state := unopened(record.headers):
+                own.left_out["example", f"its key is {state}; whose it was is not known any more"] += 1
+        return opened
