@@ -32,7 +32,7 @@ ACCESS = "GDPR, Article 15: access"
 
 
 class OwnTable(Struct, frozen=True, kw_only=True):
-    """How much of a table is the person's: rows, and of how many of them the role is shown nothing."""
+    """How many rows of a table are told, and how many more are the person's."""
 
     table: str
     rows: int
@@ -174,7 +174,8 @@ def told(store: Store, wearer: str, rows: OwnRows) -> Own:
 
 def _held(rows: OwnRows) -> Iterator[OwnTable]:
     for table, taken in rows.taken.items():
-        yield OwnTable(table=table, rows=len(taken), not_shown=len(taken) - len(rows.shown[table]))
+        count = len(rows.shown[table])
+        yield OwnTable(table=table, rows=count, not_shown=max(len(taken) - count, 0))
 
 
 def _masked(tables: Tables) -> int:

@@ -69,6 +69,7 @@ class OwnRows:
             }
             # An edge has no class; it is hidden with the events on its sides.
             shown = {table: self._admitted(connection, table, rows) for table, rows in self.taken.items()}
+            shown["streams"] = self._streams(reading, origins["streams"], shown["events"])
             self.shown: Tables = {
                 table: self._masked(connection, table, rows) for table, rows in shown.items()
             }
@@ -90,6 +91,19 @@ class OwnRows:
         reader = rows.to_arrow_reader(ROW_GROUP_ROWS)
         parts = (divide(selection, table, pa.Table.from_batches([batch])).taken for batch in reader)
         return pa.concat_tables([reader.schema.empty_table(), *parts])
+
+    def _streams(self, reading: duckdb.DuckDBPyConnection, origin: str, events: pa.Table) -> pa.Table:
+        """Streams with events that are shown, also where somebody else has events too; and those without any.
+
+        An erasure leaves the former, so that they are told does not depend on somebody else.
+        """
+        reading.register("own_events", events)
+        reading.register("own_taken", self.taken["events"])
+        reading.register("own_streams", self.taken["streams"])
+        return reading.sql(
+            f"SELECT s.* FROM {origin} s SEMI JOIN own_events USING (source, stream) UNION BY NAME "  # noqa: S608
+            "SELECT s.* FROM own_streams s ANTI JOIN own_taken USING (source, stream)"
+        ).to_arrow_table()
 
     def _admitted(self, connection: duckdb.DuckDBPyConnection, table: str, rows: pa.Table) -> pa.Table:
         """The rows that the role may see."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -228,23 +228,27 @@ class Topics:
         """
         for topic in (ZONED,) if own.provided else (ZONED, DERIVED, ANSWERS):
             await read_through(self.broker, topic, partial(own.take, topic, put))
-        # Only those of her devices are opened, because others' words are nobody's business here.
-        keys = {device.encode() for device in devices}
-        sealed = [record for record in await read_all(self.broker, EXAMPLES) if record.key in keys]
-        for record in await self._opened(own, sealed):
+        for record in await self.opened(own, await read_all(self.broker, EXAMPLES), devices):
             own.take(EXAMPLES, put, record)
         own.tell_consents(self.consents, put)
 
-    async def _opened(self, own: OwnValues, records: list[Received]) -> Iterable[Received]:
-        if not any(is_sealed(record.headers) for record in records):
-            return records
+    async def opened(
+        self, own: OwnValues, records: Sequence[Received], devices: Collection[str]
+    ) -> Sequence[Received]:
+        """Those of some records of `glasses.examples` that are of the devices, with sealed values opened.
+
+        Others' are not opened, and that keys were asked for is recorded. Errors as of `tell`.
+        """
+        names = {device.encode() for device in devices}
+        hers = [record for record in records if record.key in names]
+        if not any(is_sealed(record.headers) for record in hers):
+            return hers
         with contextlib.closing(KeyStore(self.keys)) as store:
             refuse_other(store, records)
             principal = f"sightline rights export ({own.role.name})"
-            await asyncio.to_thread(
-                release, store, self.policies[-1][1], TO_WEARER, principal, clock.now_ns()
-            )
-            opened = await Keys(store).opened(EXAMPLES, records)
+            policy = self.policies[-1][1]
+            await asyncio.to_thread(release, store, policy, TO_WEARER, principal, clock.now_ns())
+            opened = await Keys(store).opened(EXAMPLES, hers)
         for record in opened:
             if state := unopened(record.headers):
                 own.left_out["example", f"its key is {state}; whose it was is not known any more"] += 1

@@ -142,6 +142,10 @@ ALONE: tuple[Sample, ...] = (
     Sample(f"sightline rights verify {_HERS.replace(' w1 ', ' w2 ')} --json", code=1),
     Sample(f"sightline rights verify {_RECEIPT} --subject w1", code=2),
     Sample("sightline rights verify {policy} --keys {tmp}/none", code=2),
+    Sample(f"sightline rights export --wearer w1 --as access --out {{tmp}}/hers --keys {{tmp}}/none {_AS}"),
+    Sample(f"sightline rights export --wearer w1 --as access --out {{tmp}}/hers {_AS} --json"),
+    Sample(f"sightline rights export --wearer w7 --as access --out {{tmp}}/hers {_AS}", code=2),
+    Sample(f"sightline rights export --wearer w1 --as portability --out {{tmp}}/hers {_AS}", code=2),
     Sample("sightline replay {journal} --store {tmp}/replayed --out {tmp}/derived --policy {policy} --json"),
     Sample("sightline evaluate --draw 1 --every 400 --part loop --part gate"),
     Sample("sightline evaluate --draw 2 --every 400 --part loop --json"),
@@ -283,6 +287,14 @@ LIVE: tuple[Sample, ...] = (
         " --store {live} --extend tests.extensions.temple"
     ),
     Sample("sightline rights erase --wearer w1 --dry-run --no-store --broker {broker} --keys {keys} --json"),
+    Sample(
+        "sightline rights export --wearer w1 --as access --out {tmp}/access --broker {broker} --keys {keys}"
+        " --topic-prefix '' --store {live} --role privacy-officer --extend tests.extensions.temple"
+    ),
+    Sample(
+        "sightline rights export --wearer w1 --as portability --out {tmp}/provided --broker {broker}"
+        " --keys {keys} --store {live} --role wearer:w1 --json"
+    ),
     Sample("sightline rights erase --wearer nobody --no-store --broker {broker} --keys {keys}", code=2),
     Sample(
         "sightline rights erase --wearer w1 --no-store --receipt {tmp}/receipt.json --broker {broker}"

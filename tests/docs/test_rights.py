@@ -19,7 +19,10 @@ from tests.test_docs import ROOT, printed, replayed, rewrite, shown
 
 PAGE = ROOT / "docs" / "rights.md"
 #: Commands that the page shows to be refused.
-REFUSED = {f"sightline export anonymised use.csv{of}" for of in ("", " --store home-store")}
+REFUSED = {
+    "sightline rights export --wearer w1 --as access --out hers --role analyst",
+    *(f"sightline export anonymised use.csv{of}" for of in ("", " --store home-store")),
+}
 
 
 #: Wearers of the stores of examples, by name.

@@ -12,7 +12,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,25 @@ def records(demo: Demo, topic: str) -> list[Received]:
     return list(asyncio.run(read_all(demo.broker, topic)))
 
 
+#: What her device sent until the exports, line by line.
+SENT: list[dict[str, Any]] = []
+
+
+def exported(demo: Demo, form: str, name: str) -> tuple[Path, dict[str, Any]]:
+    """Where an export of her lies, and what the command says of it."""
+    out = demo.store.parent / name
+    words = ("--wearer", WEARER, "--as", form, "--out", str(out), "--store", str(demo.store))
+    of = asked(demo, "rights", "export", *words, "--broker", str(demo.broker), "--role", "privacy-officer")
+    return out, of
+
+
+def exported_before(demo: Demo) -> None:
+    """Export her data while nobody sends, with a copy of her device's journal."""
+    SENT[:] = [json.loads(line) for line in (demo.journal / f"{DEVICE}.jsonl").read_bytes().splitlines()]
+    for form in ("access", "portability"):
+        exported(demo, form, f"before-{form}")
+
+
 @pytest.fixture(scope="module")
 def erased(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Erased]:
     """What is planned, and what is done, in the middle of a session of four wearers."""
@@ -94,6 +113,7 @@ def erased(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Erased]:
         rights = Rights(demo, play)
         rights.all_play(SCENARIO, 60)
         demo.drain()
+        exported_before(demo)
         plan = asked(demo, "rights", "erase", "--wearer", WEARER, "--dry-run", "--no-store")
         NAMED.update(left_of(demo.store, WEARER))
         COPIES[:] = opened(demo)
@@ -335,3 +355,84 @@ def test_two_programs_believe_the_receipt_and_it_names_nobody(
     assert levels["glasses.examples"] == "unreadable"
     assert levels["store"] == "rewritten"
     assert not re.search(rb"\b(w4|g4)\b", path.read_bytes())
+
+
+def lines_of(directory: Path) -> dict[str, list[dict[str, Any]]]:
+    """Lines of an export by kind."""
+    return {
+        path.stem: [json.loads(line) for line in path.read_bytes().splitlines()]
+        for path in directory.glob("*.jsonl")
+    }
+
+
+def ids_in(lines: Iterable[dict[str, Any]], last: str) -> set[str]:
+    """Ids of single events, of lines with a stream, a first number and a count."""
+    return {f"{line['stream']}/{line['first'] + at}" for line in lines for at in range(line[last])}
+
+
+#: Zones of the scenario in which somebody else is near, and what no zone may hold.
+OTHERS_NEAR = {"bystander-present", "child-near", "unlit-camera"}
+
+
+def test_her_exports_have_what_her_device_sent_and_its_words(
+    erased: Erased,
+) -> None:
+    """The oracle is the device's journal, with the zones that its scenario says in spite of any policy."""
+    demo = erased[0].demo
+    access, portability = (lines_of(demo.store.parent / f"before-{of}") for of in ("access", "portability"))
+    kinds = {line["value"]: None for line in SENT if line["line"] == "sent"}
+    sent = ids_in((line for line in SENT if line["line"] == "sent"), "n")
+    nowhere = ids_in((line for line in SENT if line.get("zone") == "unconfigured"), "n")
+    near = ids_in((line for line in SENT if line.get("zone") in OTHERS_NEAR), "n")
+    unlit = ids_in((line for line in SENT if line.get("zone") == "unlit-camera"), "n")
+    captured = {line["kind"] for line in map(json.loads, kinds)}
+    told = ids_in((line for kind in captured for line in access.get(kind, ())), "n")
+    assert told == sent - nowhere - unlit
+    provided = ids_in((line for kind in captured for line in portability.get(kind, ())), "n")
+    assert provided == sent - nowhere - near
+    words = {
+        text
+        for value in map(json.loads, kinds)
+        if value["kind"] == "voice_query"
+        for text in value["columns"]["text"]
+    }
+    assert words
+    assert {text for line in access["voice_query"] for text in line["columns"]["text"]} == words
+    assert {line["columns"]["utterance"][0] for line in access["example"]} <= words
+    assert access["example"], "her sealed examples were opened"
+    assert {line["utterance"] for line in portability["utterances"]} <= words
+    page = (demo.store.parent / "before-access" / "access.html").read_text()
+    assert any(text in page for text in words)
+    assert [line["number"] for line in portability["consents"]] == [1]
+
+
+def test_her_exports_name_nobody_else(erased: Erased) -> None:
+    demo = erased[0].demo
+    for form in ("access", "portability"):
+        for path in (demo.store.parent / f"before-{form}").rglob("*"):
+            if path.is_file():
+                assert re.findall(rb"\b(?:w1|w2|w3|g1|g2|g3)\b", path.read_bytes()) == [], path
+    with contextlib.closing(KeyStore(demo.keys)) as keys:
+        releases = {(each.principal, each.purpose) for each in keys.releases()}
+    assert ("sightline rights export (privacy-officer)", "dpv:RightsFulfilment") in releases
+
+
+def test_an_export_after_the_erasure_says_so_and_has_nothing_of_before(
+    erased: Erased,
+) -> None:
+    demo, done = erased[0].demo, erased[2]
+    stop_ns = stopped_ns(demo)
+    before = lines_of(demo.store.parent / "before-access")
+    out, of = exported(demo, "access", "after-access")
+    assert [each["erasure"] for each in of["erased"]] == [done["erasure"]]
+    if out.exists():
+        for lines in lines_of(out).values():
+            assert not [line for line in lines if line.get("t0_ns", stop_ns + 1) <= stop_ns]
+        events = json.loads((out / "access.json").read_bytes())["rows"]["events"]
+        at = events["columns"].index("t_first_ns")
+        assert not [row for row in events["rows"] if row[at] <= stop_ns]
+        texts = {text for line in before["voice_query"] for text in line["columns"]["text"]}
+        ids = {line["first"] for line in before["voice_query"]}
+        after = lines_of(out).get("voice_query", ())
+        assert not ids & {line["first"] for line in after}
+        assert texts

@@ -20,6 +20,7 @@ ABOUT_ONE = {
     "/event/{source}/{stream}/{number}/records": [f"/event/{identity}/records" for identity in IDS],
     "/event/{source}/{stream}/{number}": [f"/event/{identity}" for identity in IDS],
     "/wearer/{wearer}": ["/wearer/w2", "/wearer/w9"],
+    "/wearer/{wearer}/data": ["/wearer/w2/data", "/wearer/w9/data"],
     "/refusals": [f"/refusals?id={identity}" for identity in IDS],
     "/search": [f"/search?q={identity}" for identity in IDS],
 }
@@ -44,6 +45,7 @@ WHOLE = (
     "/event/g1/activity/4?up=9&down=9",
     "/event/g1/activity/8/records?way=up&hop=1",
     "/wearer/w1",
+    "/wearer/w1/data",
 )
 
 
@@ -109,7 +111,7 @@ def test_hidden_and_absent_are_the_same_404(
     bodies = set()
     # Both forms are made of the same refusal, so some are enough of one.
     for address in ABOUT_ONE[site][:: 3 if form == "json" else 1]:
-        identity = re.sub(r"^/(event|wearer)/|/records$|^/\w+\?\w+=", "", address)
+        identity = re.sub(r"^/(event|wearer)/|/(records|data)$|^/\w+\?\w+=", "", address)
         asked = twin(address) if form == "json" else address
         for visitor in visitors:
             bodies.add(told(visitor, asked, role, identity))

@@ -102,6 +102,14 @@ def test_a_refusal_says_why_and_who_may_change_it(visitor: Visitor) -> None:
 def test_a_wearer_sees_only_herself(visitor: Visitor) -> None:
     assert visitor.get("/wearer/w1", "wearer:w1").status == 200
     assert visitor.get("/wearer/w2", "wearer:w1").status == 404
+    own = visitor.get("/wearer/w1", "wearer:w1").text
+    assert 'href="/wearer/w1/data"' in own
+    assert 'href="/wearer/w1/data"' not in visitor.get("/wearer/w1", "analyst").text
+    for role, status in ((OFFICER, 200), ("wearer:w1", 200), ("analyst", 404)):
+        assert visitor.get("/wearer/w1/data", role).status == status
+    assert visitor.get("/wearer/w2/data", "wearer:w1").status == 404
+    data = visitor.get("/wearer/w1/data.json", "wearer:w1").json
+    assert {each["source"] for each in data["streams"]} == {"g1"}
     held = visitor.get("/index.json", "wearer:w1").json["held"]
     assert {each["wearer"] for each in held} <= {"w1", ""}
 

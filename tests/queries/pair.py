@@ -48,7 +48,11 @@ def rows_of(*, hidden: bool) -> dict[str, list[Row]]:
         "rejected": [refused | {"policy_version": HOUSEHOLD.version, "reason": "secret"}] if hidden else [],
         "streams": [stream("g1", name) for name in ("imu", "voice-query", "activity")]
         + ([stream("g2", name, "ppg") for name in ("imu", "ppg", "odd")] if hidden else []),
-        "inputs": [row("inputs", kind="consent-takeup", value="w2 withdrew")] if hidden else [],
+        "inputs": [
+            row("inputs", kind="consent-takeup", value='[["w2",{"device":"g2","bound":false,"at_ns":1}]]')
+        ]
+        if hidden
+        else [],
         "policies": [POLICY],
     }
 

@@ -15,7 +15,7 @@ import pytest
 
 from streams.errors import InputError
 from streams.policy.load import parse
-from streams.queries.own import Own, own
+from streams.queries.own import Own, own, told
 from streams.queries.own_rows import OTHER, OwnRows
 from streams.queries.role import Role
 from streams.queries.store import Store
@@ -68,7 +68,7 @@ def says(path: Path, table: str) -> Counter[tuple[Any, ...]]:
 
 
 @pytest.mark.usefixtures("few")
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_an_export_has_what_an_erasure_takes_out_and_nothing_else(tmp_path: Path, seed: int) -> None:
     """Whole rows and parts of rows, thing by thing, in random worlds in which devices change hands."""
     world = World(seed, until=(18, 11)[seed % 2])
@@ -76,6 +76,7 @@ def test_an_export_has_what_an_erasure_takes_out_and_nothing_else(tmp_path: Path
     shutil.copytree(path, copy := tmp_path / "copy", symlinks=True)
     with Store.open(path, OFFICER) as opened:
         rows = OwnRows(opened, HER, world.at_ns)
+        answer = told(opened, HER, rows)
     writer = Writer.open(copy, fold="inline")
     writer.erase([erasure(world.at_ns)], mark, world.at_ns + 10**12)
     writer.settle(world.at_ns + 10**12)
@@ -88,26 +89,16 @@ def test_an_export_has_what_an_erasure_takes_out_and_nothing_else(tmp_path: Path
     [(count,)] = ask(copy, "SELECT rows FROM erasures")
     assert sum(map(len, rows.taken.values())) == count, "row by row, too"
     assert count > 20, f"seed {seed} has too little of her"
-
-
-@pytest.mark.usefixtures("few")
-@pytest.mark.parametrize("seed", range(4))
-def test_nobody_else_is_in_what_is_handed_out(tmp_path: Path, seed: int) -> None:
-    path = filled(tmp_path / "store", World(seed).lineage(with_her=True))
-    with Store.open(path, OFFICER) as opened:
-        rows, answer = OwnRows(opened, HER), own(opened, HER)
-    texts = {
+    texts = [
         value
         for some in rows.shown.values()
         for column in some.columns
         for value in column.to_pylist()
         if isinstance(value, str)
-    }
-    words = orjson.dumps([sorted(texts), answer.to_dict()]).decode()
-    assert HER in words
-    assert HERS in words
-    others = re.compile(r"\b(w1|w2|w3|g1|g2)\b")
-    assert others.findall(words) == []
+    ]
+    words = orjson.dumps([texts, answer.to_dict()]).decode()
+    assert {HER, HERS} <= set(texts)
+    assert re.findall(r"\b(?:w1|w2|w3|g1|g2)\b", words) == []
 
 
 def second_hand() -> dict[str, list[Row]]:
@@ -129,8 +120,14 @@ def second_hand() -> dict[str, list[Row]]:
         "decisions": [
             row(
                 "decisions",
-                **{"source": "g1", "stream": "imu", "count": 10, "sink": "store", "verdict": "allow"},
-                **{"zone": "public", "label": tagged()["label"], "policy_version": HOUSEHOLD.version},
+                source="g1",
+                stream="imu",
+                count=10,
+                sink="store",
+                verdict="allow",
+                zone="public",
+                label=tagged()["label"],
+                policy_version=HOUSEHOLD.version,
                 wearer="w1",
             )
         ],
@@ -157,7 +154,7 @@ def expanded(rows: Mapping[str, Any], columns: tuple[str, str, str]) -> set[tupl
 
 
 def test_what_is_told_of_captured_events_is_what_her_device_sent(home: Path) -> None:
-    """The oracle is the device's own journal: stored and refused numbers are those that it sent, no others."""
+    """The oracle is the device's own journal: stored and refused numbers are those that it sent."""
     sent = set[tuple[str, int]]()
     for line in map(orjson.loads, (home / "journal" / "g1.jsonl").read_bytes().splitlines()):
         if line["line"] == "sent":
@@ -165,18 +162,16 @@ def test_what_is_told_of_captured_events_is_what_her_device_sent(home: Path) -> 
     with Store.open(home / "lineage-store", OFFICER) as opened:
         rows = OwnRows(opened, "w1")
         answer = own(opened, "w1")
-    captured = {row["stream"] for row in rows.shown["streams"].to_pylist() if row["captured"]}
-    assert {row["source"] for table in ("events", "rejected") for row in rows.shown[table].to_pylist()} == {
-        "g1"
-    }
-    stored = set[tuple[str, int]]()
-    for row in rows.shown["events"].select(["stream", "first", "count"]).to_pylist():
-        if row["stream"] in captured:
-            stored |= expanded(row, ("stream", "first", "count"))
-    refused = set[tuple[str, int]]()
-    for row in rows.shown["rejected"].select(["stream", "first", "count", "outcome"]).to_pylist():
-        if row["outcome"] == "refused":
-            refused |= expanded(row, ("stream", "first", "count"))
+    captured = {each["stream"] for each in rows.shown["streams"].to_pylist() if each["captured"]}
+    sources = {each["source"] for table in ("events", "rejected") for each in rows.shown[table].to_pylist()}
+    assert sources == {"g1"}
+    stored, refused = set[tuple[str, int]](), set[tuple[str, int]]()
+    for each in rows.shown["events"].select(["stream", "first", "count"]).to_pylist():
+        if each["stream"] in captured:
+            stored |= expanded(each, ("stream", "first", "count"))
+    for each in rows.shown["rejected"].select(["stream", "first", "count", "outcome"]).to_pylist():
+        if each["outcome"] == "refused":
+            refused |= expanded(each, ("stream", "first", "count"))
     assert stored | refused == sent
     assert not stored & refused
     assert sum(each.events for each in answer.streams if each.captured) == len(stored)
@@ -198,10 +193,10 @@ def test_models_are_those_whose_edges_lead_to_her_examples(home: Path) -> None:
             "GROUP BY ALL"
         ).rows
     assert {each.model: each.examples for each in answer.models} == dict(counted)
-    told = Counter[tuple[str, str]]()
+    days = Counter[tuple[str, str]]()
     for each in answer.due:
-        told[each.on, each.zone] += each.events
-    assert told == {(day, zone): count for day, zone, count in due}
+        days[each.on, each.zone] += each.events
+    assert days == {(day, zone): count for day, zone, count in due}
 
 
 @pytest.mark.parametrize("role", [Role("analyst"), Role("wearer", "w2")])

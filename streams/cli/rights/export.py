@@ -25,6 +25,7 @@ from streams.cli.output import (
     emit_hidden,
     emit_json,
     emit_left_out,
+    emit_rows,
     json_option,
     keys_option,
     role_option,
@@ -154,8 +155,10 @@ def export(
         return
     emit_hidden(str(role), hidden)
     emit_facts({key: value for key, value in facts.items() if key != "erased"})
-    for each in map(_plain, wanted.erased):
-        say(f"erased: all until {each['at']}, by erasure {each['erasure']}, which its receipt names")
+    if wanted.erased:
+        say()
+        say("erased: everything until then; the receipt of that number says what was done")
+        emit_rows([*map(_plain, wanted.erased)])
 
 
 def erased(keys: Path, wearer: str) -> list[Requested]:
@@ -192,7 +195,7 @@ def _write(store: Store, wanted: Wanted, out: Path, show: Callable[[str], None])
                 "form": _FORMS[wanted.form][0],
                 "law": _FORMS[wanted.form][1],
                 "wearer": wanted.wearer,
-                "epochs": store.epochs,
+                "epochs": [*store.epochs.values()],
                 "policy": held.policy,
                 "controller": held.controller,
                 "made": rfc3339(clock.now_ns()),
