@@ -14,7 +14,7 @@ from msgspec import structs
 
 from device_sim.incarnations import named
 from device_sim.own_consent import KIND as CONSENT_CHANGE
-from device_sim.own_consent import OwnConsent
+from device_sim.own_consent import OwnConsent, acknowledgement
 from device_sim.playback import Timeline
 from device_sim.scenarios import PERIOD_NS, THERMAL_PERIODS, Planned, Scenario, Segment, Stream
 from device_sim.wearer import Wearer
@@ -115,6 +115,7 @@ class Device:
         self.name, self.pseudonym, self.scenario, self.wearer = name, pseudonym, scenario, wearer
         self.sessions = past.sessions
         self.consent = past.consents.get(pseudonym, OwnConsent())
+        self._notices: dict[str, None] = {}
         self.elapsed_ns = 0
         self.begin_incarnation(past.incarnation)
         self._sampled, self._packs = sampled, packs
@@ -137,6 +138,11 @@ class Device:
         """Use incarnation `number` for everything that is captured from now on."""
         self._incarnation = number
         self.wearer.answers = named("answer", number)
+
+    def notified(self, version: str) -> None:
+        """Take a notice for the wearer; it is acknowledged in the next period, if the wearer looks at it."""
+        if version not in self.consent.shown and self.wearer.looks_at(version):
+            self._notices[version] = None
 
     def period(self) -> list[Captured]:
         """Let one batch period pass; begins sessions, and ends a session at the end of the scenario."""
@@ -178,13 +184,18 @@ class Device:
         return out + self.feedback_period()
 
     def feedback_period(self) -> list[Captured]:
-        """Let one period pass in which the wearer only gives feedback that is due."""
+        """Let one period pass in which the wearer only looks at notices, and gives feedback that is due."""
         self.elapsed_ns += PERIOD_NS
+        shown = [
+            self._change(acknowledgement(version), CONSENT_CHANGE.replace("_", "-"), self.elapsed_ns - 1)
+            for version in self._notices
+        ]
+        self._notices = {}
         groups = [
             (origin, list(due))
             for origin, due in groupby(self.wearer.due(self.elapsed_ns), key=lambda reaction: reaction.origin)
         ]
-        return [
+        return shown + [
             self._capture(
                 "feedback",
                 FEEDBACK_STREAM,
@@ -218,18 +229,16 @@ class Device:
         return out
 
     def _interaction(self, planned: Planned) -> Captured:
-        columns = planned.columns
+        t_ns = (self._session_from_ns or 0) + planned.at_ns
         if planned.kind == CONSENT_CHANGE:
-            columns = {**columns, "consent": [self.consent.number + 1]}
-        captured = self._capture(
-            planned.kind,
-            planned.stream,
-            [(self._session_from_ns or 0) + planned.at_ns],
-            columns,
-            self._synthetic,
-        )
-        if planned.kind == CONSENT_CHANGE:
-            self.consent = self.consent.after(captured.batch)
+            under = self.consent.under(planned.columns["status"][0])
+            columns = {**planned.columns, "consent": [self.consent.number + 1], **under}
+            return self._change(columns, planned.stream, t_ns)
+        return self._capture(planned.kind, planned.stream, [t_ns], planned.columns, self._synthetic)
+
+    def _change(self, columns: Mapping[str, Sequence[Any]], stream: str, t_ns: int) -> Captured:
+        captured = self._capture(CONSENT_CHANGE, stream, [t_ns], columns, self._synthetic)
+        self.consent = self.consent.after(captured.batch)
         return captured
 
     def _query(self, t_ns: int) -> Captured:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
+from msgspec import Struct, ValidationError, convert
 
 from device_sim import own_consent
 from device_sim.device import Captured, Past
@@ -148,6 +149,25 @@ class Journal:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+class HeardNotice(Struct, frozen=True):
+    """A notice that is for a device to show to a wearer; `lines` are sentences."""
+
+    device: str
+    wearer: str
+    version: str
+    controller: str
+    lines: tuple[str, ...]
+
+
+def read_notice(value: bytes | None) -> HeardNotice | None:
+    """The notice in a record of `glasses.notices`; None for any other record, also a malformed one."""
+    try:
+        notice = orjson.loads(value or b"")["notice"]
+        return convert(notice, HeardNotice)
+    except (KeyError, TypeError, orjson.JSONDecodeError, ValidationError):
+        return None
 
 
 def read_answer(value: bytes | None) -> list[tuple[str, str, int, str]]:

@@ -42,6 +42,8 @@ class Gateway:
         Called with the value of each answer record that is written while the gateway is open.
     kinds
         Kinds that the devices capture.
+    on_notice
+        Called with the value of each record of `glasses.notices`, also of those from before.
 
     Raises
     ------
@@ -59,10 +61,11 @@ class Gateway:
         radios: Mapping[str, Link],
         on_answer: Callable[[bytes | None], None],
         kinds: Kinds = SHIPPED,
+        on_notice: Callable[[bytes | None], None] = lambda _value: None,
     ) -> None:
         self._link: KafkaLink | None = None
         if broker is not None:
-            self._link = KafkaLink(broker, partitions, list(radios), self._acknowledged, on_answer)
+            self._link = KafkaLink(broker, partitions, list(radios), self._acknowledged, on_answer, on_notice)
         self._outboxes: dict[str, Outbox] = {}
         try:
             for name, radio in radios.items():

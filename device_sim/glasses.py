@@ -13,11 +13,11 @@ from typing import Any
 from msgspec.structs import replace
 
 from device_sim.device import Captured
-from device_sim.files import read_answer
+from device_sim.files import read_answer, read_notice
 from device_sim.gateway import FLUSH_WAIT_S, Gateway
 from device_sim.incarnations import named
 from device_sim.link import NONE, Link
-from device_sim.own_consent import GIVEN, KIND, WITHDRAWN, OwnConsent
+from device_sim.own_consent import GIVEN, KIND, WITHDRAWN, OwnConsent, acknowledgement
 from streams import clock, topology
 from streams.errors import InputError, MalformedError, UnavailableError
 from streams.events import codec
@@ -57,6 +57,9 @@ class Glasses:
         newest consent that was given here. Default: the last context in the journal, or a quiet home.
     on_answer
         Called with the number of the query and the intent of each answer to this device.
+    on_notice
+        Called with the version and the sentences of each notice that the wearer has not been shown here. Show
+        it, and `acknowledge` it.
     partitions
         Partition count of the topics; another count on the broker is refused.
     kinds
@@ -80,6 +83,7 @@ class Glasses:
         *,
         context: Context | None = None,
         on_answer: Callable[[int, str], None] = lambda _number, _intent: None,
+        on_notice: Callable[[str, Sequence[str]], None] = lambda _version, _lines: None,
         partitions: int = topology.PARTITIONS_DEFAULT,
         kinds: Kinds = SHIPPED,
     ) -> None:
@@ -87,9 +91,9 @@ class Glasses:
             if NAME_PATTERN.fullmatch(name) is None:
                 raise InputError(f"{parameter}: found no name; expected lower-case letters, digits, hyphens.")
         self.broker, self.device_id, self.wearer_id = broker, device_id, wearer_id
-        self._on_answer, self._kinds = on_answer, kinds
+        self._on_answer, self._on_notice, self._kinds = on_answer, on_notice, kinds
         radios = {device_id: Link(NONE, 0, device_id)}
-        self._gateway = Gateway(broker, partitions, journal, radios, self._heard, kinds)
+        self._gateway = Gateway(broker, partitions, journal, radios, self._heard, kinds, self._notified)
         past = self._gateway.past(device_id)
         self._next = dict(past.next_numbers)
         self._began_ns, self._last_ns = past.last_capture_ns, dict[str, int]()
@@ -165,6 +169,7 @@ class Glasses:
         """Record that the wearer consents to these purposes only; without any, a withdrawal.
 
         Later events name this consent, and are sent when Kafka has it. `expires_ns` is since the Unix epoch.
+        What is given names the notice that was acknowledged last, if there is one.
 
         InputError if a purpose is malformed, or if the consent would already be expired.
         """
@@ -173,14 +178,26 @@ class Glasses:
                 "expires_ns: found a time that is past for the device; expected one after the consent is"
                 " given."
             )
+        status = GIVEN if purposes else WITHDRAWN
         columns: dict[str, list[Any]] = {
             "consent": [self.consent.number + 1],
-            "status": [GIVEN if purposes else WITHDRAWN],
+            "status": [status],
             "purposes": [" ".join(purposes)],
             "principal": [None],
             "expires_ns": [expires_ns],
+            **self.consent.under(status),
         }
         batch = await self._send(KIND, CONSENT_STREAM, columns)
+        self.consent = self.consent.after(batch)
+        return batch
+
+    async def acknowledge(self, version: str) -> Batch:
+        """Say that the wearer was shown a notice that `on_notice` brought; consents are given under it then.
+
+        The pipeline rejects it if that notice was not delivered to this device, or is acknowledged already.
+        InputError if `version` is no word.
+        """
+        batch = await self._send(KIND, CONSENT_STREAM, acknowledgement(version))
         self.consent = self.consent.after(batch)
         return batch
 
@@ -264,3 +281,12 @@ class Glasses:
         for device, stream, number, intent in read_answer(value):
             if device == self.device_id and stream == named("answer", self._incarnation):
                 self._on_answer(number, intent)
+
+    def _notified(self, value: bytes | None) -> None:
+        notice = read_notice(value)
+        if (
+            notice is not None
+            and (notice.device, notice.wearer) == (self.device_id, self.wearer_id)
+            and notice.version not in self.consent.shown
+        ):
+            self._on_notice(notice.version, notice.lines)

@@ -38,7 +38,9 @@ class Held:
         """Add the next batch of the journal."""
         contexts = (batch.context, *(context for _, context in batch.changes))
         named = frozenset(context.consent for context in contexts if context is not None)
-        self._queue.append((sent, named, frozenset(batch.columns["consent"] if batch.kind == KIND else ())))
+        # An acknowledgement of a notice has the number 0, which is that of no record.
+        records = frozenset(filter(None, batch.columns["consent"])) if batch.kind == KIND else frozenset()
+        self._queue.append((sent, named, records))
 
     def free(self) -> list[Sent]:
         """Remove and return the batches that may be sent now, in order."""

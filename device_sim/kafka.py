@@ -1,4 +1,4 @@
-"""The connection to Kafka, for batches and answers; no other module of the simulator uses Kafka."""
+"""The connection to Kafka, for batches, answers and notices; no other module of the simulator uses Kafka."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def partition_of(device: str, partitions: int) -> int:
 
 
 class KafkaLink:
-    """Sends batches in order to `glasses.captured` and receives `glasses.answers`.
+    """Sends batches in order to `glasses.captured`; receives `glasses.answers` and `glasses.notices`.
 
     Delivery guarantee: at least once. The producer is idempotent with acks=all, and a batch stays in the
     buffer until it is acknowledged. After a failed send, a new producer sends everything unacknowledged again
@@ -69,6 +69,9 @@ class KafkaLink:
         if the topic has the timestamps of devices.
     on_answer
         Called with the value of each committed answer record that is written after `start`.
+    on_notice
+        Called with the value of each committed record of `glasses.notices`, also of those from before: a
+        device may have been away. A broker that has no such topic delivers none.
     """
 
     def __init__(
@@ -78,9 +81,11 @@ class KafkaLink:
         devices: Iterable[str],
         on_ack: Callable[[Sent, int, int, int | None], None],
         on_answer: Callable[[bytes | None], None],
+        on_notice: Callable[[bytes | None], None] = lambda _value: None,
     ) -> None:
         self.broker, self.partitions = KafkaSettings.of(broker), partitions
-        self._on_ack, self._on_answer = on_ack, on_answer
+        self._on_ack, self._on_answer, self._on_notice = on_ack, on_answer, on_notice
+        self._hears_notices = False
         self._answer_partitions = sorted({partition_of(device, partitions) for device in devices})
         # By the number of the send, because the radio may send a batch twice.
         self._unacknowledged: dict[int, Sent] = {}
@@ -133,6 +138,7 @@ class KafkaLink:
             await asyncio.sleep(_TOPICS_PAUSE_S)
         if wrong := topology.uneven(str(self.broker), sizes, self.partitions):
             raise InputError(wrong)
+        self._hears_notices = bool(sizes[topology.NOTICES])
 
     def send(self, sent: Sent) -> None:
         """Queue a batch. Never blocks; check `unacknowledged` before capturing more."""
@@ -223,11 +229,18 @@ class KafkaLink:
                 isolation_level="read_committed",
             )
         )
-        partitions = [self._place(topology.ANSWERS, partition) for partition in self._answer_partitions]
+        answers = [self._place(topology.ANSWERS, partition) for partition in self._answer_partitions]
+        notices = [
+            self._place(topology.NOTICES, partition)
+            for partition in self._answer_partitions
+            if self._hears_notices
+        ]
         try:
-            consumer.assign(partitions)
-            await consumer.seek_to_end(*partitions)
-            for place in partitions:
+            consumer.assign([*answers, *notices])
+            await consumer.seek_to_end(*answers)
+            if notices:
+                await consumer.seek_to_beginning(*notices)
+            for place in answers:
                 # The client looks the position up lazily; it must be known before the first query is sent.
                 await consumer.position(place)
         except BaseException:
@@ -339,9 +352,10 @@ class KafkaLink:
                 )
                 await asyncio.sleep(limits.CONNECTION_BACKOFF_MAX_S)
                 continue
-            for records in fetched.values():
+            for place, records in fetched.items():
+                is_answer = place.topic == self.broker.wire_name(topology.ANSWERS)
                 for record in records:
-                    self._on_answer(record.value)
+                    (self._on_answer if is_answer else self._on_notice)(record.value)
 
 
 async def _new_reader(broker: Broker) -> Any:

@@ -16,7 +16,7 @@ from typing import Any
 from device_sim import link as radio
 from device_sim import scenarios
 from device_sim.device import Captured, Clock, Device
-from device_sim.files import read_answer
+from device_sim.files import read_answer, read_notice
 from device_sim.gateway import FLUSH_WAIT_S, Gateway
 from device_sim.playback import timeline
 from device_sim.scenarios import PERIOD_NS, Scenario
@@ -110,6 +110,7 @@ class Simulation:
             self._radios,
             self._answered,
             options.kinds,
+            self._notified,
         )
         self.devices: dict[str, Device] = {}
         try:
@@ -272,6 +273,12 @@ class Simulation:
 
     def _forward(self, device: Device) -> None:
         self._gateway.forward(device.name, device.elapsed_ns, device.now_ns)
+
+    def _notified(self, value: bytes | None) -> None:
+        notice = read_notice(value)
+        device = None if notice is None else self.devices.get(notice.device)
+        if notice is not None and device is not None and device.pseudonym == notice.wearer:
+            device.notified(notice.version)
 
     def _answered(self, value: bytes | None) -> None:
         hurried = isinf(self.options.speed)

@@ -12,6 +12,7 @@ from device_sim.scenarios import Talk
 from streams.events.identity import format_id
 
 OPEN_QUERIES_MAX = 64  #: a query gets no feedback after this many later ones
+NOTICES_LOOKED_AT = 0.75  #: share of the notices that wearers look at
 ACCEPTABLE = 3  #: of ratings from 1 (bad) to 4 (excellent)
 _DENIALS = {"general_negate": 3, "general_repeat": 1, "general_commandstop": 1}
 
@@ -180,6 +181,11 @@ class Wearer:
                 thumb=1 if right else -1,
                 chosen_intent=annotated,
             )
+
+    def looks_at(self, version: str) -> bool:
+        """Whether the wearer looks at a notice that the device shows; the same one always or never."""
+        chance = random.Random(f"notice/{self._seed}/{self._device}/{version}")  # noqa: S311  reproducible, no secret
+        return chance.random() < NOTICES_LOOKED_AT
 
     def due(self, before_ns: int) -> Sequence[Reaction]:
         """Remove and return the reactions that are due before `before_ns`, in order."""

@@ -93,6 +93,7 @@ CAPTURED, ZONED, DERIVED = "glasses.captured", "glasses.zoned", "glasses.derived
 ANSWERS, EXAMPLES, MODELS = "glasses.answers", "glasses.examples", "glasses.models"
 POLICIES, CONSENTS, STATE = "glasses.policies", "glasses.consents", "glasses.state"
 REJECTED, LINEAGE = "glasses.rejected", "glasses.lineage"
+NOTICES = "glasses.notices"
 #: Sinks that are no topics: stages that process data, and the published store.
 PROCESSING, ASSISTANT, FEEDBACK, TRAINING_RUN, STORE = (
     "processing",
@@ -161,6 +162,13 @@ TOPICS: tuple[Topic, ...] = (
         config={**_COMPACTED, **_BROKERS_TIME},
     ),
     Topic(
+        NOTICES,
+        "event id/notice, event id/acknowledged, event id/receipt",
+        "compact",
+        "notices and receipts of consent for the device to show to its wearer, and which it has shown",
+        config={**_COMPACTED, **_BROKERS_TIME},
+    ),
+    Topic(
         STATE,
         "agent/partition/device",
         "compact",
@@ -193,7 +201,7 @@ SEALED: frozenset[str] = frozenset(topic.name for topic in TOPICS if topic.seale
 _SINGLES = frozenset(topic.name for topic in TOPICS if topic.single)
 
 STAGES: tuple[Stage, ...] = (
-    Stage("zones", "glasses", (CAPTURED, POLICIES, CONSENTS), (ZONED, CONSENTS)),
+    Stage("zones", "glasses", (CAPTURED, POLICIES, CONSENTS), (ZONED, CONSENTS, NOTICES)),
     Stage(
         "processing",
         "glasses",
@@ -228,9 +236,14 @@ TO_WEARER = "ask:wearer"
 #: Sink for what a person looks at to judge answers. A policy need not have it: then nobody looks.
 REVIEW = "review"
 #: Every place that tagged data crosses into. Each is a sink of the policy with a decision of its own
-#: (docs/architecture.md, Policy).
+#: (docs/architecture.md, Policy). Notices are owed to the wearer whatever a policy permits, so none is asked.
 CROSSINGS: tuple[str, ...] = tuple(
-    dict.fromkeys((*(name for stage in STAGES for name in (stage.takes, *stage.writes) if name), EXPORT))
+    dict.fromkeys(
+        (
+            *(name for stage in STAGES for name in (stage.takes, *stage.writes) if name not in {"", NOTICES}),
+            EXPORT,
+        )
+    )
 )
 
 #: Kinds that a sink takes by name. `processing` also takes what operators read; of what is not named here,
@@ -265,9 +278,9 @@ READ_BY: Mapping[str, str] = {
 #: Those of them that make an event again, under its next revision, when samples come late.
 REVISED: frozenset[str] = frozenset({"activity", "speech", "place"})
 
-#: Edges that close the loop: reactions to answers re-enter at the zones, and a new model changes later
-#: answers.
-FEEDBACK_EDGES: tuple[tuple[str, str], ...] = ((ANSWERS, CAPTURED), (MODELS, ANSWERS))
+#: Edges that close the loop: reactions to answers and to notices re-enter at the zones, and a new model
+#: changes later answers.
+FEEDBACK_EDGES: tuple[tuple[str, str], ...] = ((ANSWERS, CAPTURED), (NOTICES, CAPTURED), (MODELS, ANSWERS))
 
 #: Topics that the pipeline of every stage writes too, in the same transaction.
 SIDE_TOPICS: tuple[str, ...] = (LINEAGE, REJECTED, STATE)

@@ -297,7 +297,11 @@ def _planned(table: Mapping[str, Any]) -> Planned:
         _ns(table["at_s"]),
         kind.replace("_", "-"),
         kind,
-        {column: [columns.get(column)] for column in SHIPPED[kind].columns},
+        {
+            column: [columns.get(column)]
+            for column in SHIPPED[kind].columns
+            if column in columns or column not in SHIPPED[kind].later
+        },
         _sessions(table.get("sessions", "all")),
     )
 

@@ -37,8 +37,8 @@ const (
 
 var (
 	places = strings.Fields(`decisions glasses.captured glasses.zoned glasses.derived glasses.answers
-		glasses.examples glasses.models glasses.consents glasses.state glasses.rejected glasses.lineage store reads
-		logs backups device exports other-consumers bystanders`)
+		glasses.examples glasses.models glasses.consents glasses.notices glasses.state glasses.rejected glasses.lineage
+		store reads logs backups device exports other-consumers bystanders`)
 	levels  = strings.Fields("stopped hidden unreadable rewritten absent refitted not-verifiable out-of-scope")
 	times   = []string{"requested_ns", "stopped_ns", "keys_destroyed_ns", "finished_ns"}
 	integer = regexp.MustCompile(`^(0|[1-9][0-9]{0,15})$`)

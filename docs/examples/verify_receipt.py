@@ -25,9 +25,9 @@ FORM = "sightline-receipt-1"
 BYTES_MAX, INTEGER_MAX, TIME_NS_MAX = 4096, 2**53 - 1, 2**62
 PLACES = [
     *("decisions", "glasses.captured", "glasses.zoned", "glasses.derived", "glasses.answers"),
-    *("glasses.examples", "glasses.models", "glasses.consents", "glasses.state", "glasses.rejected"),
-    *("glasses.lineage", "store", "reads", "logs", "backups", "device", "exports", "other-consumers"),
-    "bystanders",
+    *("glasses.examples", "glasses.models", "glasses.consents", "glasses.notices", "glasses.state"),
+    *("glasses.rejected", "glasses.lineage", "store", "reads", "logs", "backups", "device", "exports"),
+    *("other-consumers", "bystanders"),
 ]
 NO_CLAIM = ("not-verifiable", "out-of-scope")
 LEVELS = ("stopped", "hidden", "unreadable", "rewritten", "absent", "refitted", *NO_CLAIM)

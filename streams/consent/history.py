@@ -39,6 +39,7 @@ class ConsentInterval(Struct, frozen=True, kw_only=True):
     `under` is the record that the device named, `begun_by` and `ended_by` are the records, or the operator,
     whose words began and ended it; `ended_by` is empty where time did. `until_ns` is 0 while it is in force,
     `expires_ns` is when it ends by itself, 0 for never. `left` is in force for the device right behind it.
+    `notice` is the version of the notice under which the record was given, empty if the device named none.
     """
 
     under: Reference
@@ -50,6 +51,7 @@ class ConsentInterval(Struct, frozen=True, kw_only=True):
     left: tuple[str, ...] = ()
     begun_by: str = ""
     ended_by: str = ""
+    notice: str = ""
 
 
 class ConsentHistory(Struct, frozen=True, kw_only=True):
@@ -149,6 +151,7 @@ class _Speaker:
 
     under: Reference
     newest: int
+    notices: dict[Reference, str] = field(default_factory=dict)
     open: ConsentInterval | None = None
     closed: list[ConsentInterval] = field(default_factory=list)
 
@@ -156,6 +159,7 @@ class _Speaker:
         """Take a word of the device: a later one is what it names, unless it gives nothing."""
         if word.incarnation < self.under.incarnation:
             return
+        self.notices.setdefault(Reference(word.device, word.incarnation, word.number), word.notice)
         before = self.newest if word.incarnation == self.under.incarnation else 0
         self.newest = max(before, word.number)
         named = self.newest if word.status == GIVEN and word.purposes else 0
@@ -242,6 +246,7 @@ class _Telling:
             since_ns=self.now_ns,
             expires_ns=effective.until_ns if effective.until_ns < NEVER_NS else 0,
             begun_by=record_name(word),
+            notice=device.notices.get(device.under, ""),
         )
 
 

@@ -60,6 +60,7 @@ class _Value(Struct, forbid_unknown_fields=True):
     device: _Name = ""
     incarnation: _Number = 0
     at_ns: _Time = 0
+    notice: _Name = ""
 
 
 class _Bound(Struct, forbid_unknown_fields=True):
@@ -150,6 +151,7 @@ def _word(record: Received) -> Statement:
         value.purposes,
         value.expires_ns,
         value.at_ns or stamp_ns(record),
+        value.notice,
     )
 
 

@@ -34,11 +34,12 @@ _HOUR_NS = 3_600_000_000_000
 NEVER_NS = 2**63
 
 
-class Word(Struct, frozen=True):
+class Word(Struct, frozen=True, omit_defaults=True):
     """One word of a wearer.
 
     `device` is empty and `number` is 0 if an operator said it on the wearer's behalf; `purposes` are sorted
-    words of the vocabulary; `expires_ns` is 0 for never; `at_ns` is the append time.
+    words of the vocabulary; `expires_ns` is 0 for never; `at_ns` is the append time. `notice` is the version
+    of the notice under which it was given, as the device says; empty if it names none.
     """
 
     device: str
@@ -48,6 +49,7 @@ class Word(Struct, frozen=True):
     purposes: tuple[str, ...]
     expires_ns: int
     at_ns: int
+    notice: str = ""
 
     def same(self, other: Word) -> bool:
         """Whether both have the same status, purposes and expiry."""

@@ -195,7 +195,7 @@ def _columns(columns: Any, kind: Kind, count: int) -> dict[str, list[Any]]:
     # Records of before a derived kind had a column stay on the topics; it is null there.
     absent: dict[str, list[Any]] = {} if kind.captured else {name: [None] * count for name in kind.nullable}
     read = absent | columns
-    if read.keys() != kind.columns.keys():
+    if not kind.may_have(read.keys()):
         raise other_names(kind)
     for name, values in read.items():
         if type(values) is not list or len(values) != count:
@@ -269,6 +269,8 @@ def _types(wanted: str) -> frozenset[type]:
 def check_types(columns: Mapping[str, Sequence[Any]], kind: Kind) -> None:
     """Check the type, form and bounds of every value in `columns`; MalformedError names the wrong column."""
     for name, wanted in kind.columns.items():
+        if name not in columns and name in kind.later:
+            continue
         values = columns[name]
         form = text_form(wanted)
         if not _types(wanted).issuperset(map(type, values)):

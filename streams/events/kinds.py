@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from functools import cache, cached_property, lru_cache
 from typing import Literal, TypeAlias, get_args
@@ -118,7 +119,8 @@ class Kind:
     `wire` has the packed type of columns of numbers; the default is `f8`. `says` has, for schemas and pages,
     a sentence about the kind (`about`) and one about each column. `unitless` names the columns of numbers
     that have no unit, such as counts and shares; a number that is not among them and whose name ends in no
-    unit is unlabelled (`sightline inventory`). InputError if the name, or the name or type of a column, is
+    unit is unlabelled (`sightline inventory`). `later` names columns of texts that devices of before do not
+    send; a batch need not have them. InputError if the name, or the name or type of a column, is
     malformed, `says` explains something else, or `unitless` names something else than a column of numbers.
     """
 
@@ -128,6 +130,7 @@ class Kind:
     wire: Mapping[str, WireType] = field(default_factory=dict)
     says: Mapping[str, str] = field(default_factory=dict, compare=False)
     unitless: tuple[str, ...] = field(default=(), compare=False)
+    later: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if (_NAME if self.captured else DERIVED_NAME_PATTERN).fullmatch(self.name) is None:
@@ -165,6 +168,12 @@ class Kind:
                 f"kind {self.name}: found {min(strange)!r} among what has no unit, expected columns of "
                 f"numbers: {', '.join(numbers) or 'it has none'}"
             )
+        texts = {column for column in self.nullable if text_form(self.columns[column]) is not None}
+        if strange := set(self.later) - texts:
+            raise InputError(
+                f"kind {self.name}: found {min(strange)!r} among what may be left out, expected columns of"
+                " texts that may be missing"
+            )
         # Copies: decoders are built from a kind once, so the caller must not change the mappings afterwards.
         object.__setattr__(self, "columns", dict(self.columns))
         object.__setattr__(self, "says", dict(self.says))
@@ -174,6 +183,10 @@ class Kind:
     def event_type(self) -> str:
         """CloudEvents `type`."""
         return event_type(self.name).decode()
+
+    def may_have(self, columns: AbstractSet[str]) -> bool:
+        """Whether a batch of the kind can have just these columns."""
+        return self.columns.keys() - set(self.later) <= columns <= self.columns.keys()
 
     @property
     def nullable(self) -> tuple[str, ...]:

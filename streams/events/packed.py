@@ -60,6 +60,8 @@ class Layout:
         """
         raw: dict[str, Raw] = {}
         for name in self.kind.columns:
+            if name in self.kind.later and name not in columns:
+                continue
             values = columns[name]
             if name not in self.types:
                 raw[name] = list(values)

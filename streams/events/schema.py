@@ -125,7 +125,7 @@ def _columns(kind: Kind, says: Mapping[str, str]) -> Schema:
         properties[name] = {"description": described, **_list({**_value(wanted), **_bounds(name)})}
     return {
         "type": "object",
-        "required": list(kind.columns),
+        "required": [name for name in kind.columns if name not in kind.later],
         "properties": properties,
         "additionalProperties": False,
     }

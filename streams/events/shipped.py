@@ -158,9 +158,11 @@ SHIPPED = Kinds.of(
             "purposes": "tokens",
             "principal": "token?",
             "expires_ns": "number?",
+            "notice": "token?",
         },
         _wire(i8="consent expires_ns"),
         unitless=("consent",),
+        later=("notice",),
     ),
     Kind(
         "erasure_request",

@@ -152,6 +152,15 @@ class OpenAnswer(Struct, frozen=True, kw_only=True):
     heard: str = ""
 
 
+class DeliveredNotice(Struct, frozen=True, omit_defaults=True):
+    """A notice that was written for the device to show to a wearer, and whether it said that it has."""
+
+    version: Annotated[str, Meta(pattern=r"\A[0-9a-f]{16}\Z")]
+    acknowledged: bool = False
+
+
+#: Notices by wearer, each oldest first.
+Delivered = Mapping[str, tuple[DeliveredNotice, ...]]
 #: Open windows by operator and stream; operators without open windows are left out.
 Windows = Mapping[OperatorName, Mapping[Stream, OpenWindow]]
 #: What is kept for late samples, by operator and stream; left out where nothing is kept.
@@ -168,6 +177,7 @@ class DeviceState(Struct, frozen=True, forbid_unknown_fields=True):
     the newest incarnation of which anything was processed. `policy_version` is the policy by which the labels
     are encoded. `versions` are those of the operators that left windows or memories, where they are not 1.
     `look_backs` are left out unless numbers of a stream are missing, or a session ended within a window.
+    `notices` are left out in states of before notices were delivered.
     """
 
     incarnation: int = 1
@@ -181,6 +191,7 @@ class DeviceState(Struct, frozen=True, forbid_unknown_fields=True):
     policy_version: str = ""
     versions: Mapping[OperatorName, Number] | UnsetType = UNSET
     look_backs: LookBacks | UnsetType = UNSET
+    notices: Delivered | UnsetType = UNSET
 
     def dump(self) -> bytes:
         """JSON bytes; equal states have equal bytes."""
@@ -256,6 +267,11 @@ class DeviceState(Struct, frozen=True, forbid_unknown_fields=True):
             versions={name: of for name, of in self._versions.items() if name in kept} or UNSET,
             look_backs={name: of for name, of in self.kept.items() if name in kept} or UNSET,
         )
+
+    @property
+    def delivered(self) -> Delivered:
+        """Notices that were written for the device, by wearer."""
+        return {} if self.notices is UNSET else self.notices
 
     @property
     def kept(self) -> LookBacks:

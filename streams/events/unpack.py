@@ -91,7 +91,7 @@ class Unpacker:
         return batch
 
     def _columns(self, columns: Any, kind: Kind, count: int) -> Packed:
-        if type(columns) is not dict or columns.keys() != kind.columns.keys():
+        if type(columns) is not dict or not kind.may_have(columns.keys()):
             raise check.other_names(kind)
         layout = self.layouts[kind.name]
         raw: dict[str, Any] = {}

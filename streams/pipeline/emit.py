@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from operator import itemgetter
 
 import orjson
-from msgspec.structs import asdict
+from msgspec import to_builtins
 
+from streams.consent.notified import acknowledged_record, notice_record, receipt_record
 from streams.consent.record import word_key
+from streams.consent.words import Reference, Word
+from streams.events.batch import Batch
 from streams.events.codec import encode
 from streams.events.digest import Digests, digest, plain_digest
 from streams.events.headers import DIGEST, PARENTS, RUN, SINCE, ZONE, envelope, pack_parents, root_of, tag
@@ -16,6 +19,8 @@ from streams.events.record import Outgoing, Seal
 from streams.lineage import record
 from streams.lineage.rows import Rows
 from streams.models.version import version_key
+from streams.policy.consent_record import record_id
+from streams.policy.notice import PolicyNotice, notice_of
 from streams.policy.policy import Policy
 from streams.policy.step import Output, Reject, Step, Stretch
 from streams.topology import CONSENTS, EXAMPLES, REJECTED, SEALED, TOPICS, ZONED
@@ -71,12 +76,50 @@ def consent_records(step: Step) -> list[Outgoing]:
             CONSENTS,
             0,
             word_key(batch.first_id),
-            orjson.dumps({"v": 2, "wearer": batch.wearer_id, "event": batch.first_id, **asdict(word)}),
+            orjson.dumps({"v": 2, "wearer": batch.wearer_id, "event": batch.first_id, **to_builtins(word)}),
             [("content-type", b"application/json")],
             batch.appended_ns // 1_000_000,
         )
         for batch, word in step.consents
     ]
+
+
+def notice_records(step: Step, policy: Policy, partition: int) -> list[Outgoing]:
+    """Records for `glasses.notices` of a fetch: notices that are due, those shown, and receipts of words."""
+    if not step.notices and not step.consents:
+        return []
+    notice, name = notice_of(policy), f"{policy.name} {policy.version}"
+    return [
+        acknowledged_record(each.batch, partition, each.version)
+        if each.acknowledged
+        else notice_record(
+            each.batch,
+            partition,
+            version=each.version,
+            policy=name,
+            controller=notice.controller,
+            lines=notice.lines,
+        )
+        for each in step.notices
+    ] + [
+        receipt_record(batch, partition, _receipt(batch, word, notice, name)) for batch, word in step.consents
+    ]
+
+
+def _receipt(batch: Batch, word: Word, notice: PolicyNotice, policy: str) -> dict[str, object]:
+    """The receipt of a word, in the fields of ISO/IEC TS 27560 that a device can show.
+
+    `record` is the id that the record has in `sightline rights consent --jsonld` too.
+    """
+    return {
+        "record": record_id(batch.wearer_id, Reference(word.device, word.incarnation, word.number)),
+        "event": batch.first_id,
+        "wearer": batch.wearer_id,
+        **to_builtins(word),
+        "notice": word.notice or None,
+        "policy": policy,
+        "controller": notice.controller,
+    }
 
 
 def lineage_of(

@@ -18,7 +18,7 @@ def without_erased(devices: Devices, before: PartitionConsents, known: Partition
 
     `before` is what was known before the erasures. What operators remember of a device names no wearer, so it
     goes as a whole if the device may have spoken for somebody who was erased now. Its streams are told to the
-    store again if it goes on.
+    store again if it goes on, and who was erased gets the notice again.
     """
 
     def is_erased(wearer: str, since_ns: int) -> bool:
@@ -32,7 +32,12 @@ def without_erased(devices: Devices, before: PartitionConsents, known: Partition
         state = slot.read()
         left = _left(state, is_erased)
         if any(known.erased_ns(wearer) > before.erased_ns(wearer) for wearer in spoke_for[name]):
-            left = replace(left, memories={}, known_streams=())
+            notices = {
+                wearer: of
+                for wearer, of in state.delivered.items()
+                if known.erased_ns(wearer) == before.erased_ns(wearer)
+            }
+            left = replace(left, memories={}, known_streams=(), notices=notices or UNSET)
         if left != state:
             changed[name] = left
     return devices.changed(changed) if changed else devices

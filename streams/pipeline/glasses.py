@@ -23,7 +23,7 @@ from streams.lineage.tables import CONSENT_TAKEUP, MODEL_CANDIDATE, MODEL_TAKEUP
 from streams.metrics import Tally
 from streams.models.version import ModelVersion
 from streams.pipeline.devices import Devices, Shelf
-from streams.pipeline.emit import consent_records, lineage_of, records_of
+from streams.pipeline.emit import consent_records, lineage_of, notice_records, records_of
 from streams.pipeline.erased import without_erased
 from streams.pipeline.partition import PARTITION, PartitionState, readable, restored, stored, under
 from streams.pipeline.rows import input_row, policy_row, refusal_of, told
@@ -151,7 +151,7 @@ class GlassesCore:
             after = self._shadow_run(after, context, fetch, step, policy, extra)
         place, stamp = (fetch.topic, fetch.partition), now_ns // 1_000_000
         records, written = self._run.records(step, policy, place, inputs.digests)
-        records += consent_records(step)
+        records += consent_records(step) + notice_records(step, policy, fetch.partition)
         records += self._run.lineage(
             step, written, policy, place, extra, (f"glasses/{fetch.partition}".encode(), stamp)
         )

@@ -59,7 +59,6 @@ NEVER_STATED = (
     "party name",
     "party address",
     "party contact",
-    "the notice that she was shown",
 )
 
 
@@ -81,15 +80,13 @@ class Handling(Struct, frozen=True, kw_only=True):
 
 
 class Stated(Struct, frozen=True, kw_only=True):
-    """What was stated when a consent was given: the policy in force, its handlings by purpose, the notice.
+    """What was stated when a consent was given: the policy in force, and its handlings by purpose.
 
-    `policy` is None if nothing tells which one was in force; `notice` is the digest of the notice as it
-    follows from what was observed under that policy, empty if it is not known.
+    `policy` is None if nothing tells which one was in force.
     """
 
     policy: Policy | None = None
     handlings: Mapping[str, Handling] = {}
-    notice: str = ""
 
 
 def handlings_of(policy: Policy, flows: Iterable[Asking]) -> dict[str, Handling]:
@@ -173,10 +170,10 @@ def _record(
         if stated.policy.owner:
             owner = {"dpv:hasIdentifier": stated.policy.owner}
             record["dpv:hasDataController"] = {"@type": "dpv:DataController", **owner}
-    if stated.notice:
+    if rows[0].notice:
         record["dpv:hasNotice"] = {
             "@type": "dpv:PrivacyNotice",
-            "dct:identifier": stated.notice,
+            "dct:identifier": rows[0].notice,
             "dct:language": "en",
         }
     record |= {

@@ -5,7 +5,7 @@ For words that a policy adds and that are not here, its own reason for the word 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from streams.policy.vocabulary import Vocabulary
 
@@ -48,3 +48,15 @@ WORDS: Mapping[str, str] = {
 def plain(word: str, vocabulary: Vocabulary) -> str:
     """A word of a policy in plain words."""
     return WORDS.get(word) or vocabulary.local.get(word) or word
+
+
+def about_whom(subjects: Collection[str], vocabulary: Vocabulary) -> tuple[str, ...]:
+    """Classes of data subjects in plain words, in the order of the vocabulary."""
+    return tuple(plain(word, vocabulary) for word in vocabulary.subjects if word in subjects)
+
+
+def sentence(data: str, used_for: str, where: str, about: Sequence[str], days: int) -> str:
+    """What a notice says of one category of data for one purpose; all but `days` is in plain words."""
+    within = f"may be used for at most {days:,} day{'s' * (days != 1)}"
+    whom = ", ".join(about) or "nobody"
+    return f"{data[:1].upper()}{data[1:]}: used {used_for}, {where}; about {whom}; {within}"

@@ -264,6 +264,14 @@ class Reject(Struct, frozen=True, kw_only=True):
         )
 
 
+class NoticeEvent(Struct, frozen=True):
+    """A notice that is due at an event of a device, or that the event acknowledges, by its version."""
+
+    batch: Batch
+    version: str
+    acknowledged: bool = False
+
+
 class Opinion(Struct, frozen=True):
     """What one event of `feedback` says of an answer: the answer's stream and number, and its version.
 
@@ -319,4 +327,5 @@ class Step:
     opinions: list[Opinion] = field(default_factory=list)
     #: Words of wearers about the use of their data: a batch of one event, and the word that it states.
     consents: list[tuple[Batch, Word]] = field(default_factory=list)
+    notices: list[NoticeEvent] = field(default_factory=list)
     counts: Counts = field(default_factory=Counts)

@@ -6,7 +6,7 @@ A flow is declared if a part of the system makes it and the policy permits it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property
 from itertools import product
 from typing import Protocol, runtime_checkable
 
@@ -14,10 +14,10 @@ from streams.errors import InputError
 from streams.events.extensions import kinds_of, load
 from streams.events.kinds import Kind, Kinds
 from streams.events.shipped import SHIPPED
-from streams.limits import LABEL_BYTES, POLICIES_KEPT
+from streams.limits import LABEL_BYTES
 from streams.policy import label as lattice
-from streams.policy.attributes import DOMAINS, Attributes
-from streams.policy.policy import UNCONFIGURED, Policy
+from streams.policy.policy import Policy
+from streams.policy.possible import zones_of_captured
 from streams.policy.stopping import Asking
 from streams.topology import (
     CAPTURED,
@@ -192,25 +192,6 @@ def undone(system: System, kind: str, sink: str, *, captured: bool) -> str:
     if sink not in CROSSINGS or sink == EXPORT:
         return f"no stage hands anything to {sink}"
     return f"no stage takes {kind} into {sink}"
-
-
-@lru_cache(maxsize=POLICIES_KEPT)
-def zones_of_captured(policy: Policy) -> Mapping[str, frozenset[str]]:
-    """In which zones events of each captured kind can be, for the kinds that the policy names.
-
-    Conditions are tried on every combination of attributes that they name. A stream has the name of its kind.
-    """
-    named = [name for name in policy.named if name not in ("kind", "stream")]
-    rest = {name: DOMAINS[name][0] for name in DOMAINS if name not in ("kind", "stream", *named)}
-    zones: dict[str, frozenset[str]] = {}
-    for kind in dict.fromkeys(kind for kind, _ in policy.labels):
-        fixed = {"kind": kind, "stream": kind.replace("_", "-"), **rest}
-        facts = (
-            Attributes(**fixed, **dict(zip(named, values, strict=True)))
-            for values in product(*(DOMAINS[name] for name in named))
-        )
-        zones[kind] = frozenset(policy.zone_of(each)[0] for each in facts) - {UNCONFIGURED}
-    return zones
 
 
 def labels_of(policy: Policy, system: System, kind: Kind) -> Mapping[str, bytes]:

@@ -6,7 +6,6 @@ decisions of the store have it; and how that changed with each policy.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Literal
@@ -15,7 +14,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from streams.errors import InputError
 from streams.events.headers import rfc3339
-from streams.policy.plain import plain
+from streams.policy.plain import about_whom, plain, sentence
 from streams.policy.policy import Policy
 from streams.policy.recheck import StoredPolicies, labelled_under
 from streams.queries.answers import Answer, Bounded
@@ -116,23 +115,6 @@ def notice(store: Store, draft: Policy | None = None) -> Notice:
     )
 
 
-def notice_digests(store: Store) -> dict[str, str]:
-    """Digest of what the notice says under each policy that decided, by version of the policy.
-
-    It is the first 64 bits of the SHA-256 of its sentences, of what the role is shown up to this epoch.
-    """
-    decided, _ = observed(store)
-    policies = StoredPolicies(store.policies)
-    digests = dict[str, str]()
-    for version in dict.fromkeys(row.policy_version for row in decided):
-        policy = known(policies, version)
-        if policy is not None:
-            says = _told(policy, [row for row in decided if row.policy_version == version], policies)
-            text = "\n".join(each.text for each in says)
-            digests[version] = hashlib.sha256(text.encode()).hexdigest()[:16]
-    return digests
-
-
 def _told(policy: Policy, decided: Iterable[DecidedKind], policies: StoredPolicies) -> tuple[Told, ...]:
     """What is said of decisions that let something pass, as far as a policy permits it."""
     seen: dict[tuple[str, str, str], Seen] = {}
@@ -162,11 +144,8 @@ def _told(policy: Policy, decided: Iterable[DecidedKind], policies: StoredPolici
 def _sentence(policy: Policy, category: str, purpose: str, region: str, of: Seen) -> Told:
     words, days = policy.vocabulary, max(of.days)
     data, used_for = plain(category, words), plain(purpose, words)
-    about = tuple(plain(word, words) for word in words.subjects if word in of.subjects)
+    about = about_whom(of.subjects, words)
     where = plain(region, words) if region != NOWHERE else "in a place that the policy does not name"
-    within = f"may be used for at most {days:,} day{'s' * (days != 1)}"
-    whom = ", ".join(about) or "nobody"
-    text = f"{data[:1].upper()}{data[1:]}: used {used_for}, {where}; about {whom}; {within}"
     return Told(
         category=category,
         purpose=purpose,
@@ -177,7 +156,7 @@ def _sentence(policy: Policy, category: str, purpose: str, region: str, of: Seen
         days=days,
         where=where,
         recipients=tuple(sorted(of.sinks)),
-        text=text,
+        text=sentence(data, used_for, where, about, days),
     )
 
 

@@ -12,6 +12,7 @@ from streams.topology import (
     EXAMPLES,
     LINEAGE,
     MODELS,
+    NOTICES,
     REJECTED,
     STATE,
     STORE,
@@ -34,7 +35,7 @@ _SEGMENTS_READ = (
     "streams/snapshots/erasing/rewriting.py:Rewriting._touched:SQL read_parquet",
     "streams/snapshots/erasing/rewriting.py:Rewriting._again:ParquetFile",
 )
-_PLAYED, _HEARD = "recordings are played", "devices read answers"
+_PLAYED, _HEARD = "recordings are played", "devices read answers and notices"
 _CAPTURED_READ, _STATE_READ = "agent reads captured batches", "agents read states"
 _CONSENTS_READ, _MODELS_READ = "workers read consents", "workers read models"
 _EXAMPLES_READ, _MODEL_CALLED = "training reads examples", "assistant calls its model"
@@ -147,6 +148,16 @@ def _output(topic: str, step: str, reads: tuple[str, ...], *recorded_in: str) ->
 _AGENTS_WRITE = (
     _output(ZONED, "zones", _FETCH, "events"),
     _output(CONSENTS, "zones", _FETCH, "events"),
+    Operation(
+        name=f"zones writes {NOTICES}",
+        direction="write",
+        asset="topic",
+        step="zones",
+        reads=_FETCH,
+        # A record names the event at which the notice was due, or that states the word of the receipt.
+        recorded_in=("record",),
+        sites=(_TRANSACTION,),
+    ),
     _output(DERIVED, "processing", _FETCH, "events", "edges"),
     _output(ANSWERS, "assistant", (*_FETCH, _MODELS_READ, _MODEL_CALLED), "events", "edges"),
     _output(EXAMPLES, "feedback", (*_FETCH, _MODELS_READ, _UNDERSTOOD), "events", "edges"),

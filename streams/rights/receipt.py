@@ -47,6 +47,7 @@ PlaceName = Literal[
     "glasses.examples",
     "glasses.models",
     "glasses.consents",
+    "glasses.notices",
     "glasses.state",
     "glasses.rejected",
     "glasses.lineage",

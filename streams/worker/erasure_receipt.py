@@ -40,6 +40,7 @@ _NOT_LOOKED_AT: Mapping[PlaceName, tuple[Level, str]] = {
 _READS = "lines; a mark stands for each id, and who read what stays"
 _KEPT = (
     KeptItem(item="consent and its withdrawal on glasses.consents", reason="GDPR Art. 7(1), 17(3)(b)"),
+    KeptItem(item="notices and receipts on glasses.notices", reason="GDPR Art. 7(1), 17(3)(b)"),
     KeptItem(item="the erasure with a mark on glasses.consents", reason="GDPR Art. 17(1), so it stays away"),
     KeptItem(item="this receipt", reason="GDPR Art. 5(2), 17(3)(e)"),
 )
@@ -86,6 +87,7 @@ def receipt_of(
         ),
         _use_stopped("glasses.lineage", stopped, f"ids, no values; gone within {topic(LINEAGE).kept}"),
         _use_stopped("glasses.consents", stopped, "what was said is kept as proof"),
+        _use_stopped("glasses.notices", stopped, "what was told is kept as proof"),
         PlaceOutcome(
             place="glasses.examples", level="unreadable", count=keys.things, at_ns=keys.at_ns, note="keys"
         ),

@@ -25,6 +25,7 @@ from streams.limits import STREAMS_PER_DEVICE_MAX
 from streams.policy.crossing import Crossing
 from streams.policy.step import MALFORMED, Cause, Reject
 from streams.zones import names
+from streams.zones.notices import Notices
 from streams.zones.track import STAGE, Track, rejected
 
 _OTHER_KEY = "key: found another one than device_id, expected the key to be the device, or its order is lost"
@@ -38,10 +39,11 @@ _RETIRED = Cause(
 
 @dataclass(slots=True)
 class _Device:
-    """One device during a fetch: its newest incarnation, and what has arrived of its streams."""
+    """One device during a fetch: its newest incarnation, what has arrived of its streams, and its notices."""
 
     incarnation: int
     seen: dict[str, Seen]
+    notices: Notices
     tracks: dict[str, Track] = field(default_factory=dict)
 
     def end(self) -> None:
@@ -72,7 +74,8 @@ def run(
         device = met.get(batch.source)
         if device is None:
             before = devices.get(batch.source) or DeviceState()
-            device = met[batch.source] = _Device(before.incarnation, dict(before.seen))
+            notices = Notices(before.delivered, crossing)
+            device = met[batch.source] = _Device(before.incarnation, dict(before.seen), notices)
         track = device.tracks.get(batch.stream) or _track(record, batch, device, codec, crossing)
         if track is not None:
             track.take(record, batch)
@@ -80,7 +83,10 @@ def run(
         device.end()
     states = {
         source: replace(
-            devices.get(source) or DeviceState(), incarnation=device.incarnation, seen=device.seen
+            devices.get(source) or DeviceState(),
+            incarnation=device.incarnation,
+            seen=device.seen,
+            notices=device.notices.end(),
         )
         for source, device in met.items()
     }
@@ -99,7 +105,7 @@ def _track(record: Received, batch: Batch, device: _Device, codec: Codec, crossi
         return None
     if not crossing.consents.bound(batch.source, batch.wearer_id):
         # The record may come from a stranger, so it must not change the state of the device that it names.
-        return Track(Seen(), crossing, codec)
+        return Track(Seen(), crossing, codec, device.notices)
     if incarnation < device.incarnation:
         step.rejects.append(rejected(record, batch, _RETIRED))
         return None
@@ -109,7 +115,8 @@ def _track(record: Received, batch: Batch, device: _Device, codec: Codec, crossi
     if batch.stream not in device.seen and len({*device.seen, *device.tracks}) >= STREAMS_PER_DEVICE_MAX:
         step.rejects.append(Reject.malformed(record, _STREAMS, batch.appended_ns))
         return None
-    track = device.tracks[batch.stream] = Track(device.seen.get(batch.stream, Seen()), crossing, codec)
+    seen = device.seen.get(batch.stream, Seen())
+    track = device.tracks[batch.stream] = Track(seen, crossing, codec, device.notices)
     return track
 
 

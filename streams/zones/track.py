@@ -22,6 +22,7 @@ from streams.policy.flow import decide, rule_against
 from streams.policy.policy import Tag
 from streams.policy.step import Cause, Reject, Stretch, Tagged
 from streams.topology import CONSENTS, STORE, ZONED
+from streams.zones.notices import MET_AT, Notices
 from streams.zones.seen import Memory, add, bounded, unseen
 
 STAGE = "zones"
@@ -60,9 +61,9 @@ _TOO_LATE = Cause(
 class Track:
     """One stream during a fetch: its numbers that have arrived, and the stretch that is decided as one."""
 
-    def __init__(self, seen: Seen, crossing: Crossing, codec: Codec) -> None:
+    def __init__(self, seen: Seen, crossing: Crossing, codec: Codec, notices: Notices) -> None:
         self._ranges, self._floor, self._memory = seen.ranges, seen.floor, Memory(seen)
-        self._crossing, self._codec = crossing, codec
+        self._crossing, self._codec, self._notices = crossing, codec, notices
         self._policy, self._known, self._step = crossing.policy, crossing.consents, crossing.step
         # Numbers `_begun` ... `_next - 1` arrived in this fetch, in order, and are not in `_ranges` yet.
         self._next = self._begun = self._ranges[-1][1] + 1 if self._ranges else _NONE
@@ -308,6 +309,8 @@ class Track:
             self._refused = self._say(tagged, self._refused)
         if not self._refused:
             self._step.stretches.append(self._stretch)
+            if tagged.batch.kind in MET_AT:
+                self._notices.meet(tagged.batch)
 
     def _add(self, record: Received, batch: Batch, value: bytes, headers: Headers) -> None:
         """Add a batch to the stretch, or reject it, as was decided when the stretch began."""
@@ -332,17 +335,24 @@ class Track:
             self._stretch = None
 
     def _say(self, tagged: Tagged, rule: str) -> str:
-        """Apply a consent change at its position; return the rule that refuses it, empty if none does.
+        """Apply a consent change or an acknowledgement at its position.
 
-        A change that is refused still takes effect if it narrows the consent.
+        Returns the rule that refuses it, empty if none does. A change that is refused still takes effect if
+        it narrows the consent.
         """
-        batch, word = tagged.batch, change.word(tagged.batch)
+        batch = tagged.batch
+        if version := change.shown(batch):
+            return rule or self._notices.acknowledge(batch, version)
+        word = change.word(batch)
         words = self._known.words(batch.wearer_id, batch.position)
         rule = rule or words.refuses(word) or self._crossing.refusing_rule(tagged, CONSENTS)
         if not rule or words.narrowed_by(word):
             self._known.say(batch.wearer_id, batch.position, word)
         if not rule:
             self._step.consents.append((batch, word))
+            if word.notice:
+                # Who consents under a notice was shown it; one that was never delivered proves nothing.
+                self._notices.acknowledge(batch, word.notice)
         return rule
 
 

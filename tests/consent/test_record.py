@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator, FormatChecker
+from msgspec import structs
 
 from streams.consent.history import history_of
 from streams.consent.words import Erasure, Word
@@ -178,20 +179,26 @@ OWNED = parse(
     load("household").text.replace('about = "One home', 'owner = "dpo@household"\nabout = "One home'), "p"
 )
 BOTH = (TRAINING, SERVICE)
+NOTICE = "5c7d55da271cc036"
+
+
+def named(number: int, at_ms: int, *purposes: str, device: str = "g1", ends_ms: int = 0) -> Word:
+    """A word that names the notice under which it was given."""
+    return structs.replace(word(device, number, at_ms, *purposes, ends_ms=ends_ms), notice=NOTICE)
+
+
 LIFE: list[Word | Erasure] = [
-    word("g1", 1, 10, *BOTH),
-    word("g1", 2, 20, SERVICE),
+    named(1, 10, *BOTH),
+    named(2, 20, SERVICE),
     operator(30),
-    word("g2", 1, 40, *BOTH, ends_ms=60),
+    named(1, 40, *BOTH, device="g2", ends_ms=60),
     Erasure(mark("w1"), 0, 50 * MS_NS),
-    word("g1", 3, 70, SERVICE),
+    named(3, 70, SERVICE),
 ]
 
 
 def stated(_: int) -> Stated:
-    return Stated(
-        policy=OWNED, handlings=handlings_of(OWNED, asks_consent(OWNED, SHIPPED_SYSTEM)), notice="ab12"
-    )
+    return Stated(policy=OWNED, handlings=handlings_of(OWNED, asks_consent(OWNED, SHIPPED_SYSTEM)))
 
 
 def made(*statements: Word | Erasure, **options: Any) -> dict[str, Any]:
@@ -224,6 +231,7 @@ def test_a_receipt_has_what_the_guide_demands() -> None:
         "consent record g1 3 of w1",
     ]
     assert {missing(record) for record in records} == {NEVER_STATED}
+    assert {record["dpv:hasNotice"]["dct:identifier"] for record in records} == {NOTICE}
 
 
 @pytest.mark.parametrize(
@@ -320,7 +328,7 @@ def test_a_word_that_dpv_does_not_have_stands_under_the_nearest_wider_term() -> 
 
 
 def test_what_nobody_stated_is_said_to_be_missing() -> None:
-    unknown = made(stated=lambda _: Stated())["dpv:hasRecordOfActivity"][0]
+    unknown = made(word("g1", 1, 10, *BOTH), stated=lambda _: Stated())["dpv:hasRecordOfActivity"][0]
     assert missing(unknown) == (
         "privacy notice",
         "language",
@@ -334,7 +342,7 @@ def test_what_nobody_stated_is_said_to_be_missing() -> None:
     assert unknown["rdfs:comment"] == f"missing: {', '.join(missing(unknown))}"
     assert not VALIDATOR.is_valid(made(stated=lambda _: Stated()))
     household = load("household")
-    ownerless = made(stated=lambda _: Stated(policy=household, handlings=stated(0).handlings, notice="ab12"))
+    ownerless = made(stated=lambda _: Stated(policy=household, handlings=stated(0).handlings))
     assert {missing(each) for each in ownerless["dpv:hasRecordOfActivity"]} == {
         ("pii controllers", *NEVER_STATED)
     }

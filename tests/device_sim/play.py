@@ -84,6 +84,7 @@ class Kafka:
         devices: object,
         on_ack: Callable[[Sent, int, int, int | None], None],
         on_answer: object,
+        on_notice: object = None,
         *,
         takes: Callable[[Sent], bool] = lambda sent: True,
         stored: Mapping[str, Sequence[StoredRecord]] | None = None,

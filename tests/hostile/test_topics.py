@@ -17,7 +17,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from device_sim.files import read_answer
+from device_sim.files import read_answer, read_notice
+from streams.consent.notified import notified_of
 from streams.consent.record import learn_consent
 from streams.consent.view import Consents
 from streams.errors import MalformedError
@@ -37,6 +38,7 @@ from streams.topology import (
     EXAMPLES,
     LINEAGE,
     MODELS,
+    NOTICES,
     POLICIES,
     REJECTED,
     STATE,
@@ -229,6 +231,14 @@ def survive_rejected(littered: Sequence[StoredRecord], _path: Path) -> None:
     assert sum(records.records for records in topics.refusals()) == len(littered)
 
 
+def survive_notices(littered: Sequence[StoredRecord], _path: Path) -> None:
+    notified, strange = notified_of(littered)
+    assert len(notified) + strange <= len(littered)
+    for each in littered:
+        notice = read_notice(each.value)
+        assert notice is None or all(isinstance(line, str) for line in notice.lines)
+
+
 SURVIVE: Mapping[str, Callable[[Sequence[StoredRecord], Path], None]] = {
     CAPTURED: survive_captured,
     ZONED: survive_tagged,
@@ -238,6 +248,7 @@ SURVIVE: Mapping[str, Callable[[Sequence[StoredRecord], Path], None]] = {
     MODELS: survive_models,
     POLICIES: survive_policies,
     CONSENTS: survive_consents,
+    NOTICES: survive_notices,
     REJECTED: survive_rejected,
     STATE: survive_state,
     LINEAGE: survive_lineage,

@@ -1,4 +1,7 @@
-"""`sightline rights consent`: what a wearer agreed to from when to when, and what her withdrawals stop."""
+"""`sightline rights consent`: what a wearer agreed to from when to when, and what her withdrawals stop.
+
+Beside that, which notice her devices have and have shown.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,6 @@ import click
 from msgspec import Struct, structs, to_builtins
 
 from streams import clock
-from streams.cli.consent import wearer_option
 from streams.cli.inventory import packages_option
 from streams.cli.names import name
 from streams.cli.output import (
@@ -25,8 +27,18 @@ from streams.cli.output import (
     keys_option,
     role_option,
 )
+from streams.cli.rights.notices import (
+    NOT_NAMED,
+    NoticeState,
+    notice_states,
+    notified_on,
+    plain_states,
+    say_states,
+    say_waiting,
+)
 from streams.connection.address import broker_option
 from streams.consent.history import ConsentHistory, TakenAway, history_of, record_name, taken_away
+from streams.consent.notified import NoticeKey, Notified
 from streams.consent.record import consents_of
 from streams.consent.view import Consents
 from streams.consent.words import Word
@@ -34,12 +46,12 @@ from streams.errors import InputError
 from streams.events.headers import rfc3339
 from streams.kafka.reader import read_all
 from streams.policy.consent_record import Handling, Stated, handlings_of, missing, receipt
+from streams.policy.notice import notice_of
 from streams.policy.policy import Policy
 from streams.policy.stopping import StoppedSink, stopped
 from streams.printing import say
 from streams.queries.declared import System, asks_consent
 from streams.queries.heeded import PassedAfter, TakenUp, passed_after, take_ups
-from streams.queries.notice import notice_digests
 from streams.queries.role import Role
 from streams.queries.store import Store
 from streams.sealing.key_store import KeyStore
@@ -49,9 +61,12 @@ from streams.worker.bootstrap import consents_of_topic, in_force_since
 from streams.worker.checking import Checker
 from streams.worker.models import none_in_force
 
-_INTERVALS = ("record", "purposes", "since", "until", "expires", "ended", "by")
+_INTERVALS = ("record", "purposes", "notice", "since", "until", "expires", "ended", "by")
 _TAKEN = ("at", "by", "how", "purposes", "devices", "stops")
-_HEEDED = ("at", "taken_up", "partitions", "passed_after", "last_passed", "s_after_the_word")
+_HEEDED = (
+    *("at", "taken_up", "by_all", "partitions"),
+    *("passed_after", "last_passed", "s_after_the_word"),
+)
 _S_NS = 10**9
 #: Stands under what is stopped: by when that holds.
 BY_WHEN = (
@@ -63,11 +78,13 @@ BY_WHEN = (
 class Heeded(Struct, frozen=True, kw_only=True):
     """How a withdrawal was heeded, as a store has it; times are the broker's.
 
-    `taken_up_ns` is when the first partition beside the wearer's own took the word up, `partitions` how many
-    did; None if the role is not shown it. `passed` is what still passed by the consent of before.
+    `taken_up_ns` is when the first partition beside the wearer's own took the word up, `by_all_ns` when the
+    last of them did, `partitions` how many; None if the role is not shown it. `passed` is what still passed
+    by the consent of before.
     """
 
     taken_up_ns: int | None
+    by_all_ns: int | None
     partitions: int | None
     passed: PassedAfter
 
@@ -83,17 +100,23 @@ class Answered:
     taken: Sequence[tuple[TakenAway, Sequence[StoppedSink]]]
     heeded: Sequence[Heeded]
     receipt: Mapping[str, Any]
+    notices: Sequence[NoticeState]
 
 
 @click.command("consent")
-@wearer_option
+@click.option("--wearer", default=None, help="Pseudonym of the wearer.")
+@click.option(
+    "--unacknowledged",
+    is_flag=True,
+    help="List the devices whose wearers have not seen the notice there, or must be asked again.",
+)
 @broker_option()
 @keys_option
 @click.option(
     "--store",
     type=click.Path(path_type=Path, file_okay=False),
     default=None,
-    help="Directory of a published store: says too how soon withdrawals were heeded, and which notice held.",
+    help="Directory of a published store: says too how soon withdrawals were heeded.",
 )
 @role_option
 @packages_option
@@ -101,7 +124,8 @@ class Answered:
 @json_option
 def consent(
     *,
-    wearer: str,
+    wearer: str | None,
+    unacknowledged: bool,
     broker: Broker,
     keys: Path,
     store: Path | None,
@@ -114,11 +138,22 @@ def consent(
 
     --jsonld has the wearer's consent records and a receipt of them by ISO/IEC TS 27560, in the terms of the
     Data Privacy Vocabulary. What neither the wearer nor the policy stated is listed there as missing.
+    --unacknowledged needs no wearer, and of one it lists her devices alone.
     """
-    if as_jsonld and as_json:
-        raise InputError("--jsonld: found it beside --json, expected one of them")
-    wearer, system = name("wearer", wearer), System.extended(packages)
-    consents, policies = asyncio.run(_read(broker))
+    if as_jsonld and (as_json or unacknowledged):
+        beside = "--json" if as_json else "--unacknowledged"
+        raise InputError(f"--jsonld: found it beside {beside}, expected one of them")
+    if wearer is None and not unacknowledged:
+        raise InputError("--wearer: found none, expected a wearer to tell of, or --unacknowledged for all")
+    wearer, system = wearer and name("wearer", wearer), System.extended(packages)
+    consents, policies, notified = asyncio.run(_read(broker))
+    version = notice_of(policies[-1][1]).version
+    states = notice_states(consents, notified, version, clock.now_ns())
+    if wearer is not None:
+        states = [each for each in states if each.wearer == wearer]
+    if wearer is None or unacknowledged:
+        say_waiting(states, as_json=as_json)
+        return
     _mark(consents, keys, wearer)
     history = history_of(consents, wearer, clock.now_ns())
     if not history.newest_ns:
@@ -126,8 +161,8 @@ def consent(
             f"wearer {wearer}: found nothing that was ever said on {CONSENTS}, expected consents to tell of;"
             " `sightline pair --list` has the wearers who are known"
         )
-    notices, heeded = _asked(store, role, wearer, history)
-    answer = answered(wearer, consents, history, policies, system, notices, heeded)
+    heeded = _asked(store, role, wearer, history)
+    answer = answered(wearer, consents, history, policies, system, states, heeded)
     if as_jsonld:
         emit_json(answer.receipt)
     elif as_json:
@@ -136,12 +171,14 @@ def consent(
         say_consent(answer)
 
 
-async def _read(broker: Broker) -> tuple[Consents, list[tuple[int, Policy]]]:
+async def _read(
+    broker: Broker,
+) -> tuple[Consents, list[tuple[int, Policy]], Mapping[NoticeKey, Notified]]:
     with contextlib.closing(Checker()) as checker:
         policies = await in_force_since(await read_all(broker, POLICIES), checker)
     if not policies:
         raise none_in_force(broker)
-    return await consents_of_topic(broker), policies
+    return await consents_of_topic(broker), policies, await notified_on(broker)
 
 
 def _mark(consents: Consents, keys: Path, wearer: str) -> None:
@@ -155,14 +192,11 @@ def _mark(consents: Consents, keys: Path, wearer: str) -> None:
             consents.mark = {wearer: store.mark_of(wearer)}.__getitem__
 
 
-def _asked(
-    path: Path | None, role: Role, wearer: str, history: ConsentHistory
-) -> tuple[Mapping[str, str], list[Heeded]]:
-    """Notices by policy, and how each withdrawal was heeded, as a store has it; nothing without one."""
+def _asked(path: Path | None, role: Role, wearer: str, history: ConsentHistory) -> list[Heeded]:
+    """How each withdrawal was heeded, as a store has it; nothing without one."""
     if path is None:
-        return {}, []
+        return []
     with Store.open((path,), role) as store:
-        notices = notice_digests(store)
         taken_up = take_ups(store, wearer)
         heeded = [
             heeding(
@@ -175,22 +209,27 @@ def _asked(
         ]
         emit_left_out(store.left_out)
         store.record(f"rights consent --wearer {wearer}")
-    return notices, heeded
+    return heeded
 
 
 def heeding(taken_up: Sequence[TakenUp] | None, passed: PassedAfter, wearer: str, taken: TakenAway) -> Heeded:
     """How a withdrawal was heeded: the take-ups of its word, and what still passed."""
     if taken_up is None:
-        return Heeded(taken_up_ns=None, partitions=None, passed=passed)
+        return Heeded(taken_up_ns=None, by_all_ns=None, partitions=None, passed=passed)
     heard = [
         row
         for row in taken_up
         for by, statement in consents_of(row.value)
         if by == wearer and isinstance(statement, Word) and statement.at_ns == taken.at_ns
     ]
+    first_ns: dict[tuple[str, int], int] = {}
+    for row in heard:
+        place = (row.agent, row.partition)
+        first_ns[place] = min(row.t_ns, first_ns.get(place, row.t_ns))
     return Heeded(
-        taken_up_ns=min((row.t_ns for row in heard), default=0),
-        partitions=len({(row.agent, row.partition) for row in heard}),
+        taken_up_ns=min(first_ns.values(), default=0),
+        by_all_ns=max(first_ns.values(), default=0),
+        partitions=len(first_ns),
         passed=passed,
     )
 
@@ -201,7 +240,7 @@ def answered(
     history: ConsentHistory,
     policies: Sequence[tuple[int, Policy]],
     system: System,
-    notices: Mapping[str, str],
+    notices: Sequence[NoticeState] = (),
     heeded: Sequence[Heeded] = (),
 ) -> Answered:
     """Put together what is told; `policies` are those that were in force, each with its time."""
@@ -215,7 +254,7 @@ def answered(
         version = then[-1].version
         if version not in handled:
             handled[version] = handlings_of(then[-1], asks_consent(then[-1], system))
-        return Stated(policy=then[-1], handlings=handled[version], notice=notices.get(version, ""))
+        return Stated(policy=then[-1], handlings=handled[version])
 
     flows = asks_consent(policy, system)
     return Answered(
@@ -226,6 +265,7 @@ def answered(
         [(each, stopped(policy, flows, set(each.purposes), set(each.left))) for each in taken_away(history)],
         heeded,
         receipt(wearer, history, stated),
+        notices,
     )
 
 
@@ -246,6 +286,7 @@ def plain(answer: Answered) -> dict[str, object]:
         "wearer": answer.wearer,
         "devices": answer.devices,
         "policy": f"{answer.policy.name} {answer.policy.version}",
+        "notices": plain_states(answer.notices),
         "intervals": intervals,
         "taken_back": taken,
         "erased": [rfc3339(at_ns) for at_ns in history.erased_ns],
@@ -281,6 +322,7 @@ def say_consent(answer: Answered) -> None:
             "devices": ", ".join(answer.devices) or "none",
             "policy": f"{answer.policy.name} {answer.policy.version}",
             "controller": answer.policy.owner or "nobody named",
+            "notice": notice_of(answer.policy).version,
             "erased until": rfc3339(history.erased_ns[-1]) if history.erased_ns else "",
         }
     )
@@ -291,6 +333,7 @@ def say_consent(answer: Answered) -> None:
             (
                 record_name(each.under),
                 " ".join(each.purposes),
+                each.notice or NOT_NAMED,
                 rfc3339(each.since_ns),
                 _time(each.until_ns),
                 _time(each.expires_ns),
@@ -317,6 +360,10 @@ def say_consent(answer: Answered) -> None:
     )
     if answer.taken:
         _say_rest(answer)
+    if answer.notices:
+        say()
+        say("notices")
+        say_states(answer.notices)
 
 
 def _say_rest(answer: Answered) -> None:
@@ -330,6 +377,7 @@ def _say_rest(answer: Answered) -> None:
         (
             rfc3339(each.at_ns),
             "not shown" if heeded.taken_up_ns is None else _time(heeded.taken_up_ns),
+            "" if heeded.by_all_ns is None else _time(heeded.by_all_ns),
             "" if heeded.partitions is None else heeded.partitions,
             heeded.passed.events,
             _time(heeded.passed.last_ns),
