@@ -25,7 +25,10 @@ from aiokafka import AIOKafkaProducer
 from click.testing import CliRunner
 
 from streams.cli.main import COMMANDS, main
-from streams.topology import CAPTURED, EXAMPLES, LINEAGE, MODELS
+from streams.kafka.reader import read_all
+from streams.policy.load import load
+from streams.policy.notice import notice_of
+from streams.topology import CAPTURED, CONSENTS, EXAMPLES, LINEAGE, MODELS, NOTICES
 from tests.cli.samples import FIRST, SECOND
 from tests.e2e.looking import look_around
 from tests.page.serving import entered
@@ -232,6 +235,23 @@ def test_an_erasure_request_is_answered_with_a_sentence(
         [f"{source}/erasure-request/{number}", f"{source}/answer-erasure-request/{number}", "rights"]
         for source, number in asked
     ]
+
+
+def test_each_wearer_is_told_once_and_has_a_receipt_of_each_word(
+    played: tuple[Path, dict[str, Any], dict[str, Any]], own_broker: str
+) -> None:
+    told = [(record.key or b"").decode() for record in asyncio.run(read_all(own_broker, NOTICES))]
+    notice = notice_of(load("household")).version
+    delivered = [key for key in told if key.endswith(f"/notice/{notice}")]
+    assert sorted(delivered) == [f"g1/w1/notice/{notice}", f"g2/w2/notice/{notice}"]
+    shown = [key.removesuffix("/acknowledged") for key in told if key.endswith("/acknowledged")]
+    assert len(shown) == len({*shown}) > 0, "some wearer looked at it"
+    assert {*shown} <= {*delivered}
+    words = [(record.key or b"").decode() for record in asyncio.run(read_all(own_broker, CONSENTS))]
+    said = [re.fullmatch(r"(w\d)/(g\d)/(consent-change/\d+)", key) for key in words]
+    receipts = sorted(key for key in told if "/receipt/" in key)
+    assert receipts == sorted(f"{key[2]}/{key[1]}/receipt/{key[3]}" for key in said if key)
+    assert len(receipts) >= 2
 
 
 def test_questions_are_answered_with_real_ids(played: tuple[Path, dict[str, Any], dict[str, Any]]) -> None:

@@ -81,3 +81,28 @@ def test_the_version_is_that_of_the_words() -> None:
     owned = parse(HOUSEHOLD.text.replace("about = ", 'owner = "dpo@household"\nabout = ', 1), "household")
     assert (notice_of(owned).controller, notice_of(owned).lines) == ("dpo@household", notice.lines)
     assert len({notice_of(load(name)).version for name in SHIPPED}) == len(SHIPPED)
+
+
+def test_what_is_derived_alone_is_told_too() -> None:
+    mood = "How you feel, from how you speak."
+    text = HOUSEHOLD.text.replace('"pd:PrivacyPreference"]\n', '"pd:PrivacyPreference", "local:Mood"]\n', 1)
+    text = text.replace("[vocabulary.local]\n", f'[vocabulary.local]\n"local:Mood" = "{mood}"\n', 1)
+    inferred = parse(
+        text.replace(
+            'speech = { categories = ["local:AmbientSound"]', 'speech = { categories = ["local:Mood"]'
+        ),
+        "household",
+    )
+    assert not any(mood in line for line in notice_of(HOUSEHOLD).lines)
+    assert any(mood in line and "to do what you ask" in line for line in notice_of(inferred).lines)
+
+
+def test_what_a_model_may_not_serve_does_not_teach_it() -> None:
+    home, served = 'name = "home-private"', 'served_purposes = ["dpv:RequestedServiceProvision"]'
+    before, name, after = HOUSEHOLD.text.partition(home)
+    text = before + name + after.replace('"dpv:ServiceOptimisation", ', "", 1)
+    narrower = parse(text, "household")
+    taught = ("pd:Household", "ai:ModelTraining", "household")
+    assert taught in told(narrower)
+    wider = served.replace("]", ', "dpv:ServiceOptimisation"]')
+    assert taught not in told(parse(text.replace(served, wider), "household"))
