@@ -113,7 +113,7 @@ CONSENT_CHANGES_PER_HOUR_MAX = 32  #: of one wearer, not counting those that onl
 CONSENT_BYTES_MAX = 8192  #: of one stored word on glasses.consents
 CONSENT_TAKEUP_BYTES_MAX = 256 * 1024  #: of one recorded input; a longer one is split into several
 NOTICES_PER_WEARER_MAX = 8  #: newest notices that a device is known to have; what was before comes again
-NOTIFIED_WEARERS_MAX = 16  #: of a device, whose notices are known; the one who came first goes first
+NOTIFIED_WEARERS_MAX = 16  #: of a device, whose notices are known; beyond it the first by name goes
 CONSENT_SNAPSHOTS_MAX = 64  #: states of a wearer's words in memory, for partitions that are behind
 
 # Transport

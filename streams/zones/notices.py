@@ -40,7 +40,8 @@ class Notices:
             after = (*before, DeliveredNotice(version))[-NOTICES_PER_WEARER_MAX:]
             self._delivered[wearer] = after
             if len(self._delivered) > NOTIFIED_WEARERS_MAX:
-                del self._delivered[next(iter(self._delivered))]
+                # By name, because a state that was saved has no other order.
+                del self._delivered[min(self._delivered.keys() - {wearer})]
             self._step.notices.append(NoticeEvent(batch, version))
 
     def acknowledge(self, batch: Batch, version: str) -> str:

@@ -16,6 +16,7 @@ from streams.consent.words import Word
 from streams.events.batch import MESSAGEPACK, Batch
 from streams.events.codec import encode
 from streams.events.record import Outgoing, StoredRecord
+from streams.limits import NOTIFIED_WEARERS_MAX
 from streams.lineage.tables import CONSENT_TAKEUP
 from streams.pipeline.live import LiveGlasses
 from streams.pipeline.partition import PartitionState
@@ -171,6 +172,22 @@ def test_each_wearer_of_a_device_gets_it() -> None:
         ("g1/device-state/0/notice", "w1", V1),
         ("g1/device-state/1/notice", "w2", V1),
     ]
+
+
+def test_what_is_known_of_many_wearers_is_bounded_and_the_same_after_a_restart() -> None:
+    wearers = [f"w{number}" for number in range(NOTIFIED_WEARERS_MAX + 2)]
+    met = [
+        structs.replace(state(at, at), wearer_id=who) for at, who in enumerate([*reversed(wearers), *wearers])
+    ]
+    of = core(*(("g1", who) for who in wearers))
+    whole, state_ = build.process(of, [build.fetch(met)], PartitionState())
+    assert len(state_.devices["g1"].delivered) == NOTIFIED_WEARERS_MAX
+    restarted, cut = PartitionState(), list[Outgoing]()
+    for at, each in enumerate(met):
+        some, restarted = build.process(of, [build.fetch([each], at)], restarted)
+        restarted, cut = of.restore(0, of.save(None, restarted)), [*cut, *some]
+    assert told(notices(cut)) == told(notices(whole))
+    assert len(wearers) < len(told(notices(whole))) < len(met), "who was forgotten is told again"
 
 
 def test_what_cannot_be_acknowledged_is_rejected_and_says_why() -> None:
