@@ -56,6 +56,14 @@ class BoundChange(Struct, frozen=True):
     new: int | None
 
 
+class KeysChange(Struct, frozen=True):
+    """A sink for whose purpose other programs are given keys of sealed values: who, under each policy."""
+
+    sink: str
+    old: tuple[str, ...]
+    new: tuple[str, ...]
+
+
 class Group(Struct):
     """Everything that differs in one way: the count, the kinds and, in `over_runs`, the runs of events.
 
@@ -145,6 +153,17 @@ def of_anonymity(old: Policy, new: Policy) -> tuple[BoundChange, ...]:
         for name in AnonymityBounds.__struct_fields__
         if before.get(name) != after.get(name)
     )
+
+
+def of_keys(old: Policy, new: Policy) -> tuple[KeysChange, ...]:
+    """Sinks for which two policies give keys to others."""
+    sinks = dict.fromkeys((*old.sinks, *new.sinks))
+    named = [
+        {name: tuple(sorted(of.sinks[name].keys_for)) if name in of.sinks else () for name in sinks}
+        for of in (old, new)
+    ]
+    before, after = named
+    return tuple(KeysChange(name, before[name], after[name]) for name in sinks if before[name] != after[name])
 
 
 def _verdict(policy: Policy, attributes: Attributes, sink: str) -> tuple[str, str]:

@@ -8,7 +8,15 @@ from msgspec import Struct, field
 
 from streams import limits
 from streams.errors import InputError
-from streams.policy.diff import BoundChange, Groups, SpeechChange, of_anonymity, of_speech
+from streams.policy.diff import (
+    BoundChange,
+    Groups,
+    KeysChange,
+    SpeechChange,
+    of_anonymity,
+    of_keys,
+    of_speech,
+)
 from streams.policy.policy import Policy
 from streams.queries.answers import Answer
 from streams.queries.store import Store
@@ -51,13 +59,15 @@ class Unjudged(Struct, frozen=True):
 class Differing(Answer, frozen=True, kw_only=True):
     """What two policies, each by name and version, decide otherwise.
 
-    `speech` is compared by the texts of the rules, and `anonymised` by the bounds, whatever else is compared.
+    `speech` is compared by the texts of the rules, `anonymised` by the bounds and `keys` by who is given
+    some, whatever else is compared.
     """
 
     old: str
     new: str
     speech: tuple[SpeechChange, ...]
     anonymised: tuple[BoundChange, ...]
+    keys: tuple[KeysChange, ...]
 
 
 class OverStore(Differing, frozen=True, kw_only=True):
@@ -103,6 +113,7 @@ def differing(store: Store, before: Policy, after: Policy, *, rows_max: int = li
         new=told(after),
         speech=of_speech(before, after),
         anonymised=of_anonymity(before, after),
+        keys=of_keys(before, after),
         epoch=store.epoch,
         decided_by=tuple(f"{name} {version}" for name, version in decided),
         decided=judged.events,

@@ -95,7 +95,7 @@ def test_a_played_journal_has_no_undeclared_flow_and_nothing_without_a_label(spo
     assert columns["voice_segment", "words"] == "none"
     assert columns["voice_query", "text"] == ""
     retention = {row.topic: row.retention_days for row in answer.topics}
-    assert (retention["glasses.captured"], retention["glasses.lineage"]) == (1, 365)
+    assert (retention["glasses.captured"], retention["glasses.lineage"]) == (1, 30)
 
 
 def test_counts_are_those_of_the_store(spoilt: Path) -> None:

@@ -12,11 +12,14 @@ from urllib.request import Request, urlopen
 
 import orjson
 import pytest
+from click.testing import CliRunner
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from streams import clock, limits
+from streams.cli.main import main as sightline
 from streams.errors import DamagedError, InputError, UnavailableError
+from streams.policy.diff import of_keys
 from streams.policy.load import load, parse
 from streams.policy.policy import Policy
 from streams.sealing.asked import name_of, name_text
@@ -285,6 +288,16 @@ def test_a_key_management_service_stands_behind_the_same_store_and_service(
         kms._inside[2] = AESGCM(AESGCM.generate_key(256))
         with pytest.raises(UnavailableError, match="another key wrapped this"):
             service.find(names)
+
+
+def test_the_difference_of_two_policies_says_who_is_given_keys(tmp_path: Path) -> None:
+    (mine := tmp_path / "mine.toml").write_text(POLICY.text, encoding="utf-8")
+    differing = CliRunner().invoke(sightline, ["policy", "diff", "household", str(mine), "--exit-code"])
+    assert differing.exit_code == 1
+    title, head, row = differing.stdout.splitlines()[-3:]
+    assert title == "who else is given keys of sealed values differs"
+    assert (head.split(), row.split()) == (["sink", "old", "new"], [SINK, "study-7"])
+    assert of_keys(POLICY, POLICY) == ()
 
 
 def test_a_token_is_its_owners_alone(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from streams.cli.output import (
 from streams.events.record import Outgoing
 from streams.extras import require
 from streams.lineage.rows import rows_in
-from streams.policy.diff import DecidedRun, of_anonymity, of_speech, on_paper, over_runs
+from streams.policy.diff import DecidedRun, of_anonymity, of_keys, of_speech, on_paper, over_runs
 from streams.policy.load import load
 from streams.policy.policy import Policy
 from streams.printing import say
@@ -89,7 +89,8 @@ def diff(
     else:
         _say(answer)
     zones = answer.zones if isinstance(answer, OnPaper) else ()
-    sys.exit(1 if exit_code and (zones or answer.flows or answer.speech or answer.anonymised) else 0)
+    differs = zones or answer.flows or answer.speech or answer.anonymised or answer.keys
+    sys.exit(1 if exit_code and differs else 0)
 
 
 def _on_paper(before: Policy, after: Policy) -> OnPaper:
@@ -99,6 +100,7 @@ def _on_paper(before: Policy, after: Policy) -> OnPaper:
         new=told(after),
         speech=of_speech(before, after),
         anonymised=of_anonymity(before, after),
+        keys=of_keys(before, after),
         combinations=count,
         zones=ways(zones),
         flows=ways(flows),
@@ -116,6 +118,7 @@ def _over(
         new=told(after),
         speech=of_speech(before, after),
         anonymised=of_anonymity(before, after),
+        keys=of_keys(before, after),
         decided=count,
         flows=ways(flows),
     )
@@ -158,7 +161,7 @@ def _say(answer: OnPaper | OverStore | OverJournals) -> None:
     if isinstance(answer, OverStore):
         emit_hidden(answer.role, answer.hidden)
     plain = answer.to_dict()
-    beside = {"zones", "flows", "speech", "anonymised", "role", "hidden", "not judged"}
+    beside = {"zones", "flows", "speech", "anonymised", "keys", "role", "hidden", "not judged"}
     emit_facts({name: value for name, value in plain.items() if name not in beside})
     for unjudged in answer.not_judged if isinstance(answer, OverStore) else ():
         say(f"not judged  {unjudged.count:,} {unjudged.reason}")
@@ -173,6 +176,10 @@ def _say(answer: OnPaper | OverStore | OverJournals) -> None:
         say()
         say("what an anonymised export has to hold to differs")
         emit_rows(answer.anonymised)
+    if answer.keys:
+        say()
+        say("who else is given keys of sealed values differs")
+        emit_rows(answer.keys)
 
 
 def _say_ways(name: str, ways: Sequence[Way], left_out: Set[str]) -> None:
