@@ -6,10 +6,12 @@ They cover imports between rooms, and the use of the clock, the environment, Kaf
 from __future__ import annotations
 
 import ast
+import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -133,49 +135,80 @@ def room_of(path: Path) -> str:
     return "/".join(parts[:2]) if parts[0] == "device_sim" else parts[1]
 
 
-def imports(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            assert node.level == 0, f"{path}: a relative import hides the room it comes from"
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+class Module(NamedTuple):
+    """A module that was read."""
+
+    path: Path
+    text: str
+    nodes: list[ast.AST]
+
+    @property
+    def room(self) -> str:
+        return room_of(self.path)
+
+    def imports(self) -> Iterator[str]:
+        for node in self.nodes:
+            if isinstance(node, ast.Import):
+                yield from (alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                assert node.level == 0, f"{self.path}: a relative import hides the room it comes from"
+                yield node.module
+                yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def ids(paths: list[Path]) -> list[str]:
-    return [str(path.relative_to(ROOT)) for path in paths]
+def read(path: Path) -> Module:
+    text = path.read_text(encoding="utf-8")
+    return Module(path, text, list(ast.walk(ast.parse(text))))
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=ids(SOURCES))
-def test_imports_point_one_way(path: Path) -> None:
-    room = room_of(path)
-    for name in imports(path):
+Rule = Callable[[Module], Iterator[str]]
+#: Rules with the files they hold for, in the order of this page.
+RULES: dict[Rule, set[Path]] = {}
+
+
+def rule(paths: list[Path]) -> Callable[[Rule], Rule]:
+    """Add a rule: a function that says what is wrong with a module of `paths`."""
+
+    def add(states: Rule) -> Rule:
+        RULES[states] = set(paths)
+        return states
+
+    return add
+
+
+@functools.cache
+def faults() -> dict[str, list[str]]:
+    """What is wrong, by rule; each file is read once for all of them, which is most of the work."""
+    wrong: dict[str, list[str]] = {states.__name__: [] for states in RULES}
+    for path in SOURCES + TESTS:
+        module = read(path)
+        for states, paths in RULES.items():
+            if path in paths:
+                wrong[states.__name__] += states(module)
+    return wrong
+
+
+@rule(SOURCES)
+def imports_point_one_way(module: Module) -> Iterator[str]:
+    path, room = module.path, module.room
+    for name in module.imports():
         head, _, rest = name.partition(".")
         if head == "streams" and rest:
             target = rest.split(".")[0]
             if path.parts[-2] == "recordings" or room.startswith("device_sim"):
-                assert target in LEAVES | {"events"}, (
-                    f"{path} imports {name}: device_sim may import streams.events and the leaves"
-                )
+                if target not in LEAVES | {"events"}:
+                    yield f"{path} imports {name}: device_sim may import streams.events and the leaves"
                 continue
             allowed = MAY_IMPORT[room]
-            assert allowed is None or target in allowed | LEAVES | {room}, (
-                f"{path} imports {name}: {room} may import {sorted(allowed)}"
-            )
+            if allowed is not None and target not in allowed | LEAVES | {room}:
+                yield f"{path} imports {name}: {room} may import {sorted(allowed)}"
             inside, within = INSIDE.get(room, {}), path.parent.name
-            if target == room and within in inside:
-                neighbour = rest.split(".")[1]
-                assert neighbour in inside[within] | {within}, (
-                    f"{path} imports {name}: {room}/{within} may import {sorted(inside[within])}"
-                )
-        if room == "ledger" and name.startswith("streams.kafka"):
-            assert name.startswith("streams.kafka.reader"), "the ledger shares the reader and nothing else"
-        if head in ONLY_IN:
-            rooms = ONLY_IN[head]
-            assert room in rooms or f"{room.split('/')[0]}/*" in rooms, (
-                f"{path} imports {head}, which belongs in {rooms}"
-            )
+            if target == room and within in inside and rest.split(".")[1] not in inside[within] | {within}:
+                yield f"{path} imports {name}: {room}/{within} may import {sorted(inside[within])}"
+        if room == "ledger" and re.match(r"streams\.kafka(?!\.reader)", name):
+            yield f"{path} imports {name}: the ledger shares the reader and nothing else"
+        if head in ONLY_IN and not {room, f"{room.split('/')[0]}/*"} & ONLY_IN[head]:
+            yield f"{path} imports {head}, which belongs in {ONLY_IN[head]}"
 
 
 def test_no_rooms_import_each_other_in_a_circle() -> None:
@@ -183,7 +216,7 @@ def test_no_rooms_import_each_other_in_a_circle() -> None:
     rooms = {room_of(path) for path in SOURCES if path.is_relative_to(ROOT / "streams")}
     for path in SOURCES:
         room = room_of(path)
-        for name in imports(path):
+        for name in read(path).imports():
             target = name.removeprefix("streams.").split(".")[0]
             if name.startswith("streams.") and {room, target} <= rooms and target != room:
                 order.add(room, target)
@@ -191,30 +224,33 @@ def test_no_rooms_import_each_other_in_a_circle() -> None:
     assert set(order.static_order()) <= rooms
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=ids(SOURCES))
-def test_clock_environment_and_output_have_one_place_each(path: Path) -> None:
-    text = path.read_text(encoding="utf-8")
-    room = room_of(path)
-    if room != "settings":
-        assert not re.search(r"os\.environ|os\.getenv", text), (
-            f"{path} reads the environment; streams/settings does"
-        )
-    if room != "clock":
-        assert not re.search(
-            r"\btime\.(time|time_ns|monotonic|monotonic_ns)\(|datetime\.now\(|\.utcnow\(|\.today\(", text
-        ), f"{path} reads a clock; streams/clock.py does"
-    if room != "printing":
-        assert not re.search(r"click\.s?echo|\bprint\(", text), (
-            f"{path} prints past streams/printing.py, which escapes what a terminal would obey"
-        )
-    if room != "logs":
-        assert not re.search(r"logging\.(basicConfig|StreamHandler|lastResort)|addHandler", text), (
-            f"{path} logs past streams/logs.py, which shows no value that foreign code quotes"
-        )
-    if room != "ends":
-        assert not re.search(r"os\._exit\(|os\.abort\(", text), (
-            f"{path} ends the process past streams/ends.py, which says why"
-        )
+#: Room, what only it may write, and what a module says of another that does.
+PLACES = (
+    ("settings", r"os\.environ|os\.getenv", "reads the environment; streams/settings does"),
+    (
+        "clock",
+        r"\btime\.(time|time_ns|monotonic|monotonic_ns)\(|datetime\.now\(|\.utcnow\(|\.today\(",
+        "reads a clock; streams/clock.py does",
+    ),
+    (
+        "printing",
+        r"click\.s?echo|\bprint\(",
+        "prints past streams/printing.py, which escapes what a terminal would obey",
+    ),
+    (
+        "logs",
+        r"logging\.(basicConfig|StreamHandler|lastResort)|addHandler",
+        "logs past streams/logs.py, which shows no value that foreign code quotes",
+    ),
+    ("ends", r"os\._exit\(|os\.abort\(", "ends the process past streams/ends.py, which says why"),
+)
+
+
+@rule(SOURCES)
+def clock_environment_and_output_have_one_place_each(module: Module) -> Iterator[str]:
+    for room, written, does in PLACES:
+        if module.room != room and re.search(written, module.text):
+            yield f"{module.path} {does}"
 
 
 #: Calls that make a file or a directory; `open` and `os.open` do with some arguments.
@@ -238,15 +274,15 @@ def makes_a_file(call: ast.Call) -> bool:
     return name in MAKES or (name in {"open", "FileIO"} and (writes or "O_CREAT" in flags))
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=ids(SOURCES))
-def test_files_are_made_through_one_door(path: Path) -> None:
+@rule(SOURCES)
+def files_are_made_through_one_door(module: Module) -> Iterator[str]:
+    path = module.path
     # The maintainers of this repository make the recordings in it.
-    if room_of(path) == "files" or "make" in path.parts:
+    if module.room == "files" or "make" in path.parts:
         return
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        assert not (isinstance(node, ast.Call) and makes_a_file(node)), (
-            f"{path}:{node.lineno} makes a file past streams/files.py, which makes it its owner's alone"
-        )
+    for node in module.nodes:
+        if isinstance(node, ast.Call) and makes_a_file(node):
+            yield f"{path}:{node.lineno} makes a file past streams/files.py, which makes it its owner's alone"
 
 
 @pytest.mark.parametrize(
@@ -273,9 +309,9 @@ def test_the_fence_knows_what_makes_a_file(line: str, made: bool) -> None:
 NO_NAMES = {"found", "one", "said", "there", "what"}
 
 
-def names_given(tree: ast.AST) -> Iterator[tuple[int, str]]:
+def names_given(nodes: Iterable[ast.AST]) -> Iterator[tuple[int, str]]:
     """(line, name) of each variable, parameter, field, method and class that a module defines."""
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             yield node.lineno, node.id
         elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
@@ -286,10 +322,11 @@ def names_given(tree: ast.AST) -> Iterator[tuple[int, str]]:
             yield node.lineno, node.name
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=ids(SOURCES))
-def test_names_say_what_they_hold(path: Path) -> None:
-    for line, name in names_given(ast.parse(path.read_text(encoding="utf-8"))):
-        assert name.lower() not in NO_NAMES, f"{path}:{line} calls something '{name}'; name what it is"
+@rule(SOURCES)
+def names_say_what_they_hold(module: Module) -> Iterator[str]:
+    for line, name in names_given(module.nodes):
+        if name.lower() in NO_NAMES:
+            yield f"{module.path}:{line} calls something '{name}'; name what it is"
 
 
 @pytest.mark.parametrize(
@@ -309,28 +346,35 @@ def test_names_say_what_they_hold(path: Path) -> None:
     ],
 )
 def test_the_fence_knows_how_a_name_is_given(line: str) -> None:
-    assert NO_NAMES & {name.lower() for _, name in names_given(ast.parse(line))}
+    assert NO_NAMES & {name.lower() for _, name in names_given(ast.walk(ast.parse(line)))}
 
 
-@pytest.mark.parametrize("path", SOURCES + TESTS, ids=ids(SOURCES + TESTS))
-def test_sizes(path: Path) -> None:
-    text = path.read_text(encoding="utf-8")
-    assert len(text.splitlines()) <= MODULE_LINES_MAX, (
-        f"{path} is a design question: more than {MODULE_LINES_MAX} lines"
-    )
-    for node in ast.walk(ast.parse(text)):
+@rule(SOURCES + TESTS)
+def sizes(module: Module) -> Iterator[str]:
+    path = module.path
+    if len(module.text.splitlines()) > MODULE_LINES_MAX:
+        yield f"{path} is a design question: more than {MODULE_LINES_MAX} lines"
+    most = TEST_LINES_MAX if path.is_relative_to(ROOT / "tests") else FUNCTION_LINES_MAX
+    for node in module.nodes:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             length = (node.end_lineno or node.lineno) - node.lineno + 1
-            most = TEST_LINES_MAX if path in TESTS else FUNCTION_LINES_MAX
-            assert length <= most, f"{path}:{node.lineno} {node.name} has {length} lines"
+            if length > most:
+                yield f"{path}:{node.lineno} {node.name} has {length} lines"
 
 
-@pytest.mark.parametrize("path", SOURCES + TESTS, ids=ids(SOURCES + TESTS))
-def test_nothing_is_left_for_later_and_nothing_is_versioned_beside_itself(path: Path) -> None:
-    text = path.read_text(encoding="utf-8")
-    if path != Path(__file__):
-        assert not re.search(r"\b(TODO|FIXME|XXX|HACK)\b", text), f"{path} leaves something for later"
-    assert not re.search(r"_(v2|new|old|copy)\.py$", path.name), f"{path} stands beside its older self"
+@rule(SOURCES + TESTS)
+def nothing_is_left_for_later_and_nothing_is_versioned_beside_itself(module: Module) -> Iterator[str]:
+    path = module.path
+    if path != Path(__file__) and re.search(r"\b(TODO|FIXME|XXX|HACK)\b", module.text):
+        yield f"{path} leaves something for later"
+    if re.search(r"_(v2|new|old|copy)\.py$", path.name):
+        yield f"{path} stands beside its older self"
+
+
+@pytest.mark.parametrize("states", RULES, ids=lambda states: states.__name__)
+def test_every_file_keeps_the_rule(states: Rule) -> None:
+    wrong = faults()[states.__name__]
+    assert not wrong, "\n".join(wrong)
 
 
 def test_every_stage_has_its_room_and_its_tests() -> None:
