@@ -53,7 +53,8 @@ def _lines(path: Path) -> list[dict[str, Any]]:
 
 
 def _number(path: Path, wearer: str) -> int:
-    rows = ask(path, f"SELECT min(first) FROM events WHERE source = '{SHARED}' AND wearer = '{wearer}'")
+    of = f"source = '{SHARED}' AND stream = 'imu-right' AND wearer = '{wearer}'"
+    rows = ask(path, f"SELECT min(first) FROM events WHERE {of}")
     return int(rows[0][0])
 
 
