@@ -57,13 +57,15 @@ class ConsentInterval(Struct, frozen=True, kw_only=True):
 class ConsentHistory(Struct, frozen=True, kw_only=True):
     """What a wearer's words came to, in order of time.
 
-    `erased_ns` are the times of erasures of the wearer: what was captured up to the last one is refused.
+    `erased_ns` are the times of erasures of the wearer: what was captured up to each is refused, but for what
+    was captured before its time in `erased_since_ns` (0: nothing).
     `untold` counts erasures of which nothing tells whose they are, because the key store is not at hand.
     `newest_ns` is when the last of all these statements was appended, 0 if there is none.
     """
 
     intervals: tuple[ConsentInterval, ...]
     erased_ns: tuple[int, ...]
+    erased_since_ns: tuple[int, ...]
     untold: int
     newest_ns: int
 
@@ -95,7 +97,7 @@ def history_of(consents: Consents, wearer: str, now_ns: int) -> ConsentHistory:
     """What the words of a wearer came to until `now_ns`, over all that was read of `glasses.consents`."""
     mark = None if consents.mark is None else consents.mark(wearer)
     telling = _Telling()
-    erased_ns, untold = list[int](), 0
+    erased_ns, since_ns, untold = list[int](), list[int](), 0
     for _, by, statement in consents.between(0, consents.offset):
         if isinstance(statement, Pairing):
             continue
@@ -104,12 +106,17 @@ def history_of(consents: Consents, wearer: str, now_ns: int) -> ConsentHistory:
                 untold += 1
             elif statement.mark == mark:
                 erased_ns.append(telling.erase(statement.at_ns))
+                since_ns.append(statement.since_ns)
         elif by == wearer:
             telling.say(statement)
     newest_ns = telling.now_ns
     telling.reach(now_ns)
     return ConsentHistory(
-        intervals=telling.told(), erased_ns=tuple(erased_ns), untold=untold, newest_ns=newest_ns
+        intervals=telling.told(),
+        erased_ns=tuple(erased_ns),
+        erased_since_ns=tuple(since_ns),
+        untold=untold,
+        newest_ns=newest_ns,
     )
 
 

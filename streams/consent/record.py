@@ -23,6 +23,7 @@ from streams.limits import (
     CONSENT_TAKEUP_BYTES_MAX,
     NUMBER_MAX,
     PURPOSES_MAX,
+    TIME_NS_MAX,
     TOKEN_CHARACTERS_MAX,
 )
 from streams.topology import CONSENTS, ERASURE_KEY, OPERATOR_KEY, PAIRING_KEY, WORD_KEY
@@ -83,6 +84,7 @@ class _ErasedAs(Struct, forbid_unknown_fields=True):
     mark: Annotated[str, Meta(pattern=r"\A[0-9a-f]{1,128}\Z")]
     number: _Number
     at_ns: Annotated[int, Meta(ge=0, le=0)] = 0
+    since_ns: Annotated[int, Meta(ge=0, le=TIME_NS_MAX)] = 0
 
 
 class _Erased(Struct, forbid_unknown_fields=True):
@@ -132,7 +134,8 @@ def _erasure(record: Received) -> Statement:
     if value.v != 2 or record.key != f"{ERASURE_KEY}/{erased.mark}/{erased.number}".encode():
         raise MalformedError(_NOT_OURS)
     # To the end of the millisecond in which the broker took it.
-    return NOBODY, Erasure(erased.mark, erased.number, stamp_ns(record) + _MS_NS - 1)
+    at_ns = stamp_ns(record) + _MS_NS - 1
+    return NOBODY, Erasure(erased.mark, erased.number, at_ns, min(erased.since_ns, at_ns))
 
 
 def _word(record: Received) -> Statement:
@@ -203,10 +206,14 @@ def withdrawal_record(wearer: str, number: int) -> Outgoing:
     return Outgoing(CONSENTS, 0, key, orjson.dumps(value), _JSON, _BROKERS_MS)
 
 
-def erasure_record(mark: str, number: int) -> Outgoing:
-    """Record of an operator for `glasses.consents`: all that a wearer captured until now is erased."""
+def erasure_record(mark: str, number: int, since_ns: int = 0) -> Outgoing:
+    """Record of an operator for `glasses.consents`: all that a wearer captured until now is erased.
+
+    What was captured before `since_ns` is not.
+    """
     key = f"{ERASURE_KEY}/{mark}/{number}".encode()
-    value = {"v": 2, "erasure": {"mark": mark, "number": number}}
+    scope = {"since_ns": since_ns} if since_ns else {}
+    value = {"v": 2, "erasure": {"mark": mark, "number": number, **scope}}
     return Outgoing(CONSENTS, 0, key, orjson.dumps(value), _JSON, _BROKERS_MS)
 
 

@@ -11,6 +11,7 @@ from streams.consent.words import (
     NOTHING_SAID,
     Consent,
     EffectiveConsent,
+    ErasedTime,
     Erasure,
     Mark,
     Pairing,
@@ -18,6 +19,7 @@ from streams.consent.words import (
     Statement,
     Word,
     Words,
+    with_erased,
 )
 from streams.errors import UnavailableError
 from streams.limits import CONSENT_SNAPSHOTS_MAX
@@ -35,7 +37,7 @@ class Consents:
     def __init__(self, mark: Mark | None = None) -> None:
         self.offset = 0  #: the next offset to read
         self.mark = mark
-        self._erasures: dict[str, tuple[list[int], list[int]]] = {}
+        self._erasures: dict[str, tuple[list[int], list[tuple[ErasedTime, ...]]]] = {}
         self._stated: set[tuple[str, int]] = set()
         self._places: list[int] = []
         self._log: list[Statement] = []
@@ -59,9 +61,9 @@ class Consents:
                 # A copy, as a mirror of the topic makes it; the time of an erasure is that of the first.
                 return
             self._stated.add((statement.mark, statement.number))
-            places, times_ns = self._erasures.setdefault(statement.mark, ([], []))
+            places, times = self._erasures.setdefault(statement.mark, ([], []))
             places.append(offset)
-            times_ns.append(max([statement.at_ns, *times_ns[-1:]]))
+            times.append(with_erased(times[-1] if times else (), statement.time))
             return
         if isinstance(statement, Pairing):
             places, bound = self._pairings.setdefault((statement.device, wearer), ([], []))
@@ -93,20 +95,29 @@ class Consents:
         at = bisect_left(places, below)
         return bool(at) and bound[at - 1]
 
-    def erased_ns(self, wearer: str, below: int) -> int:
-        """Append time (ns) of the last erasure of `wearer` below an offset; 0 if there is none.
+    def erased(self, wearer: str, below: int) -> tuple[ErasedTime, ...]:
+        """What is erased of `wearer` by the erasures below an offset, in order of time.
 
         UnavailableError if there are erasures and nothing tells whose.
         """
         if not self._erasures:
-            return 0
+            return ()
         if self.mark is None:
             raise UnavailableError(
                 f"{CONSENTS} has erasures, and without the key store nothing tells whose; name it with --keys"
             )
-        places, times_ns = self._erasures.get(self.mark(wearer), ((), ()))
+        places, times = self._erasures.get(self.mark(wearer), ((), ()))
         at = bisect_left(places, below)
-        return times_ns[at - 1] if at else 0
+        return times[at - 1] if at else ()
+
+    def erased_ns(self, wearer: str, below: int) -> int:
+        """Append time (ns) of the last erasure of `wearer` below an offset; 0 if there is none."""
+        return max((each.until_ns for each in self.erased(wearer, below)), default=0)
+
+    def wholly_erased_ns(self, wearer: str, below: int) -> int:
+        """The time (ns) up to which everything of `wearer` is erased; 0 if what is oldest stays."""
+        times = self.erased(wearer, below)
+        return times[0].until_ns if times and not times[0].since_ns else 0
 
     def view(self) -> ConsentView:
         """A view of all statements so far, without later ones; its cost does not grow with their number."""
@@ -207,7 +218,7 @@ class PartitionConsents:
         self.version = 0  #: number of words that were added
         self._by_wearer: dict[str, tuple[list[int], list[Words]]] = {}
         self._memo: dict[tuple[str, Reference], tuple[int, int, EffectiveConsent]] = {}
-        self._erased_ns: dict[str, int] = {}
+        self._erased: dict[str, tuple[ErasedTime, ...]] = {}
 
     def words(self, wearer: str, position: int) -> Words:
         """Words of `wearer` up to a position of this partition."""
@@ -232,11 +243,16 @@ class PartitionConsents:
         """(device, wearer) about which anything was ever stated."""
         return self._consents.pairings
 
+    def erased(self, wearer: str) -> tuple[ErasedTime, ...]:
+        """When what is erased of a wearer was captured, in order."""
+        if wearer not in self._erased:
+            self._erased[wearer] = self._consents.erased(wearer, self._taken)
+        return self._erased[wearer]
+
     def erased_ns(self, wearer: str) -> int:
-        """Up to which capture time (ns) the data of a wearer is erased; 0 if none is."""
-        if wearer not in self._erased_ns:
-            self._erased_ns[wearer] = self._consents.erased_ns(wearer, self._taken)
-        return self._erased_ns[wearer]
+        """The last capture time (ns) of what is erased of a wearer; 0 if nothing is."""
+        times = self.erased(wearer)
+        return times[-1].until_ns if times else 0
 
     def of(self, wearer: str, under: Reference, since_ns: int, position: int, at_ns: int) -> Consent:
         """Consent in force at `position` and `at_ns` for data of `wearer` that was captured under a record.

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from streams.consent.words import ErasedTime
 from streams.lineage.naming import examples, is_selected, statements
 from streams.lineage.ranges import Part, Ranges, outside
 from streams.lineage.selection import Selection
@@ -238,27 +239,28 @@ def _of_parents(rows: pa.Table, pieces: Sequence[tuple[int, int, Part]]) -> pa.T
     )
 
 
-def _until_ns(rows: pa.Table, name: str, bounds: Mapping[str, int]) -> Numbers:
-    """Time up to which a row is selected by what a column names; -1 if it is not."""
+def _in_time(rows: pa.Table, name: str, t_ns: Numbers, times: Mapping[str, Sequence[ErasedTime]]) -> Mask:
+    """Rows that are selected by what a column names, at their time."""
     values, codes = _words(rows, name)
-    until_ns: Numbers = np.array([bounds.get(value, -1) for value in values], np.int64)[codes]
-    return until_ns
+    mask: Mask = np.zeros(len(rows), bool)
+    for code, value in enumerate(values):
+        for since_ns, until_ns in times.get(value, ()):
+            mask |= (codes == code) & (since_ns <= t_ns) & (t_ns <= until_ns)
+    return mask
 
 
 def _bound(selection: Selection, rows: pa.Table) -> Mask:
-    """Rows that name a selected wearer and were captured, or appended, up to the wearer's time."""
+    """Rows that name a selected wearer and were captured, or appended, in the wearer's time."""
     t_ns = _numbers(rows, "t_ns")
     if "appended_ns" in rows.column_names:
         appended_ns = _numbers(rows, "appended_ns")
         t_ns = np.where(appended_ns > 0, np.minimum(t_ns, appended_ns), t_ns)
-    mask: Mask = t_ns <= _until_ns(rows, "wearer", selection.bounds)
-    return mask
+    return _in_time(rows, "wearer", t_ns, selection.times)
 
 
 def _of_devices(selection: Selection, rows: pa.Table) -> Mask:
-    """Rows of devices that nobody else wore, up to the time of their wearer."""
-    mask: Mask = _numbers(rows, "t_ns") <= _until_ns(rows, "source", selection.alone)
-    return mask
+    """Rows of devices that nobody else wore, in the time of their wearer."""
+    return _in_time(rows, "source", _numbers(rows, "t_ns"), selection.alone)
 
 
 def _decisions(selection: Selection, rows: pa.Table) -> Divided:
@@ -362,10 +364,12 @@ def _triggers(selection: Selection, rows: pa.Table) -> Divided:
 def _checks(selection: Selection, rows: pa.Table) -> Divided:
     """Checks stay, and do not name the wearer, or the device that nobody else wore."""
     personal = _are(rows, "name", PERSONAL_CHECKS.__contains__)
-    names = {**selection.alone, **selection.bounds}
+    names = {**selection.alone, **selection.times}
     subjects, t_ns = rows.column("subject").to_pylist(), _numbers(rows, "t_ns")
     halves = [
-        (NO_EXAMPLE, subject) if is_one and at_ns <= names.get(subject, -1) else (subject, "")
+        (NO_EXAMPLE, subject)
+        if is_one and any(time.has(at_ns, at_ns) for time in names.get(subject, ()))
+        else (subject, "")
         for subject, at_ns, is_one in zip(subjects, t_ns.tolist(), personal.tolist(), strict=True)
     ]
     return _rewritten(rows, "subject", halves)

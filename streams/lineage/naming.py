@@ -7,14 +7,15 @@ from typing import Any
 
 import orjson
 
+from streams.consent.words import ErasedTime
 from streams.errors import MalformedError
 from streams.events.identity import EventId
 from streams.lineage.selection import Selection
 from streams.lineage.tables import NO_EXAMPLE
 
 
-def statements(bounds: Mapping[str, int], value: str) -> tuple[str, str]:
-    """A consent take-up without what the wearers said up to their time, and with nothing else.
+def statements(bounds: Mapping[str, ErasedTime], value: str) -> tuple[str, str]:
+    """A consent take-up without what the wearers said in their time, and with nothing else.
 
     The second text is empty if they said nothing in it; then the first is the value as it was.
     """
@@ -28,12 +29,12 @@ def statements(bounds: Mapping[str, int], value: str) -> tuple[str, str]:
     return orjson.dumps([*listed[:begin], *kept]).decode(), orjson.dumps([*listed[:begin], *taken]).decode()
 
 
-def _is_said_by(bounds: Mapping[str, int], row: Any) -> bool:
-    """Whether a statement names one of the wearers and is not later; what has no time is of before."""
+def _is_said_by(bounds: Mapping[str, ErasedTime], row: Any) -> bool:
+    """Whether a statement names one of the wearers and is of the time; what has no time is of before."""
     if not isinstance(row, list) or not row or not isinstance(row[0], str) or row[0] not in bounds:
         return False
     at_ns = row[1].get("at_ns", 0) if row[1:] and isinstance(row[1], dict) else 0
-    return bool(at_ns <= bounds[row[0]])
+    return bounds[row[0]].has(at_ns, at_ns)
 
 
 def examples(selection: Selection, value: str) -> tuple[str, str]:

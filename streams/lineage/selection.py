@@ -1,9 +1,9 @@
-"""Which rows of the lineage tables are a wearer's: what was captured up to a time, and what was derived.
+"""Which rows of the lineage tables are a wearer's: what was captured in a time, and what was derived.
 
-An event is the wearer's if it names the wearer and was captured, or appended, up to then (a derived one: its
-oldest samples were). So is every event that was derived from one, whoever it names, but no model version: it
-is an aggregate, and is retrained. Rows without a wearer are selected by the runs of these events, and by the
-device if nobody else wore it. `division` parts the rows of each table accordingly.
+An event is the wearer's if it names the wearer and any of it was captured, or appended, in that time (a
+derived one: any of its samples). So is every event that was derived from one, whoever it names, but no model
+version: it is an aggregate, and is retrained. Rows without a wearer are selected by the runs of these events,
+and by the device if nobody else wore it. `division` parts the rows of each table accordingly.
 
 It works on any connection to DuckDB and any relations with the columns of the tables: all segments of a store
 for an erasure and for a person's export, the rows of one poll for what arrives after an erasure.
@@ -11,19 +11,20 @@ for an erasure and for a person's export, the rows of one poll for what arrives 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, Protocol
 
 import pyarrow as pa
 
+from streams.consent.words import ErasedTime, with_erased
 from streams.lineage.ranges import Ranges
 from streams.topology import TRAINING_SOURCE
 
 #: Tables that tell whose the events are; a relation is needed for each of them that has rows.
 READ = ("events", "edges", "decisions", "rejected")
 #: Runs that are known already: of events of a wearer that the relations may lack. Without a stream it is the
-#: device itself, `low` is 0 and `high` the time up to which it is the wearer's alone.
+#: device itself, and from `low` to `high` (ns) it is the wearer's alone.
 KNOWN = pa.schema(
     {
         **dict.fromkeys(("wearer", "source", "stream"), pa.string()),
@@ -36,8 +37,22 @@ _LAST = '"first" + step * ("count" - 1)'
 
 def captured_by(table: str) -> str:
     """SQL for when a row of a table counts as captured: at its append time, if that is earlier."""
-    t_ns = "t_first_ns" if table == "events" else "t_ns"
+    return _captured("t_first_ns" if table == "events" else "t_ns")
+
+
+def _captured(t_ns: str) -> str:
     return f"least({t_ns}, coalesce(nullif(appended_ns, 0), {t_ns}))"
+
+
+def _within(table: str) -> str:
+    """SQL condition for rows of which anything was captured in the time of `selected_bounds` b."""
+    last = _captured("t_last_ns" if table == "events" else "t_ns")
+    return f"({captured_by(table)} <= b.until_ns AND {last} >= b.since_ns)"
+
+
+def up_to(until_ns: int) -> ErasedTime:
+    """Everything that was captured up to a time (ns)."""
+    return ErasedTime(0, until_ns)
 
 
 class Connection(Protocol):
@@ -64,7 +79,7 @@ class Selection:
     rows
         FROM clause by table, of READ.
     bounds
-        Time (ns) up to which everything is selected, by wearer.
+        Time in which everything is selected, by wearer.
     known
         Rows of KNOWN.
     whole
@@ -76,15 +91,17 @@ class Selection:
         self,
         connection: Connection,
         rows: Mapping[str, str],
-        bounds: Mapping[str, int],
+        bounds: Mapping[str, ErasedTime],
         known: pa.Table | None = None,
         *,
         whole: bool = True,
     ) -> None:
         self._connection, self._rows, self.bounds = connection, rows, dict(bounds)
-        given = pa.table(
-            {"wearer": pa.array([*bounds], pa.string()), "until_ns": pa.array([*bounds.values()], pa.int64())}
-        )
+        times = {
+            name: pa.array([time[at] for time in bounds.values()], pa.int64())
+            for at, name in enumerate(ErasedTime._fields)
+        }
+        given = pa.table({"wearer": pa.array([*bounds], pa.string()), **times})
         self._make("bounds", given)
         self._make("known", KNOWN.empty_table() if known is None else known)
         self._run(
@@ -96,6 +113,11 @@ class Selection:
             self._find()
         self._run(f"CREATE OR REPLACE TEMP TABLE selected_alone AS {self._alone(whole)}")
 
+    @property
+    def times(self) -> Mapping[str, Sequence[ErasedTime]]:
+        """The bounds, as `alone` has times."""
+        return {wearer: (time,) for wearer, time in self.bounds.items()}
+
     @cached_property
     def runs(self) -> pa.Table:
         """Runs of the selected events, as rows of KNOWN; numbers without an event may lie in them."""
@@ -105,7 +127,7 @@ class Selection:
     def devices(self) -> pa.Table:
         """Devices that nobody else wore, as rows of KNOWN."""
         return self._table(
-            "SELECT wearer, source, '' AS stream, -1::BIGINT AS revision, 0::BIGINT AS low, until_ns AS high "
+            "SELECT wearer, source, '' AS stream, -1::BIGINT AS revision, since_ns AS low, until_ns AS high "
             "FROM selected_alone ORDER BY ALL"
         )
 
@@ -115,13 +137,13 @@ class Selection:
         return self._names("SELECT source FROM selected_streams UNION SELECT source FROM selected_alone")
 
     @cached_property
-    def alone(self) -> Mapping[str, int]:
-        """Devices that nobody else wore, with the time up to which all of them is selected."""
-        return dict(
-            self._connection.execute(
-                "SELECT source, max(until_ns) FROM selected_alone GROUP BY source"
-            ).fetchall()
-        )
+    def alone(self) -> Mapping[str, Sequence[ErasedTime]]:
+        """Devices that nobody else wore, with the times in which all of them is selected."""
+        times: dict[str, tuple[ErasedTime, ...]] = {}
+        rows = self._connection.execute("SELECT source, since_ns, until_ns FROM selected_alone").fetchall()
+        for source, *time in rows:
+            times[source] = with_erased(times.get(source, ()), ErasedTime(*time))
+        return times
 
     @cached_property
     def silent(self) -> frozenset[str]:
@@ -129,8 +151,8 @@ class Selection:
         if "events" not in self._rows:
             return frozenset(self.alone)
         return frozenset(self.alone) - self._names(
-            f"SELECT source FROM {self._rows['events']} JOIN selected_alone "  # noqa: S608 - ours
-            f"USING (source) WHERE {captured_by('events')} > until_ns"
+            f"SELECT source FROM {self._rows['events']} JOIN selected_alone b "  # noqa: S608 - ours
+            f"USING (source) WHERE NOT {_within('events')}"
         )
 
     @cached_property
@@ -194,18 +216,18 @@ class Selection:
 
     def _find(self) -> None:
         """Find the streams with selected events, mark their events, and join these to runs."""
-        events, hers = self._rows.get("events"), "(b.wearer IS NOT NULL AND {} <= b.until_ns)"
+        events, hers = self._rows.get("events"), "(b.wearer IS NOT NULL AND {})"
         streams = ["SELECT source, stream FROM selected_known WHERE stream <> ''"]
         streams += ["SELECT source, stream FROM selected_derived"]
         marked = ["SELECT NULL, NULL, 0, NULL, 0, 0, false, false WHERE false"]
         if events:
             streams.append(
                 f"SELECT source, stream FROM {events} JOIN selected_bounds b USING (wearer) "  # noqa: S608 - names of ours
-                f"WHERE {captured_by('events')} <= b.until_ns"
+                f"WHERE {_within('events')}"
             )
             marked.append(
                 f'SELECT {_STREAM}, e.wearer, "first", {_LAST}, '  # noqa: S608 - names of ours
-                f"{hers.format(captured_by('events'))} OR d.source IS NOT NULL, true "
+                f"{hers.format(_within('events'))} OR d.source IS NOT NULL, true "
                 f"FROM (SELECT * FROM {events} SEMI JOIN selected_streams USING (source, stream)) e "
                 "LEFT JOIN selected_bounds b ON e.wearer = b.wearer "
                 f'LEFT JOIN (SELECT DISTINCT * FROM selected_derived) d USING ({_STREAM}, "first")'
@@ -215,7 +237,7 @@ class Selection:
             f'SELECT source, stream, 0, r.wearer, "first", "first", false, false FROM (SELECT * FROM '  # noqa: S608 - as above
             f"{self._rows[table]} SEMI JOIN selected_streams USING (source, stream)) r LEFT JOIN "
             "selected_bounds b ON r.wearer = b.wearer "
-            f"WHERE r.wearer <> '' AND NOT {hers.format(captured_by(table))}"
+            f"WHERE r.wearer <> '' AND NOT {hers.format(_within(table))}"
             for table in ("decisions", "rejected")
             if table in self._rows
         ]
@@ -266,16 +288,21 @@ class Selection:
 
     def _alone(self, whole: bool) -> str:
         """SELECT of the devices of which every row that names a wearer names one of these."""
-        own = ["SELECT source, wearer, high AS until_ns FROM selected_known WHERE stream = ''"]
+        own = [
+            "SELECT source, wearer, low AS since_ns, high AS until_ns FROM selected_known WHERE stream = ''"
+        ]
         others = list[str]()
         for table in ("events", "decisions", "rejected") if whole else ():
             if table in self._rows:
                 rows = f"FROM {self._rows[table]} r LEFT JOIN selected_bounds b ON r.wearer = b.wearer"
-                until = f"{captured_by(table)} <= b.until_ns"
-                own.append(f"SELECT source, b.wearer, b.until_ns {rows} WHERE {until} AND source <> ''")
+                own.append(
+                    f"SELECT source, b.wearer, b.since_ns, b.until_ns {rows} "
+                    f"WHERE {_within(table)} AND source <> ''"
+                )
                 others.append(f"SELECT source {rows} WHERE r.wearer <> '' AND b.wearer IS NULL")
         without = f"ANTI JOIN ({' UNION ALL '.join(others)}) USING (source)" if others else ""
-        return f"SELECT DISTINCT source, wearer, until_ns FROM ({' UNION ALL '.join(own)}) {without}"  # noqa: S608 - ours
+        rows = f"({' UNION ALL '.join(own)}) {without}"
+        return f"SELECT DISTINCT source, wearer, since_ns, until_ns FROM {rows}"  # noqa: S608 - ours
 
     def _make(self, name: str, content: pa.Table) -> None:
         self._connection.register(f"given_{name}", content)

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from streams.limits import ROW_GROUP_ROWS, TIME_NS_MAX
 from streams.lineage.division import PERSONAL, divide, touched
-from streams.lineage.selection import READ, Selection
+from streams.lineage.selection import READ, Selection, up_to
 from streams.lineage.tables import NO_EXAMPLE
 from streams.queries.boundary import LABEL_OF
 from streams.queries.role import RowClass
@@ -63,7 +63,9 @@ class OwnRows:
         ):
             tables = sorted(PERSONAL, key=lambda table: (table not in _ORDER, _place(table)))
             origins = {table: self._origin(table) for table in tables}
-            selection = Selection(connection, {table: origins[table] for table in READ}, {wearer: until_ns})
+            selection = Selection(
+                connection, {table: origins[table] for table in READ}, {wearer: up_to(until_ns)}
+            )
             self.taken: Tables = {
                 table: self._of(reading, selection, table, origins[table]) for table in tables
             }

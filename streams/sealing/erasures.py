@@ -41,6 +41,7 @@ class Requested(NamedTuple):
     """An erasure: its number, the mark of its wearer, her name until it is finished, and its steps so far.
 
     Of one whose `origin` is `topic`, steps are those that are known here; the rest was recorded elsewhere.
+    The request counts the time (ns) before which nothing is erased: 0 if everything is.
     """
 
     number: int
@@ -48,6 +49,11 @@ class Requested(NamedTuple):
     wearer: str
     steps: Mapping[Step, Done]
     origin: Origin = "operator"
+
+    @property
+    def since_ns(self) -> int:
+        """What was captured before stays; 0 if nothing does, or if it is not known here."""
+        return self.steps["requested"].things if "requested" in self.steps else 0
 
     @property
     def next_step(self) -> Step | None:
@@ -67,10 +73,13 @@ class Erasures:
             for statement in _SCHEMA:
                 statements.execute(statement)
 
-    def request(self, wearer: str, mark: str, at_ns: int, origin: Origin = "operator") -> Requested:
+    def request(
+        self, wearer: str, mark: str, at_ns: int, origin: Origin = "operator", since_ns: int = 0
+    ) -> Requested:
         """The erasure of a wearer that is not finished; if there is none, a new one, requested at `at_ns`.
 
-        Its number is random, so that no older copy of the key store gives it again.
+        Its number is random, so that no older copy of the key store gives it again. What was captured before
+        `since_ns` stays.
         """
         with self._file.write() as file:
             row = file.execute("SELECT number FROM erasures WHERE wearer = ?", (wearer,)).fetchone()
@@ -78,7 +87,7 @@ class Erasures:
                 row = (1 + secrets.randbits(_NUMBER_BITS),)
                 file.execute("INSERT INTO erasures VALUES (?, ?, ?)", (*row, mark, wearer))
                 file.execute("INSERT INTO erasure_origins VALUES (?, ?)", (*row, origin))
-                _note(file, row[0], "requested", Done(at_ns, 0))
+                _note(file, row[0], "requested", Done(at_ns, since_ns))
             return _read(file, row[0])
 
     def adopt(self, number: int, mark: str, stopped: Done, unreadable: Done) -> None:

@@ -231,24 +231,29 @@ class KeyStore:
             named = f"SELECT wearer FROM keys WHERE {key_rows.PRESENT} UNION SELECT wearer FROM digest_keys"  # noqa: S608
             return {wearer for (wearer,) in file.execute(named)}
 
-    def count_of(self, wearer: str) -> int:
-        """How many keys an erasure of a wearer would destroy."""
-        hers = f"SELECT count(*) FROM keys WHERE {key_rows.PRESENT} AND wearer = ?"  # noqa: S608
+    def count_of(self, wearer: str, *, from_day: int = 0) -> int:
+        """How many keys an erasure of a wearer would destroy, from a day on."""
+        hers = f"SELECT count(*) FROM keys WHERE {key_rows.PRESENT} AND wearer = ? AND day >= ?"  # noqa: S608
         with self._file.read() as file:
-            (keys,) = file.execute(hers, (wearer,)).fetchone()
+            (keys,) = file.execute(hers, (wearer, from_day)).fetchone()
+            if from_day:
+                return int(keys)
             (digests,) = file.execute(
                 "SELECT count(*) FROM digest_keys WHERE wearer = ?", (wearer,)
             ).fetchone()
         return int(keys + digests)
 
-    def erase(self, wearer: str, now_ns: int, *, until_day: int = DAYS_MAX) -> int:
+    def erase(self, wearer: str, now_ns: int, *, from_day: int = 0, until_day: int = DAYS_MAX) -> int:
         """Destroy all keys of a wearer, that of the digests among them; returns their number.
 
-        `until_day` is the last day whose keys go, as `KeyFor` counts them.
+        `from_day` and `until_day` are the first and the last day whose keys go, as `KeyFor` counts them. The
+        key of the digests stays if earlier days do, whose digests it makes.
         """
-        hers = f"{key_rows.PRESENT} AND wearer = ? AND day <= ?"
+        hers = f"{key_rows.PRESENT} AND wearer = ? AND day BETWEEN ? AND ?"
         with self._file.write() as file:
-            count = key_rows.destroyed(file, "erased", now_ns, hers, (wearer, until_day))
+            count = key_rows.destroyed(file, "erased", now_ns, hers, (wearer, from_day, until_day))
+            if from_day:
+                return self._begun(file, count)
             # Keys that retention destroyed have no wearer any more, so nothing else names her.
             count += file.execute("DELETE FROM digest_keys WHERE wearer = ?", (wearer,)).rowcount
             return self._begun(file, count)

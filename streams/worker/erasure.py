@@ -42,7 +42,7 @@ from streams.sealing.key_store import KeyStore, day_of
 from streams.settings.kafka import Broker
 from streams.training import gate
 from streams.worker.bootstrap import consents_of_topic
-from streams.worker.erasure_receipt import NO_STORE, receipt_of, refitted_since, why_of
+from streams.worker.erasure_receipt import NO_STORE, receipt_of, refitted_since, scope_of, why_of
 from streams.worker.models import going_back, known_models
 from streams.worker.sealing import examples_of
 
@@ -90,17 +90,17 @@ class Plan(NamedTuple):
     would_serve: int
 
 
-async def planned(place: Place, keys: KeyStore, wearer: str) -> Plan:
+async def planned(place: Place, keys: KeyStore, wearer: str, since_ns: int = 0) -> Plan:
     """Say what `erase_wearer` would do; errors are its own."""
     consents = await consents_of_topic(place.broker)
     await asyncio.to_thread(_check_known, consents, keys, wearer)
     side, _ = await known_models(place.broker)
-    knowing = _knowing(side, wearer)
+    knowing = _knowing(side, wearer, since_ns)
     would_serve = side.models.serving
     if would_serve in knowing:
         would_serve = next(iter(await _permitted(place, side, knowing)), 0)
     devices = tuple(consents.devices_of(wearer))
-    count = await asyncio.to_thread(keys.count_of, wearer)
+    count = await asyncio.to_thread(keys.count_of, wearer, from_day=day_of(since_ns))
     return Plan(devices, count, tuple(sorted(knowing)), side.models.serving, would_serve)
 
 
@@ -112,13 +112,16 @@ async def erase_wearer(
     *,
     origin: Origin = "operator",
     asked_ns: int = 0,
+    since_ns: int | None = None,
 ) -> Erased:
     """Erase a wearer, or go on with an erasure that was interrupted; `after_step` is called after each step.
 
-    `origin` says who asked for it, and `asked_ns` when, if not now.
+    `origin` says who asked for it, and `asked_ns` when, if not now. What was captured before `since_ns`, the
+    beginning of a day as keys have it, stays, and its use ends too; None: as the interrupted one has it, or
+    nothing stays.
 
-    InputError if nothing of the wearer is known: a misspelt name must not look like an erasure; or if the
-    key store is not that of the topics.
+    InputError if nothing of the wearer is known: a misspelt name must not look like an erasure; if one of
+    another scope was interrupted; or if the key store is not that of the topics.
     UnavailableError if the broker or the key store is away, if another process carries it out, or if no model
     version may serve without the wearer; what was done stays done, and the next call goes on.
     """
@@ -126,7 +129,14 @@ async def erase_wearer(
     if not any(each.wearer == wearer for each in keys.erasures.all()):
         await asyncio.to_thread(_check_known, consents, keys, wearer)
     keys.refuse_foreign([erasure.mark for erasure in consents.erasures()])
-    requested = keys.erasures.request(wearer, keys.mark_of(wearer), asked_ns or clock.now_ns(), origin)
+    at_ns = asked_ns or clock.now_ns()
+    requested = keys.erasures.request(wearer, keys.mark_of(wearer), at_ns, origin, since_ns or 0)
+    if since_ns is not None and requested.since_ns != since_ns:
+        raise InputError(
+            f"erasure {requested.number}: found one of this wearer that was interrupted, of scope "
+            f"{scope_of(requested)}, expected that one to be finished first; nothing was changed. Erase with "
+            "that scope, then with this one"
+        )
     with alone(keys.path.parent, requested.number):
         # As it is now: until a moment ago another process may have carried it out.
         return await _carried_out(place, keys, consents, keys.erasures.of(requested.number), after_step)
@@ -177,7 +187,7 @@ async def _stop(place: Place, consents: Consents, of: Requested) -> Done:
             return Done(erasure.at_ns, 0)
     words = consents.words_of(of.wearer)
     records = [withdrawal_record(of.wearer, sum(not word.device for word in words))] if words else []
-    *_, written = await publish_now(place.broker, [*records, erasure_record(of.mark, of.number)])
+    *_, written = await publish_now(place.broker, [*records, erasure_record(of.mark, of.number, of.since_ns)])
     return Done(written.appended_ns, len(records))
 
 
@@ -191,13 +201,13 @@ async def _destroy(place: Place, keys: KeyStore, of: Requested) -> Done:
     stopped_ns = of.steps["stopped"].at_ns
     again = _given_since(await consents_of_topic(place.broker), of)
     until_day = day_of(stopped_ns) if again else DAYS_MAX
-    count = await asyncio.to_thread(_destroyed, keys, of.wearer, until_day)
+    count = await asyncio.to_thread(_destroyed, keys, of, until_day)
     return Done(clock.now_ns(), count)
 
 
-def _destroyed(keys: KeyStore, wearer: str, until_day: int) -> int:
+def _destroyed(keys: KeyStore, of: Requested, until_day: int) -> int:
     """Destroy keys of a wearer, and what wrapped them; returns their number."""
-    count = keys.erase(wearer, clock.now_ns(), until_day=until_day)
+    count = keys.erase(of.wearer, clock.now_ns(), from_day=day_of(of.since_ns), until_day=until_day)
     keys.settle()
     return count
 
@@ -222,7 +232,7 @@ async def _served(place: Place, of: Requested, consents: Consents) -> tuple[Side
     withdrawn, later = set[int](), _given_later(consents, of)
     for _ in range(ERASURE_TRIES):
         side, records = await known_models(place.broker)
-        knowing = _knowing(side, of.wearer, later)
+        knowing = _knowing(side, of.wearer, of.since_ns, later)
         withdrawn |= knowing
         back = side.models.rollback
         told = back.withdrawn if back is not None else ()
@@ -238,10 +248,17 @@ async def _served(place: Place, of: Requested, consents: Consents) -> tuple[Side
     )
 
 
-def _knowing(side: SideInputs, wearer: str, later: Collection[int] = ()) -> set[int]:
-    """Versions that learned from a wearer, but for those that did so under `later` consent records alone."""
+def _knowing(side: SideInputs, wearer: str, since_ns: int, later: Collection[int] = ()) -> set[int]:
+    """Versions that learned from a wearer, but for those that did so under `later` consent records alone.
+
+    What was trained before a time learned nothing that was captured from then on.
+    """
     versions = side.models.versions.items()
-    return {number for number, each in versions if {*each.manifest.wearers.get(wearer, ())} - {*later}}
+    return {
+        number
+        for number, each in versions
+        if each.trained_ns >= since_ns and {*each.manifest.wearers.get(wearer, ())} - {*later}
+    }
 
 
 def _given_later(consents: Consents, of: Requested) -> set[int]:
@@ -295,7 +312,7 @@ async def _count_second(place: Place, of: Requested) -> Done:
     consents = await consents_of_topic(place.broker)
     side, _ = await known_models(place.broker)
     policy = side.policies.version(side.policies.current)
-    knowing = _knowing(side, of.wearer, _given_later(consents, of))
+    knowing = _knowing(side, of.wearer, of.since_ns, _given_later(consents, of))
     made = set[str]()
     for record in await examples_of(place.broker, place.directory, policy, "sightline rights erase"):
         with contextlib.suppress(MalformedError):
@@ -318,7 +335,7 @@ async def _finish(place: Place, keys: KeyStore, of: Requested, receipt: Path, sa
     consents = await consents_of_topic(place.broker)
     count = 0
     if not _given_since(consents, of):
-        count = await asyncio.to_thread(_destroyed, keys, of.wearer, DAYS_MAX)
+        count = await asyncio.to_thread(_destroyed, keys, of, DAYS_MAX)
     # A training run that was under way may have promoted a version since.
     side, _ = await _served(place, of, consents)
     done = Done(clock.now_ns(), count)

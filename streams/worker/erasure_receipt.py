@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 
+from streams.events.headers import rfc3339
 from streams.models.registry import ModelVersions
 from streams.models.version import SOURCE, STREAM
 from streams.policy.rules import SecondOrder
@@ -57,6 +58,12 @@ _SECOND: Mapping[SecondOrder, str] = {
 def why_of(number: int) -> str:
     """Why an earlier model version serves after an erasure."""
     return f"erasure {number}"
+
+
+def scope_of(requested: Requested) -> str:
+    """What an erasure is about: `all`, or `since 2026-09-21T00:00:00Z`."""
+    # The beginning of a day, so there is no part of a second.
+    return f"since {rfc3339(requested.since_ns)[:19]}Z" if requested.since_ns else "all"
 
 
 def receipt_of(
@@ -120,7 +127,7 @@ def receipt_of(
     return Receipt(
         id=f"{requested.number:032d}",
         subject=subject_of(wearer, salt),
-        scope="all",
+        scope=scope_of(requested),
         policy_version=policy_version,
         requested_ns=min(requested.steps["requested"].at_ns, stopped.at_ns),
         stopped_ns=stopped.at_ns,

@@ -20,6 +20,7 @@ from msgspec import structs
 
 from streams import clock
 from streams.consent.view import Consents
+from streams.consent.words import ErasedTime
 from streams.errors import InputError, MalformedError
 from streams.events.batch import Batch
 from streams.events.codec import Codec, encode
@@ -64,8 +65,8 @@ class OwnValues:
     ----------
     provided
         Only what the wearer provided, without anybody else (Article 20); otherwise everything (Article 15).
-    erased_ns
-        What was captured, or appended, up to this time was erased.
+    erased
+        What was captured, or appended, in one of these times was erased.
 
     Attributes
     ----------
@@ -82,7 +83,7 @@ class OwnValues:
     codec: Codec
     policies: StoredPolicies
     provided: bool
-    erased_ns: int = 0
+    erased: Sequence[ErasedTime] = ()
     words: list[dict[str, Any]] = field(default_factory=list)
     events: Counter[str] = field(default_factory=Counter)
     left_out: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -101,7 +102,10 @@ class OwnValues:
             )
         except MalformedError:
             return
-        if batch.wearer_id != self.wearer or min(batch.t0_ns, stamp_ns(record)) <= self.erased_ns:
+        times_ns = batch.t_ns or (batch.t0_ns, batch.t0_ns + batch.dt_ns * (batch.run.count - 1))
+        if batch.wearer_id != self.wearer or self._is_erased(
+            *(min(t_ns, stamp_ns(record)) for t_ns in (min(times_ns), max(times_ns)))
+        ):
             return
         headers = dict(record.headers)
         zone = (headers.get(ZONE) or b"").decode(errors="replace")
@@ -130,6 +134,9 @@ class OwnValues:
         self.events[name] += batch.run.count
         put(name, orjson.dumps(told, option=orjson.OPT_APPEND_NEWLINE))
 
+    def _is_erased(self, first_ns: int, last_ns: int) -> bool:
+        return any(time.has(first_ns, last_ns) for time in self.erased)
+
     def _against(self, batch: Batch, zone: str, label: str) -> str:
         """Why a value is not handed out; empty if it is."""
         version, _, packed = label.partition(":")
@@ -153,7 +160,7 @@ class OwnValues:
     def tell_consents(self, consents: Consents, put: Put) -> None:
         """Tell the words of the wearer that are on record."""
         for word in consents.words_of(self.wearer):
-            if word.at_ns <= self.erased_ns:
+            if self._is_erased(word.at_ns, word.at_ns):
                 continue
             plain_word = {
                 name.removesuffix("_ns"): rfc3339(value) if name.endswith("_ns") and value else value or None
@@ -213,13 +220,13 @@ class Topics:
         """Devices that were ever bound to a wearer."""
         return {device for device, of in self.consents.pairings if of == wearer}
 
-    def erased_ns(self, wearer: str) -> int:
-        """Time of the last erasure of a wearer, 0 if there is none; errors as of `Consents.erased_ns`."""
+    def erased(self, wearer: str) -> tuple[ErasedTime, ...]:
+        """What is erased of a wearer; errors as of `Consents.erased`."""
         if KeyStore.is_in(self.keys) and (stated := self.consents.erasures()):
             with contextlib.closing(KeyStore(self.keys)) as store:
                 store.refuse_foreign([erasure.mark for erasure in stated])
                 self.consents.mark = {wearer: store.mark_of(wearer)}.__getitem__
-        return self.consents.erased_ns(wearer, self.consents.offset)
+        return self.consents.erased(wearer, self.consents.offset)
 
     async def tell(self, own: OwnValues, devices: Collection[str], put: Put) -> None:
         """Tell all values of a wearer that the topics hold; `devices` are those that she ever wore.

@@ -93,7 +93,8 @@ def erase_again(keys: KeyStore, consents: Consents, now_ns: int) -> int:
     for erasure in lacking:
         count = 0
         if (wearer := by_mark.get(erasure.mark)) is not None:
-            count = keys.erase(wearer, now_ns, until_day=day_of(erasure.at_ns))
+            days = {"from_day": day_of(erasure.since_ns), "until_day": day_of(erasure.at_ns)}
+            count = keys.erase(wearer, now_ns, **days)
         # Once: a key of that day that is made from now on is under later consent.
         keys.erasures.adopt(erasure.number, erasure.mark, Done(erasure.at_ns, 0), Done(now_ns, count))
         total += count

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from streams.consent import change
-from streams.consent.words import NO_CONSENT, Consent, EffectiveConsent, reference
+from streams.consent.words import NO_CONSENT, Consent, EffectiveConsent, ErasedTime, reference
 from streams.events.batch import Batch, Context
 from streams.events.codec import Codec, encode
 from streams.events.digest import digest
@@ -77,6 +77,7 @@ class Track:
         self._holds, self._holds_at = _ALWAYS, _NONE
         # Results for the batch before, reused for the next one, which is nearly always like it.
         self._wearer, self._number, self._version = "", _NONE, _NONE
+        self._erased: tuple[ErasedTime, ...] = ()
         self._erased_ns = 0
         self._standing, self._asked_ns = _ALWAYS, 0
         self._kind = ""
@@ -93,11 +94,12 @@ class Track:
             self._add(record, batch, record.value or b"", record.headers)
             return
         if batch.wearer_id != self._wearer:
-            erased_ns = self._known.erased_ns(batch.wearer_id)
+            erased = self._known.erased(batch.wearer_id)
             if not self._known.bound(batch.source, batch.wearer_id):
-                self._reject(record, batch, _NOT_BOUND, erased_ns)
+                self._reject(record, batch, _NOT_BOUND, erased)
                 return
-            self._wearer, self._number, self._erased_ns = batch.wearer_id, _NONE, erased_ns
+            self._wearer, self._number, self._erased = batch.wearer_id, _NONE, erased
+            self._erased_ns = self._known.erased_ns(batch.wearer_id)
         self._due, self._before = max(self._next, 0), self._ranges
         if run.first == self._next:
             parts = [(run.first, run.last)]
@@ -116,7 +118,7 @@ class Track:
         if (cause := self._untimely(batch)) is not None:
             for low, high in parts:
                 part = batch.part(low - run.first, high - run.first + 1, batch.context)
-                self._reject(record, part, cause, self._erased_ns)
+                self._reject(record, part, cause, self._erased)
         elif parts == [(run.first, run.last)]:
             self._tag_whole(record, batch)
         else:
@@ -147,7 +149,7 @@ class Track:
         verdict = self._memory.verdict(batch, record.value or b"")
         if verdict == "collision":
             counts.collided += run.count
-            self._reject(record, batch, _COLLISION, self._erased_ns)
+            self._reject(record, batch, _COLLISION, self._erased)
             return True
         if verdict == "unknown" and run.first < self._floor:
             counts.too_late += run.count - fresh
@@ -156,11 +158,11 @@ class Track:
             counts.repeated += run.count - fresh
             cause = _REPEAT
         if cause is _REPEAT and not fresh:
-            self._reject(record, batch, cause, self._erased_ns)
+            self._reject(record, batch, cause, self._erased)
         else:
             for low, high in _between(parts, run.first, run.last):
                 part = batch.part(low - run.first, high - run.first + 1, batch.context)
-                self._reject(record, part, cause, self._erased_ns)
+                self._reject(record, part, cause, self._erased)
         counts.late += fresh
         return not fresh
 
@@ -203,24 +205,23 @@ class Track:
             for index in range(start, end):
                 self._hand_on(record, batch.part(index, index + 1, context), None, source_digest)
 
-    def _reject(self, record: Received, batch: Batch, cause: Cause, erased_ns: int) -> None:
+    def _reject(self, record: Received, batch: Batch, cause: Cause, erased: Sequence[ErasedTime]) -> None:
         """Reject a batch before it is tagged.
 
         What comes again after an erasure must not bring the wearer's name back.
         """
-        first_ns, _ = _captured_ns(batch)
-        if min(first_ns, batch.appended_ns) <= erased_ns:
+        if _is_any(erased, batch):
             batch = replace(batch, wearer_id="")
         self._step.rejects.append(rejected(record, batch, cause))
 
     def _untimely(self, batch: Batch) -> Cause | None:
         """Why the capture times of a batch refuse it; None if they do not.
 
-        A batch goes as a whole if any of it was captured before an erasure of its wearer. If the device's
-        clock is ahead, the append time counts as the capture time.
+        A batch goes as a whole if any of it was captured in a time that is erased. If the device's clock
+        is ahead, the append time counts as the capture time.
         """
         first_ns, last_ns = _captured_ns(batch)
-        if min(first_ns, batch.appended_ns) <= self._erased_ns:
+        if _is_any(self._erased, batch):
             return _ERASED
         return None if self._in_time(batch.appended_ns, first_ns, last_ns) else _CLOCK
 
@@ -248,6 +249,7 @@ class Track:
             and self._asked_ns <= appended_ns < holds.until_ns
             # If the device's clock is ahead, the append time counts as the capture time.
             and holds.since_ns <= min(first_ns, appended_ns) < holds.before_ns
+            # What was captured earlier may be erased, and is looked at.
             and min(first_ns, appended_ns) > self._erased_ns
             and self._in_time(appended_ns, first_ns, last_ns)
         )
@@ -362,6 +364,14 @@ def _captured_ns(batch: Batch) -> tuple[int, int]:
     if times_ns is None:
         return batch.t0_ns, batch.t0_ns + batch.dt_ns * (batch.run.count - 1)
     return min(times_ns), max(times_ns)
+
+
+def _is_any(erased: Sequence[ErasedTime], batch: Batch) -> bool:
+    """Whether any of a batch was captured in one of these times, at its append time at the latest."""
+    if not erased:
+        return False
+    first_ns, last_ns = (min(t_ns, batch.appended_ns) for t_ns in _captured_ns(batch))
+    return any(each.has(first_ns, last_ns) for each in erased)
 
 
 def rejected(record: Received, batch: Batch, cause: Cause, zone: str = "") -> Reject:

@@ -299,8 +299,8 @@ LIVE: tuple[Sample, ...] = (
     ),
     Sample("sightline rights erase --wearer nobody --no-store --broker {broker} --keys {keys}", code=2),
     Sample(
-        "sightline rights erase --wearer w1 --no-store --receipt {tmp}/receipt.json --broker {broker}"
-        " --keys {keys}"
+        "sightline rights erase --wearer w1 --scope 'since 2026-09-21' --no-store"
+        " --receipt {tmp}/receipt.json --broker {broker} --keys {keys}"
     ),
     Sample("sightline rights verify {tmp}/receipt.json --keys {keys}"),
     Sample(

@@ -105,6 +105,12 @@ def test_an_erasure_of_after_the_request_answers_it_whoever_asked(
     assert states(asking, consents)["g1/erasure-request/0"] == "open"
 
 
+def test_an_erasure_that_left_what_is_older_answers_nothing(asking: Open) -> None:
+    consents = Consents()
+    consents.learn(0, "", Erasure(asking.keys.mark_of("w2"), 0, 2 * TAKEN, CAPTURED - 1))
+    assert states(asking, consents)["g3/erasure-request/0"] == "open"
+
+
 def test_what_was_interrupted_goes_on_although_the_request_is_answered(asking: Open) -> None:
     keys = asking.keys
     keys.erasures.request("w2", keys.mark_of("w2"), TAKEN, "device")

@@ -20,7 +20,7 @@ from streams.consent.record import (
     withdrawal_record,
 )
 from streams.consent.view import Consents
-from streams.consent.words import NOBODY, Erasure, Pairing
+from streams.consent.words import NOBODY, ErasedTime, Erasure, Pairing
 from streams.errors import MalformedError, UnavailableError
 from streams.events.batch import Batch
 from streams.events.record import Outgoing, StoredRecord
@@ -43,13 +43,13 @@ def stored(offset: int, record: Outgoing, at_ns: int = ERASED_NS) -> StoredRecor
     return StoredRecord(offset, at_ns // 1_000_000, record.key, record.value)
 
 
-def erase(of: LiveGlasses, wearer: str, *, withdrawn: bool = True) -> None:
+def erase(of: LiveGlasses, wearer: str, *, withdrawn: bool = True, since_ns: int = 0) -> None:
     """Let a worker read the erasure of a wearer, and the withdrawal before it."""
     consents = of.followed.consents
     consents.mark = mark_of
     if withdrawn:
         learn_consent(consents, stored(consents.offset, withdrawal_record(wearer, 0)))
-    learn_consent(consents, stored(consents.offset, erasure_record(mark_of(wearer), 7)))
+    learn_consent(consents, stored(consents.offset, erasure_record(mark_of(wearer), 7, since_ns)))
 
 
 def of_wearer(wearer: str, batch: Batch) -> Batch:
@@ -85,9 +85,61 @@ def test_a_record_of_the_first_erasures_is_read() -> None:
     assert consents.erasures() == [Erasure("ab", 41, 5_999_999)]
 
 
+def test_a_statement_says_since_when_and_times_that_touch_are_one() -> None:
+    consents = Consents(mark_of)
+    stated = [(7, 3), (20, 15), (14, 2), (0, 0)]
+    for offset, (until_s, since_s) in enumerate(stated):
+        record = erasure_record(mark_of("anna"), offset, since_s * S_NS)
+        learn_consent(consents, stored(offset, record, until_s * S_NS))
+    ms_ns = 999_999
+
+    def until(seconds: int) -> int:
+        return seconds * S_NS + ms_ns
+
+    first, second = ErasedTime(3 * S_NS, until(7)), ErasedTime(15 * S_NS, until(20))
+    assert [consents.erased("anna", below) for below in range(1, 5)] == [
+        (first,),
+        (first, second),
+        (ErasedTime(2 * S_NS, until(14)), second),
+        (ErasedTime(0, ms_ns), ErasedTime(2 * S_NS, until(14)), second),
+    ]
+    assert consents.erased_ns("anna", 9) == until(20)
+    statements = [statement for *_, statement in consents.between(0, 9)]
+    assert [each.since_ns // S_NS for each in statements if isinstance(each, Erasure)] == [3, 15, 2, 0]
+    text = consents_text([(NOBODY, each) for each in statements])
+    assert [each for _, each in consents_of(text)] == statements
+    # Of a machine whose clock is ahead of the broker's: nothing is erased rather than everything refused.
+    learn_consent(consents, stored(4, erasure_record(mark_of("bert"), 9, 50 * S_NS), 40 * S_NS))
+    assert consents.erased("bert", 9) == (ErasedTime(until(40), until(40)),)
+
+
+def test_what_was_captured_before_the_scope_is_taken_and_a_batch_that_reaches_into_it_is_not() -> None:
+    core = build.core()
+    since_ns = ERASED_NS - 3 * S_NS
+    erase(core, "w1", withdrawn=False, since_ns=since_ns)
+    batches = [
+        build.imu(1.2, 0, 20, t0_ns=since_ns - S_NS),
+        build.imu(1.2, 20, 20, t0_ns=since_ns - 50_000_000),
+        build.imu(1.2, 40, 20, t0_ns=since_ns + S_NS),
+        build.imu(1.2, 60, 20, t0_ns=ERASED_NS + S_NS),
+    ]
+    sent = [
+        build.record(each, offset, timestamp=(each.t0_ns + 200_000_000) // 1_000_000)
+        for offset, each in enumerate(batches)
+    ]
+    records, _ = build.process(core, [replace(build.fetch([]), records=sent)])
+    assert zoned(records) == {"g1/imu-right/0", "g1/imu-right/60"}
+    assert [(each["ce_id"], each["sightline-rule"]) for each in rejected(records)] == [
+        (b"g1/imu-right/20", b"erased"),
+        (b"g1/imu-right/40", b"erased"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("key", "change"),
     [
+        (b"erasure/ab/41", {"erasure": {"mark": "ab", "number": 41, "at_ns": 0, "since_ns": -1}}),
+        (b"erasure/ab/41", {"erasure": {"mark": "ab", "number": 41, "at_ns": 0, "since_ns": "1"}}),
         (b"erasure/other/41", {}),
         (b"erasure/ab/42", {}),
         (b"erasure/ab/41", {"v": 3}),
@@ -261,8 +313,8 @@ def test_states_of_devices_that_do_not_send_are_cleared_too_and_others_stay() ->
 
 @pytest.mark.parametrize("seed", range(20))
 def test_in_random_worlds_nothing_of_before_passes_and_all_else_passes_as_without(seed: int) -> None:
-    """The oracle is a run without the erasure: what was captured later, and what others did, is the same."""
-    draw = random.Random(seed)
+    """The oracle is a run without the erasure: what is of another time, or of others, is the same."""
+    draw, since_ns = random.Random(seed), (seed % 2) * (ERASED_NS - 5 * S_NS // 2)
     first = dict.fromkeys(("g1", "g2"), 0)
     batches = []
     for at in range(30):
@@ -275,14 +327,18 @@ def test_in_random_worlds_nothing_of_before_passes_and_all_else_passes_as_withou
     def passed(*, erased: bool) -> set[str]:
         core = build.core()
         if erased:
-            erase(core, "w1")
-        else:
+            erase(core, "w1", withdrawn=not since_ns, since_ns=since_ns)
+        elif not since_ns:
             word = withdrawal_record("w1", 0)
             learn_consent(core.followed.consents, stored(core.followed.consents.offset, word))
         records, _ = build.process(core, build.cut(batches, [draw.randrange(1, 9)]))
         return zoned(records)
 
-    gone = {batch.first_id for batch in batches if batch.wearer_id == "w1" and batch.t0_ns <= ERASED_NS}
+    gone = {
+        batch.first_id
+        for batch in batches
+        if batch.wearer_id == "w1" and since_ns <= batch.t0_ns <= ERASED_NS
+    }
     assert passed(erased=True) == passed(erased=False) - gone
 
 

@@ -20,6 +20,7 @@ import pytest
 from click.testing import CliRunner
 
 from streams import clock
+from streams.audit_log import AUDIT_LOG
 from streams.cli.demo_rights import Rights, check, erased_devices, findings_of, say_told
 from streams.cli.main import main
 from streams.demo import Demo, Part
@@ -73,6 +74,14 @@ def opened(demo: Demo) -> list[dict[str, Any]]:
     return [value_of(each) for each in some if not unopened(each.headers)]
 
 
+def taken_out(demo: Demo) -> None:
+    """Somebody takes out what the store has of her, which is on record."""
+    out, of = demo.store.parent / "hers.csv", ["--store", str(demo.store), "--role", "privacy-officer"]
+    statement = f"SELECT kind FROM events WHERE wearer = '{WEARER}' OR source = 'g4'"
+    result = CliRunner().invoke(main, ["sql", statement, *of, "--format", "csv", "--out", str(out)])
+    assert result.exit_code == 0, result.output
+
+
 def records(demo: Demo, topic: str) -> list[Received]:
     return list(asyncio.run(read_all(demo.broker, topic)))
 
@@ -117,6 +126,7 @@ def erased(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Erased]:
         plan = asked(demo, "rights", "erase", "--wearer", WEARER, "--dry-run", "--no-store")
         NAMED.update(left_of(demo.store, WEARER))
         COPIES[:] = opened(demo)
+        taken_out(demo)
         rights.withdraw()
         eraser = rights.erase()
         # In the demo the others alone play meanwhile; here she sends on.
@@ -353,8 +363,18 @@ def test_two_programs_believe_the_receipt_and_it_names_nobody(
     assert run.returncode == 0, run.stdout + run.stderr
     levels = {each["place"]: each["level"] for each in json.loads(path.read_bytes())["receipt"]["places"]}
     assert levels["glasses.examples"] == "unreadable"
-    assert levels["store"] == "rewritten"
+    assert levels["store"] == levels["reads"] == "rewritten"
     assert not re.search(rb"\b(w4|g4)\b", path.read_bytes())
+
+
+def test_who_read_what_stays_and_neither_it_nor_a_log_names_her(erased: Erased) -> None:
+    rights, _, done = erased
+    demo = rights.demo
+    lines = (demo.store / AUDIT_LOG).read_bytes().splitlines()
+    assert [each.get("erased") for each in map(json.loads, lines)][:1] == [[done["erasure"]]]
+    # The device's own has what the device says of itself.
+    logs = [(demo.run / f"{name}.log").read_bytes() for name in ("worker", "snapshots")]
+    assert not [name for text in (lines[0], *logs) for name in re.findall(rb"\b(?:w4|g4)\b", text)]
 
 
 def lines_of(directory: Path) -> dict[str, list[dict[str, Any]]]:

@@ -115,6 +115,25 @@ def test_only_the_keys_up_to_a_day_go_if_a_day_is_named(store: KeyStore) -> None
     assert store.count_of(NAME) == 1
 
 
+def test_only_the_keys_from_a_day_on_go_and_the_digests_of_earlier_days_keep_theirs(store: KeyStore) -> None:
+    late = store.ensure([LATE])[LATE]
+    early = store.ensure([EARLY])[EARLY]
+    assert store.count_of(NAME, from_day=LATE.day) == 1
+    assert store.erase(NAME, 6, from_day=LATE.day) == 1
+    kept = store.find([early.name, late.name])
+    assert (kept[early.name].state, kept[late.name].state) == ("present", "erased")
+    assert store.count_of(NAME) == 2, "a key, and that of the digests"
+
+
+def test_a_request_keeps_its_scope_until_it_is_finished(store: KeyStore) -> None:
+    mark = store.mark_of(NAME)
+    asked = store.erasures.request(NAME, mark, 9, since_ns=5 * DAY_NS)
+    assert store.erasures.request(NAME, mark, 10) == asked, "the one that was interrupted"
+    assert asked.since_ns == 5 * DAY_NS
+    store.erasures.adopt(77, mark, Done(11, 0), Done(12, 1))
+    assert {each.number: each.since_ns for each in store.erasures.all()} == {asked.number: 5 * DAY_NS, 77: 0}
+
+
 def test_keys_are_due_on_the_day_on_which_retention_destroys_them(store: KeyStore) -> None:
     [(day, count)] = store.due_days()
     assert (day, count) == (EARLY.day + EARLY.days + 1, 2)

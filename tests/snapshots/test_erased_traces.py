@@ -111,6 +111,45 @@ def test_the_audit_log_keeps_who_read_what_and_names_her_no_more(path: Path, wor
     assert (path / AUDIT_LOG).read_bytes().splitlines() == after
 
 
+@pytest.mark.usefixtures("small")
+def test_where_something_of_hers_stays_her_name_does_and_only_erased_ids_go(tmp_path: Path) -> None:
+    world = World(6, fetches=12, until=12, since=5)
+    path = filled(tmp_path / "store", world.lineage(with_her=True), every=4)
+    ids = {
+        erased: ask(
+            path,
+            "SELECT source || '/' || stream || '/' || first FROM events "
+            f"WHERE wearer = '{HER}' AND stream = 'imu-right' AND t_first_ns {sign} {world.since_ns} LIMIT 1",
+        )[0][0]
+        for erased, sign in ((True, ">="), (False, "<"))
+    }
+    for question in (f"reach {HER}", f"missing {HERS}", f"why {ids[True]}", f"why {ids[False]}"):
+        _read(path, question)
+    writer = Writer.open(path, fold="inline")
+    writer.erase([erasure(world.at_ns, 5, since_ns=world.since_ns)], mark, _LATER_NS)
+    writer.settle(_LATER_NS)
+    writer.close()
+    asked = [(line["question"], line.get("erased", [])) for line in _lines(path)]
+    assert asked == [
+        (f"reach {HER}", []),
+        (f"missing {HERS}", []),
+        (f"why {mark(HER)}", [5]),
+        (f"why {ids[False]}", []),
+    ]
+
+
+@pytest.mark.usefixtures("small")
+def test_what_is_asked_in_a_later_life_stays(path: Path, world: World) -> None:
+    _read(path, f"reach {HER}")
+    _erase(path, world.at_ns)
+    _read(path, f"reach {HER}")
+    writer = Writer.open(path, fold="inline")
+    writer.erase([erasure(world.at_ns), erasure(world.at_ns, 2, "w1")], mark, _LATER_NS)
+    writer.settle(_LATER_NS)
+    writer.close()
+    assert [line["question"] for line in _lines(path)] == [f"reach {mark(HER)}", f"reach {HER}"]
+
+
 class KilledError(BaseException):
     """Stands for the death of the process."""
 

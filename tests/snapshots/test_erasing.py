@@ -25,9 +25,9 @@ _LATER_NS = T0_NS + 500_000_000_000
 _ERASED = "SELECT number, rows > 0, files > 0, rewritten_ns > 0, absent_ns > 0 FROM erasures ORDER BY number"
 
 
-def _apply(path: Path, at_ns: int, *, number: int = 1, fold: bool = True) -> None:
+def _apply(path: Path, at_ns: int, *, number: int = 1, fold: bool = True, since_ns: int = 0) -> None:
     writer = Writer.open(path, fold="inline")
-    writer.erase([erasure(at_ns, number)], mark, _LATER_NS)
+    writer.erase([erasure(at_ns, number, since_ns=since_ns)], mark, _LATER_NS)
     if fold:
         writer.settle(_LATER_NS)
     writer.close()
@@ -66,6 +66,54 @@ def test_the_store_is_as_if_she_had_never_been_there(tmp_path: Path, seed: int) 
     assert ask(path, _ERASED) == [(1, True, True, True, True)]
     if seed % 2 == 0:
         assert hits(path, [HER, HERS]) == []
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("seed", [2, 3])
+def test_what_she_captured_before_the_scope_stays_and_nothing_else_of_hers(tmp_path: Path, seed: int) -> None:
+    world = World(seed, fetches=12, until=9, since=4)
+    whole, without = (world.lineage(with_her=with_her) for with_her in (True, False))
+    path = filled(tmp_path / "store", whole, every=3)
+    expected = content(filled(tmp_path / "reference", without, every=3))
+    before = Counter(content(path)["events"])
+    assert before != expected["events"], f"seed {seed} has nothing of hers in that time"
+    assert HER in str(expected), f"seed {seed} has nothing of hers before"
+    _apply(path, world.at_ns, since_ns=world.since_ns)
+    _is_as(path, expected)
+    # What arrives after the statement is left out as it was taken out.
+    writer = Writer.open(tmp_path / "new", fold="inline")
+    writer.erase([erasure(world.at_ns, since_ns=world.since_ns)], mark, _LATER_NS)
+    take_in(writer, whole, every=3)
+    writer.settle(_LATER_NS)
+    writer.close()
+    stored = content(tmp_path / "new")
+    for table in expected:
+        assert stored[table] == expected[table], table
+
+
+@pytest.mark.usefixtures("small")
+def test_two_times_of_one_wearer_leave_what_is_between(tmp_path: Path) -> None:
+    world = World(6)
+    records = world.lineage(with_her=True)
+    second_ns = 1_000_000_000
+    both = [
+        erasure(T0_NS + 4 * second_ns, 1, since_ns=T0_NS + second_ns),
+        erasure(T0_NS + 16 * second_ns, 2, since_ns=T0_NS + 10 * second_ns),
+    ]
+    rewritten = filled(tmp_path / "store", records, every=3)
+    times = f"SELECT DISTINCT (t_first_ns - {T0_NS}) // {second_ns} FROM events WHERE wearer = '{HER}'"
+    assert {at for (at,) in ask(rewritten, times)} == {0, 2, 6, 12, 15}
+    stores = []
+    for path, arriving in ((rewritten, []), (tmp_path / "new", records)):
+        writer = Writer.open(path, fold="inline")
+        writer.erase(both, mark, _LATER_NS)
+        take_in(writer, arriving, every=3)
+        writer.settle(_LATER_NS)
+        writer.close()
+        stores.append(content(path))
+        assert {at for (at,) in ask(path, times)} == {0, 6}
+    assert stores[0]["events"] == stores[1]["events"]
+    assert stores[0]["pairs"] == stores[1]["pairs"]
 
 
 class SmallStore:

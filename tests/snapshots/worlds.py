@@ -42,15 +42,19 @@ def mark(text: str) -> str:
     return hashlib.blake2b(text.encode(), key=b"of a test", digest_size=16).hexdigest()
 
 
-def erasure(at_ns: int, number: int = 1, wearer: str = HER) -> Erasure:
-    return Erasure(mark(wearer), number, at_ns)
+def erasure(at_ns: int, number: int = 1, wearer: str = HER, since_ns: int = 0) -> Erasure:
+    return Erasure(mark(wearer), number, at_ns, since_ns)
 
 
 class World:
-    """Records by partition with her and without; `at_ns` lies after `until` of `fetches` fetches."""
+    """Records by partition with her and without; `at_ns` lies after `until` of `fetches` fetches.
 
-    def __init__(self, seed: int, fetches: int = 18, until: int = 18) -> None:
+    What she captured before the fetch `since` is in both.
+    """
+
+    def __init__(self, seed: int, fetches: int = 18, until: int = 18, since: int = 0) -> None:
         self._draw, self.at_ns = random.Random(seed), T0_NS + until * SECOND_NS - 1
+        self.since_ns = T0_NS + since * SECOND_NS if since else 0
         self._number: dict[tuple[str, str], int] = defaultdict(int)
         self._told: tuple[set[tuple[str, str]], set[tuple[str, str]]] = (set(), set())
         self._examples: list[tuple[str, int, bool]] = []
@@ -102,8 +106,11 @@ class World:
                 captured = kind == "imu"
                 self._rows[world]["streams"].append(stream(device, name, kind, captured=captured))
 
+    def _goes(self, t_ns: int) -> bool:
+        return self.since_ns <= t_ns <= self.at_ns
+
     def _fetch(self, device: str, wearer: str, t_ns: int) -> None:
-        draw, hers = self._draw, wearer == HER and t_ns <= self.at_ns
+        draw, hers = self._draw, wearer == HER and self._goes(t_ns)
         around: Row = {
             "wearer": wearer,
             "partition": self._partition,
@@ -269,7 +276,7 @@ class World:
             for wearer in ("w1", HER, "w2")
             if self._draw.randint(0, 1)
         ]
-        rest = [each for each in said if each[0] != HER or t_ns > self.at_ns]
+        rest = [each for each in said if each[0] != HER or not self._goes(t_ns)]
         around: Row = {
             "kind": "consent-takeup",
             "agent": "glasses",
@@ -331,7 +338,7 @@ class World:
         }
         self._both("training_runs", *(row("training_runs", **named, trigger=text) for text in triggers))
         for subject in (HER, "w1"):
-            subjects = (subject, NO_EXAMPLE if subject == HER and t_ns <= self.at_ns else subject)
+            subjects = (subject, NO_EXAMPLE if subject == HER and self._goes(t_ns) else subject)
             self._both(
                 "training_checks",
                 *(

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from streams.cli.rights.handing import MANIFEST, Handing, schema_of
 from streams.consent.view import Consents
-from streams.consent.words import GIVEN, Word
+from streams.consent.words import GIVEN, ErasedTime, Word
 from streams.errors import InputError
 from streams.events.headers import LABEL, ZONE
 from streams.events.record import Outgoing, StoredRecord
@@ -43,13 +43,16 @@ def outputs() -> Sequence[Outgoing]:
 
 
 def told(
-    outputs: Sequence[Outgoing], *, provided: bool, wearer: str = "w1", erased_ns: int = 0, text: str = ""
+    outputs: Sequence[Outgoing],
+    *,
+    provided: bool,
+    wearer: str = "w1",
+    erased: Sequence[ErasedTime] = (),
+    text: str = "",
 ) -> tuple[OwnValues, Told]:
     policy = build.policy()
     texts = {policy.version: text or policy.text}
-    values = OwnValues(
-        wearer, OFFICER, build.CODEC, StoredPolicies(texts), provided=provided, erased_ns=erased_ns
-    )
+    values = OwnValues(wearer, OFFICER, build.CODEC, StoredPolicies(texts), provided=provided, erased=erased)
     lines: Told = defaultdict(list)
     for topic in (ZONED,) if provided else (ZONED, DERIVED, ANSWERS):
         for each in outputs:
@@ -147,9 +150,14 @@ def test_the_words_of_another_who_wore_the_same_glasses_are_that_persons(outputs
 
 def test_what_was_captured_before_an_erasure_is_not_told(outputs: Sequence[Outgoing]) -> None:
     at_ns = build.T0_NS + 7 * 10**9
-    _, lines = told(outputs, provided=False, erased_ns=at_ns)
+    _, lines = told(outputs, provided=False, erased=(ErasedTime(0, at_ns),))
     assert lines["imu"]
     assert min(int(str(line["t0_ns"])) for some in lines.values() for line in some) > at_ns
+    # What is older than its scope stays, and so it is told.
+    _, since = told(outputs, provided=False, erased=(ErasedTime(at_ns - 3 * 10**9, at_ns),))
+    times = [int(str(line["t0_ns"])) for some in since.values() for line in some]
+    assert min(times) < at_ns - 3 * 10**9
+    assert not [t_ns for t_ns in times if at_ns - 3 * 10**9 <= t_ns <= at_ns]
 
 
 def test_what_no_known_policy_tagged_is_not_told(outputs: Sequence[Outgoing]) -> None:
@@ -173,7 +181,9 @@ def test_only_her_words_about_her_data_and_none_of_before_an_erasure(tmp_path: P
     consents = Consents()
     for offset, (wearer, number) in enumerate((("w1", 1), ("w2", 1), ("w1", 2))):
         consents.learn(offset, wearer, Word("g1", 1, number, GIVEN, ("a:b",), 0, 10**9 * (offset + 1)))
-    values = OwnValues("w1", OFFICER, build.CODEC, StoredPolicies({}), provided=True, erased_ns=10**9)
+    values = OwnValues(
+        "w1", OFFICER, build.CODEC, StoredPolicies({}), provided=True, erased=(ErasedTime(0, 10**9),)
+    )
     with Handing(tmp_path, SHIPPED, without_others=True) as handing:
         values.tell_consents(consents, handing.put)
         manifest = json.loads(handing.finish({"form": "x"}, values.events))

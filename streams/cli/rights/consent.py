@@ -290,6 +290,7 @@ def plain(answer: Answered) -> dict[str, object]:
         "intervals": intervals,
         "taken_back": taken,
         "erased": [rfc3339(at_ns) for at_ns in history.erased_ns],
+        "erased_since": [_time(since_ns) for since_ns in history.erased_since_ns],
         "erasures_untold": history.untold,
         "records": [{"id": each["@id"], "missing": missing(each)} for each in records],
     }
@@ -324,6 +325,7 @@ def say_consent(answer: Answered) -> None:
             "controller": answer.policy.owner or "nobody named",
             "notice": notice_of(answer.policy).version,
             "erased until": rfc3339(history.erased_ns[-1]) if history.erased_ns else "",
+            "erased since": _time(history.erased_since_ns[-1]) if history.erased_since_ns else "",
         }
     )
     _say_table(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from streams import clock
 from streams.cli.consent import wearer_option
 from streams.cli.extending import kinds_option
 from streams.cli.names import name
@@ -22,21 +23,24 @@ from streams.cli.output import (
     stores_option,
 )
 from streams.connection.address import broker_option
+from streams.errors import InputError
 from streams.events.codec import codec_of
 from streams.events.headers import rfc3339
 from streams.events.kinds import Kinds
 from streams.extras import require
 from streams.limits import ERASURE_LOOKS_S
 from streams.moving import Show, moving
+from streams.policy.policy import DAY_NS
 from streams.printing import say
 from streams.queries.erased import erased_lines, erased_rows
 from streams.queries.newest import newest_catalog
+from streams.queries.spread import time_ns
 from streams.queries.store import Store
 from streams.sealing.erasures import STEPS, Requested, Step
 from streams.sealing.key_store import KeyStore
 from streams.settings.kafka import Broker
 from streams.worker.erasure import Erased, Place, Plan, erase_wearer, planned
-from streams.worker.erasure_receipt import NO_STORE
+from streams.worker.erasure_receipt import NO_STORE, scope_of
 from streams.worker.sealing import key_store_of
 
 #: Of each step: what it counts, and what goes on until it is done.
@@ -62,6 +66,13 @@ _MOVING: dict[Step, str] = {
 
 @click.command()
 @wearer_option
+@click.option(
+    "--scope",
+    metavar="all|since TIME",
+    default="all",
+    show_default=True,
+    help="All that was captured, or what was captured from the beginning of that day on (UTC).",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would go, and change nothing.")
 @stores_option
 @click.option("--no-store", is_flag=True, help="Wait for no store; those that run apply it nevertheless.")
@@ -78,6 +89,7 @@ _MOVING: dict[Step, str] = {
 def erase(
     *,
     wearer: str,
+    scope: str,
     dry_run: bool,
     stores: Stores,
     no_store: bool,
@@ -87,24 +99,24 @@ def erase(
     kinds: Kinds,
     as_json: bool,
 ) -> None:
-    """Erase everything that a wearer captured until now, and what was made of it.
+    """Erase what a wearer captured until now, and what was made of it.
 
     Workers refuse it from then on, whenever it comes; keys are destroyed; no model serves that learned from
     it; the store is written again without it. What the wearer captures later, under a consent that is given
     later, is taken. If it is interrupted, the same command goes on. It cannot be undone.
     """
     require("worker")
-    wearer = name("wearer", wearer)
+    wearer, since_ns = name("wearer", wearer), _since_ns(scope)
     place = place_of(broker, keys, kinds, () if no_store else stores, receipt=receipt)
     for each in () if no_store else stores:
         # Before anything goes: a store that is not there would be waited for in vain.
         Store.open(each).close()
     with contextlib.closing(asyncio.run(key_store_at(broker, keys))) as store:
         if dry_run:
-            _say_plan(asyncio.run(planned(place, store, wearer)), wearer, as_json=as_json)
+            _say_plan(asyncio.run(planned(place, store, wearer, since_ns)), wearer, as_json=as_json)
             return
         with moving() as progress:
-            erased = asyncio.run(erase_wearer(place, store, wearer, telling(progress)))
+            erased = asyncio.run(erase_wearer(place, store, wearer, telling(progress), since_ns=since_ns))
     say_erased(erased, as_json=as_json)
 
 
@@ -161,6 +173,28 @@ def show(*, keys: Path, as_json: bool) -> None:
         say("nobody was erased")
 
 
+def _since_ns(scope: str) -> int:
+    """Time (ns) before which nothing is erased: the beginning of a day of UTC, because keys are of days.
+
+    InputError if the scope is none that can be erased.
+    """
+    kind, _, time = scope.strip().partition(" ")
+    if kind == "all" and not time:
+        return 0
+    if kind == "place":
+        raise InputError(
+            f"--scope: found {scope}, expected all or since TIME; nothing was erased. A place is made of "
+            "what was captured there and has no keys of its own, so nobody could say that it is gone: erase "
+            "since the day on which the stay began"
+        )
+    if kind != "since" or not time:
+        raise InputError(f"--scope: found {scope}, expected all, or since TIME, such as since 2026-09-21")
+    since_ns = time_ns(time, "--scope")
+    if since_ns > clock.now_ns():
+        raise InputError(f"--scope: found {scope}, a time to come, expected one of before now")
+    return since_ns - since_ns % DAY_NS
+
+
 class Waiting:
     """Waits until stores have applied an erasure."""
 
@@ -213,6 +247,8 @@ def state_of(requested: Requested) -> str:
 def _facts(requested: Requested) -> Iterator[tuple[str, object]]:
     yield "erasure", requested.number
     yield "from", requested.origin
+    # Of one that is known from the topic alone it is not recorded here.
+    yield "scope", "" if requested.origin == "topic" else scope_of(requested)
     yield "state", state_of(requested)
     for step in STEPS:
         done = requested.steps.get(step)

@@ -265,7 +265,7 @@ def _values(wanted: Wanted, rows: OwnRows, handing: Handing, show: Callable[[str
         codec_of(wanted.kinds),
         topics.stored,
         wanted.form == "portability",
-        topics.erased_ns(wanted.wearer),
+        topics.erased(wanted.wearer),
     )
     show("reading the topics")
     devices = {*topics.devices(wanted.wearer), *rows.taken["streams"].column("source").to_pylist()}

@@ -135,7 +135,9 @@ class Open:
     def _state(self, request: ErasureRequest, consents: Consents) -> str:
         if request.rule:
             return f"refused: {request.rule}"
-        return "open" if request.is_open(consents.erased_ns(request.wearer, consents.offset)) else "erased"
+        # One that left something is not what was asked for.
+        erased_ns = consents.wholly_erased_ns(request.wearer, consents.offset)
+        return "open" if request.is_open(erased_ns) else "erased"
 
     def wearers(self, asked: Sequence[Asked]) -> dict[str, int]:
         """Who is to be erased, and when she asked first (ns): open requests, and what was interrupted."""

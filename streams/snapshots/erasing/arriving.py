@@ -7,13 +7,14 @@ the wearer's events, of this poll and remembered from all before.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import duckdb
 import numpy as np
 import orjson
 import pyarrow as pa
 
+from streams.consent.words import ErasedTime
 from streams.lineage.division import PERSONAL, divide
 from streams.lineage.ranges import Ranges
 from streams.lineage.selection import KNOWN, READ, Selection
@@ -34,9 +35,16 @@ def withhold(poll: Poll, erasures: Erasures, hot: Hot, known: Lookup) -> bool:
     """
     if erasures.mark is None:
         return False
+    rounds = erasures.bounds(set(_wearers(poll))) or [{}]
+    fresh = [_withhold(poll, erasures, hot, known, bounds) for bounds in rounds]
+    return any(fresh)
+
+
+def _withhold(
+    poll: Poll, erasures: Erasures, hot: Hot, known: Lookup, bounds: Mapping[str, ErasedTime]
+) -> bool:
     streams = sorted(set(_streams(poll)))
     wearers = set(_wearers(poll))
-    bounds = erasures.bounds(wearers)
     remembered = erasures.known(streams, wearers, certain=True)
     if not bounds and not len(remembered):
         return False
@@ -62,7 +70,7 @@ def withhold(poll: Poll, erasures: Erasures, hot: Hot, known: Lookup) -> bool:
 
 
 def _selection(
-    connection: duckdb.DuckDBPyConnection, poll: Poll, bounds: dict[str, int], remembered: pa.Table
+    connection: duckdb.DuckDBPyConnection, poll: Poll, bounds: Mapping[str, ErasedTime], remembered: pa.Table
 ) -> Selection:
     tables = [table for table in READ if table in poll.tables and len(poll.tables[table])]
     for table in tables:
@@ -136,14 +144,14 @@ def _forgotten(poll: Poll, selection: Selection, remembered: pa.Table, erasures:
     return bool(within)
 
 
-def _learned(selection: Selection, bounds: dict[str, int]) -> pa.Table:
+def _learned(selection: Selection, bounds: Mapping[str, ErasedTime]) -> pa.Table:
     """Runs of the poll's erased events, and the devices that they are of."""
     runs = selection.runs
     pairs = set(zip(runs.column("wearer").to_pylist(), runs.column("source").to_pylist(), strict=True))
     devices = [
-        {"wearer": wearer, "source": source, "stream": "", "revision": 0, "low": 0, "high": bounds[wearer]}
+        {"wearer": wearer, "source": source, "stream": "", "revision": 0, "low": time[0], "high": time[1]}
         for wearer, source in sorted(pairs)
-        if wearer in bounds
+        if (time := bounds.get(wearer)) is not None
     ]
     return pa.concat_tables([runs.cast(KNOWN), pa.Table.from_pylist(devices, KNOWN)])
 

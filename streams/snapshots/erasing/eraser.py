@@ -90,7 +90,7 @@ class Eraser:
             raise AssertionError("an erasure is stated with its mark")
         with Rewriting(self._hot, self._path, self._after_step) as rewriting:
             wearers = rewriting.wearers()
-            bounds = {wearer: erasure.at_ns for wearer in wearers if wearer and mark(wearer) == erasure.mark}
+            bounds = {wearer: erasure.time for wearer in wearers if wearer and mark(wearer) == erasure.mark}
             streams = rewriting.streams() if before else []
             known = self._erasures.known(streams, wearers, certain=False)
             made = rewriting.run(bounds, known)

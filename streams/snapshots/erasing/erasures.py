@@ -13,8 +13,9 @@ import pyarrow as pa
 from msgspec import Struct
 from msgspec.structs import astuple, replace
 
-from streams.consent.words import Erasure, Mark
-from streams.limits import NAMES_KNOWN_MAX
+from streams.consent.words import ErasedTime, Erasure, Mark, with_erased
+from streams.events.headers import rfc3339
+from streams.limits import NAMES_KNOWN_MAX, TIME_NS_MAX
 from streams.lineage.selection import KNOWN
 from streams.snapshots.epochs.hot import Hot
 
@@ -45,30 +46,43 @@ class Applied(Struct, frozen=True):
 class Names:
     """Tells of a name whether an erasure that the store knows took it, and gives the mark of that erasure.
 
-    Attributes
+    Parameters
     ----------
-    numbers
-        The newest erasure by its mark.
+    applied
+        Stated erasures, and how each was applied.
+    runs
+        See `Erasures`.
     """
 
-    def __init__(self, mark: Mark, numbers: Mapping[str, int], runs: Mapping[str, _Runs]) -> None:
-        self._mark, self.numbers = mark, numbers
+    def __init__(
+        self, mark: Mark, applied: Iterable[tuple[Erasure, Applied | None]], runs: Mapping[str, _Runs]
+    ) -> None:
+        self._mark = mark
+        #: The newest erasure by its mark.
+        self.numbers: dict[str, int] = {}
+        #: By the mark of those of whom nothing stays: the time until which a name means what is erased.
+        self._until: dict[str, str] = {}
+        for each, done in sorted(applied, key=lambda pair: pair[0].at_ns):
+            self.numbers[each.mark] = each.number
+            if not each.since_ns:
+                self._until[each.mark] = rfc3339((done and done.absent_ns) or TIME_NS_MAX)
         self._places: dict[tuple[str, int], list[tuple[str, Sequence[tuple[int, int]]]]] = {}
         for name, some in runs.items():
-            for place, each in some.items():
-                self._places.setdefault(place, []).append((name, each))
+            for place, each_runs in some.items():
+                self._places.setdefault(place, []).append((name, each_runs))
 
-    def of_word(self, word: str) -> str:
-        """The mark of an erased wearer, or of whose device it was that nobody else wore; empty if of none."""
-        return name if (name := self._mark(word)) in self.numbers else self._of_device(word)
+    def of_word(self, word: str, at: str) -> str:
+        """The mark of a wearer of whom all is erased, or of whose device alone it was; empty if of none.
 
-    def _of_device(self, word: str) -> str:
-        return next((name for name, _ in self._places.get((_place(self._mark, word, ""), ALONE), ())), "")
+        `at` is when it was said, as the audit log has it: afterwards a name is of what is captured later.
+        """
+        name = self._mark(word)
+        devices = self._places.get((_place(self._mark, word, ""), ALONE), ())
+        names = (name, *(owner for owner, runs in devices if any(not low for low, _ in runs)))
+        return next((each for each in names if each in self._until and at <= self._until[each]), "")
 
     def of_event(self, source: str, stream: str, number: int, revision: int) -> str:
-        """The mark of whose erased event it was, or of whose device alone; empty if it was nobody's."""
-        if name := self._of_device(source):
-            return name
+        """The mark of whose erased event it was; empty if it was nobody's."""
         of = self._places.get((_place(self._mark, source, stream), revision), ())
         return next((name for name, runs in of if any(low <= number <= high for low, high in runs)), "")
 
@@ -103,14 +117,21 @@ class Erasures:
         """How wearers, devices and streams are marked; None as long as no erasure was stated."""
         return self._mark if self._stated else None
 
-    def bounds(self, wearers: Iterable[str]) -> dict[str, int]:
-        """Time (ns) up to which everything is erased, for those wearers of whom anything is."""
+    def bounds(self, wearers: Iterable[str]) -> list[dict[str, ErasedTime]]:
+        """Times in which everything is erased, for those wearers of whom anything is.
+
+        Each wearer has one time in one mapping; there is a second mapping only if somebody has several.
+        """
         if (mark := self.mark) is None:
-            return {}
-        until_ns: dict[str, int] = {}
+            return []
+        times: dict[str, tuple[ErasedTime, ...]] = {}
         for each in self._stated.values():
-            until_ns[each.mark] = max(until_ns.get(each.mark, 0), each.at_ns)
-        return {wearer: until_ns[name] for wearer in wearers if wearer and (name := mark(wearer)) in until_ns}
+            times[each.mark] = with_erased(times.get(each.mark, ()), each.time)
+        known = {wearer: times[name] for wearer in wearers if wearer and (name := mark(wearer)) in times}
+        return [
+            {wearer: some[nth] for wearer, some in known.items() if nth < len(some)}
+            for nth in range(max(map(len, known.values()), default=0))
+        ]
 
     def pending(self) -> list[Erasure]:
         """Stated erasures that are not applied, or owed again, oldest first."""
@@ -210,8 +231,8 @@ class Erasures:
         """What tells whether a name is of a stated erasure; None if there is none."""
         if (mark := self.mark) is None:
             return None
-        stated = sorted(self._stated.values(), key=lambda each: each.at_ns)
-        return Names(mark, {each.mark: each.number for each in stated}, self._runs)
+        applied = [(each, self._applied.get(key)) for key, each in self._stated.items()]
+        return Names(mark, applied, self._runs)
 
     def forget_within(self, events: Iterable[tuple[str, str, int, int, int]]) -> None:
         """Take the numbers of events that are not erased out of the remembered runs.

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from msgspec import Struct
 
 from streams import files, limits
+from streams.consent.words import ErasedTime
 from streams.lineage.division import PERSONAL, divide, touched
 from streams.lineage.selection import READ, Selection
 from streams.lineage.tables import CONSENT_TAKEUP, EXAMPLE_ORDER
@@ -134,8 +135,8 @@ class Rewriting:
         ids = (text.split("/") for text in texts if text.count("/") == 2)
         return sorted(names | {(source, stream) for source, stream, _ in ids})
 
-    def run(self, bounds: Mapping[str, int], known: pa.Table) -> Rewritten:
-        """Make the files without what these wearers captured up to a time (ns) each.
+    def run(self, bounds: Mapping[str, ErasedTime], known: pa.Table) -> Rewritten:
+        """Make the files without what these wearers captured in a time each.
 
         Raises
         ------
