@@ -74,6 +74,13 @@ def test_a_step_keeps_the_time_at_which_it_was_done_first(store: KeyStore) -> No
     assert store.erasures.done(number, "stopped", Done(9, 2)).steps["stopped"] == Done(7, 1)
 
 
+def test_one_that_was_finished_before_a_step_was_known_is_not_gone_on_with(store: KeyStore) -> None:
+    number = requested(store).number
+    for step in ("stopped", "unreadable", "models", "store", "finished"):
+        of = store.erasures.done(number, step, Done(7, 0))
+    assert (of.next_step, "second" in of.steps) == (None, False)
+
+
 def test_the_name_is_gone_from_the_files_when_an_erasure_is_finished(store: KeyStore) -> None:
     assert NAME.encode() in bytes_of(store.path.parent)
     of = finished(store)
