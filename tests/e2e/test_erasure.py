@@ -30,7 +30,6 @@ from streams.events.record import Received
 from streams.kafka.broker import EmbeddedBroker, free_port
 from streams.kafka.reader import read_all
 from streams.ledger import run_ledger
-from streams.models.intent import fit
 from streams.models.pointer import holds
 from streams.models.version import ids_of
 from streams.queries.store import Store
@@ -39,9 +38,8 @@ from streams.sealing.key_store import KeyStore
 from streams.sealing.keys import Keys
 from streams.sealing.sealed import unopened
 from streams.topology import EXAMPLES, REJECTED, ZONED
-from streams.training.lesson import Lesson
-from streams.training.seed import licensed
 from streams.worker.models import known_models
+from tests.e2e.fitting import digest_of
 from tests.patience import PATIENCE_S
 from tests.recovery.erasures import left_of
 from tests.rights import receipts
@@ -148,9 +146,7 @@ def stopped_ns(demo: Demo) -> int:
     return erasure.steps["stopped"].at_ns
 
 
-def test_the_plan_says_what_is_done_and_changes_nothing(
-    erased: Erased,
-) -> None:
+def test_the_plan_says_what_is_done_and_changes_nothing(erased: Erased) -> None:
     _, plan, done = erased
     assert plan["keys"] >= 1
     assert plan["model_versions_that_learned_from_it"] != "none"
@@ -160,9 +156,7 @@ def test_the_plan_says_what_is_done_and_changes_nothing(
     assert done["model versions withdrawn"] >= 1
 
 
-def test_what_she_captured_before_is_refused_from_then_on_and_others_go_on(
-    erased: Erased,
-) -> None:
+def test_what_she_captured_before_is_refused_from_then_on_and_others_go_on(erased: Erased) -> None:
     """The oracle is the broker's time of each record, and what each value says of itself."""
     demo = erased[0].demo
     stop_ns = stopped_ns(demo)
@@ -175,9 +169,7 @@ def value_of(record: Received) -> dict[str, Any]:
     return dict(json.loads(record.value or b""))
 
 
-def test_her_examples_cannot_be_opened_by_anybody_and_those_of_others_can(
-    erased: Erased,
-) -> None:
+def test_her_examples_cannot_be_opened_by_anybody_and_those_of_others_can(erased: Erased) -> None:
     demo = erased[0].demo
     sealed = records(demo, EXAMPLES)
     with contextlib.closing(KeyStore(demo.keys)) as keys:
@@ -188,9 +180,7 @@ def test_her_examples_cannot_be_opened_by_anybody_and_those_of_others_can(
     assert set(states) == {"", "erased"}
 
 
-def test_the_model_that_serves_learned_nothing_from_her_and_was_made_after(
-    erased: Erased,
-) -> None:
+def test_the_model_that_serves_learned_nothing_from_her_and_was_made_after(erased: Erased) -> None:
     demo = erased[0].demo
     side, _ = asyncio.run(known_models(demo.broker))
     serving = side.models.version(side.models.serving)
@@ -218,22 +208,6 @@ def test_the_digest_of_each_refitted_version_is_that_of_a_fit_of_its_manifest_wi
         assert digest_of(lesson) == version.model.digest
 
 
-def digest_of(lesson: list[dict[str, Any]]) -> str:
-    """Digest of a model that is fitted here on the seed and copies of examples."""
-
-    def column(name: str) -> list[Any]:
-        return [copy["columns"][name][0] for copy in lesson]
-
-    nobody = Lesson.of_nobody(licensed().seed.pairs)
-    whole = Lesson(
-        [*nobody.pairs, *zip(column("utterance"), column("intent"), strict=True)],
-        [*nobody.wearers, *(copy["wearer_id"] for copy in lesson)],
-        [*nobody.devices, *(copy["device_id"] for copy in lesson)],
-        [*nobody.agreements, *(1.0 if share is None else share for share in column("agreement"))],
-    )
-    return fit(whole.pairs, whole.weights).digest
-
-
 def test_training_knows_which_versions_were_withdrawn_and_what_others_made_with_them_is_counted(
     erased: Erased,
 ) -> None:
@@ -252,9 +226,7 @@ def test_training_knows_which_versions_were_withdrawn_and_what_others_made_with_
     assert 0 < len(made) <= done["examples of others made with them"]
 
 
-def test_the_store_took_in_all_lineage_of_what_training_did(
-    erased: Erased,
-) -> None:
+def test_the_store_took_in_all_lineage_of_what_training_did(erased: Erased) -> None:
     demo = erased[0].demo
     side, _ = asyncio.run(known_models(demo.broker))
     with Store.open(demo.store) as opened:
@@ -314,9 +286,7 @@ def test_the_demo_says_what_happened(erased: Erased, capsys: pytest.CaptureFixtu
         check(rights.demo)
 
 
-def test_no_row_of_the_store_names_her_but_what_came_again(
-    erased: Erased,
-) -> None:
+def test_no_row_of_the_store_names_her_but_what_came_again(erased: Erased) -> None:
     demo = erased[0].demo
     assert {"events", "decisions", "zone_runs"} <= NAMED.keys()
     stop_ns = stopped_ns(demo)
@@ -333,9 +303,7 @@ def test_no_row_of_the_store_names_her_but_what_came_again(
     assert count >= NAMED["events"]
 
 
-def test_the_erasure_is_listed_without_the_name(
-    erased: Erased,
-) -> None:
+def test_the_erasure_is_listed_without_the_name(erased: Erased) -> None:
     rights, _, done = erased
     demo = rights.demo
     [shown] = asked(demo, "rights", "show")["erasures"]
@@ -343,9 +311,7 @@ def test_the_erasure_is_listed_without_the_name(
     assert WEARER not in json.dumps(shown)
 
 
-def test_two_programs_believe_the_receipt_and_it_names_nobody(
-    erased: Erased,
-) -> None:
+def test_two_programs_believe_the_receipt_and_it_names_nobody(erased: Erased) -> None:
     rights, _, done = erased
     demo = rights.demo
     path, key = Path(done["receipt"]), demo.keys / PUBLIC
@@ -394,9 +360,7 @@ def ids_in(lines: Iterable[dict[str, Any]], last: str) -> set[str]:
 OTHERS_NEAR = {"bystander-present", "child-near", "unlit-camera"}
 
 
-def test_her_exports_have_what_her_device_sent_and_its_words(
-    erased: Erased,
-) -> None:
+def test_her_exports_have_what_her_device_sent_and_its_words(erased: Erased) -> None:
     """The oracle is the device's journal, with the zones that its scenario says in spite of any policy."""
     demo = erased[0].demo
     access, portability = (lines_of(demo.store.parent / f"before-{of}") for of in ("access", "portability"))
@@ -437,9 +401,7 @@ def test_her_exports_name_nobody_else(erased: Erased) -> None:
     assert ("sightline rights export (privacy-officer)", "dpv:RightsFulfilment") in releases
 
 
-def test_an_export_after_the_erasure_says_so_and_has_nothing_of_before(
-    erased: Erased,
-) -> None:
+def test_an_export_after_the_erasure_says_so_and_has_nothing_of_before(erased: Erased) -> None:
     demo, done = erased[0].demo, erased[2]
     stop_ns = stopped_ns(demo)
     before = lines_of(demo.store.parent / "before-access")
