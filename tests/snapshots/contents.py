@@ -35,18 +35,32 @@ _CONTENT = {
 }
 
 
+#: One for all that is read: to start one costs more than most statements, 20 ms of CPU.
+_DUCKDB = duckdb.connect()
+
+
+@contextmanager
+def _attached(file: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """DuckDB with a database file and nothing else; names without a database are that file's."""
+    _DUCKDB.execute(f"ATTACH '{file}' AS store (READ_ONLY)")
+    try:
+        _DUCKDB.execute("USE store")
+        yield _DUCKDB
+    finally:
+        _DUCKDB.execute("USE memory")
+        _DUCKDB.execute("DETACH store")
+
+
 @contextmanager
 def _reading(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """The newest catalog with DuckDB alone, whose every start costs 20 ms of CPU."""
-    with duckdb.connect() as connection:
-        connection.execute(f"ATTACH '{path / 'catalog.duckdb'}' AS store (READ_ONLY)")
-        connection.execute("USE store")
+    """The newest catalog with DuckDB alone."""
+    with _attached(path / "catalog.duckdb") as connection:
         connection.execute(f"SET file_search_path = '{path}'")
         yield connection
 
 
 def ask(path: Path, statement: str) -> list[tuple[Any, ...]]:
-    """Rows from the newest catalog."""
+    """Rows from the newest catalog with DuckDB alone."""
     with _reading(path) as connection:
         return connection.execute(statement).fetchall()
 
@@ -72,47 +86,32 @@ FROM edges JOIN relations USING (relation)))"""
 def indexed(path: Path) -> Counter[str]:
     """Pairs of child and parent in the indexes, from which questions about folded files are answered."""
     pairs = Counter[str]()
-    with _reading(path) as connection:
-        for (file,) in connection.execute("SELECT file FROM indexes").fetchall():
-            with _attached(connection, path / file):
-                pairs += Counter(map(str, connection.execute(_INDEXED).fetchall()))
+    for (file,) in ask(path, "SELECT file FROM indexes"):
+        with _attached(path / file) as connection:
+            pairs += Counter(map(str, connection.execute(_INDEXED).fetchall()))
     return pairs
-
-
-@contextmanager
-def _attached(connection: duckdb.DuckDBPyConnection, file: Path) -> Iterator[None]:
-    """A database file alone, under the name `other`."""
-    connection.execute(f"ATTACH '{file}' AS other (READ_ONLY)")
-    connection.execute("USE other")
-    try:
-        yield
-    finally:
-        connection.execute("USE memory")
-        connection.execute("DETACH other")
 
 
 def hits(path: Path, names: Sequence[str]) -> list[str]:
     """Places in a store's directory that have one of some names: raw, or in any value of any file."""
     places = list[str]()
-    with duckdb.connect() as connection:
-        for file in sorted(path.rglob("*")):
-            if file.is_file() and not file.is_symlink():
-                texts = [file.read_bytes().decode("latin-1")]
-                if file.suffix == ".parquet":
-                    parquet = pq.ParquetFile(file)
-                    texts += [str(parquet.metadata.to_dict()), str(parquet.read().to_pydict())]
-                elif file.suffix == ".duckdb":
-                    texts.append(_dumped(connection, file))
-                places += [f"{file.name}: {name}" for name in names for text in texts if name in text]
+    for file in sorted(path.rglob("*")):
+        if file.is_file() and not file.is_symlink():
+            texts = [file.read_bytes().decode("latin-1")]
+            if file.suffix == ".parquet":
+                parquet = pq.ParquetFile(file)
+                texts += [str(parquet.metadata.to_dict()), str(parquet.read().to_pydict())]
+            elif file.suffix == ".duckdb":
+                texts.append(_dumped(file))
+            places += [f"{file.name}: {name}" for name in names for text in texts if name in text]
     return places
 
 
-def _dumped(connection: duckdb.DuckDBPyConnection, file: Path) -> str:
-    with _attached(connection, file):
-        tables = connection.execute(
-            "SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = 'other'"
-        ).fetchall()
-        rows = [connection.execute(f'FROM other."{of}"."{table}"').fetchall() for of, table in tables]
-        views = connection.execute("SELECT sql FROM duckdb_views() WHERE database_name = 'other'").fetchall()
-        assert tables or views, f"{file} was read as empty"
+def _dumped(file: Path) -> str:
+    ours = "WHERE database_name = 'store'"
+    with _attached(file) as connection:
+        tables = connection.execute(f"SELECT schema_name, table_name FROM duckdb_tables() {ours}").fetchall()
+        rows = [connection.execute(f'FROM "{schema}"."{table}"').fetchall() for schema, table in tables]
+        views = connection.execute(f"SELECT sql FROM duckdb_views() {ours}").fetchall()
+        assert tables, f"{file} was read as empty"
         return str([tables, rows, views])

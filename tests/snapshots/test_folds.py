@@ -20,6 +20,7 @@ from streams.snapshots.files import chunks, index
 from streams.snapshots.folds.fold import Fold, Folded
 from streams.snapshots.writer import Writer
 from tests.snapshots.build import POLICY, T0_NS, Row, batch, derived, edge, row, tables, tagged
+from tests.snapshots.contents import ask
 
 HOUR_NS = 3_600_000_000_000
 ZONES = ("public", "health", "home-private")
@@ -27,15 +28,6 @@ ZONES = ("public", "health", "home-private")
 _PORTION = st.lists(
     st.tuples(st.integers(1, 6), st.sampled_from(ZONES), st.integers(0, 3)), min_size=1, max_size=4
 )
-
-
-def view(path: Path, statement: str) -> list[tuple[Any, ...]]:
-    """Rows from the newest catalog with DuckDB alone."""
-    with duckdb.connect() as connection:
-        connection.execute(f"ATTACH '{path / 'catalog.duckdb'}' AS store (READ_ONLY)")
-        connection.execute("USE store")
-        connection.execute(f"SET file_search_path = '{path}'")
-        return connection.execute(statement).fetchall()
 
 
 class Day:
@@ -99,19 +91,19 @@ def test_what_readers_see_does_not_change_by_folds(
     writer.settle(now_ns)
     writer.close()
     _compare(path, day, stood)
-    assert view(path, "SELECT count(*) FROM segments WHERE fresh") == [(0,)]
+    assert ask(path, "SELECT count(*) FROM segments WHERE fresh") == [(0,)]
 
 
 def _compare(path: Path, day: Day, stood: Mapping[int, tuple[int, int]]) -> None:
     """The store says what the device did, as of its newest epoch and of each that is retained."""
-    epochs = [epoch for (epoch,) in view(path, "SELECT epoch FROM epochs ORDER BY epoch")]
+    epochs = [epoch for (epoch,) in ask(path, "SELECT epoch FROM epochs ORDER BY epoch")]
     for epoch in {*epochs[:-1][-3:], epochs[-1], *epochs[:2]} & stood.keys():
         events, pairs = stood[epoch]
-        found = view(path, f"SELECT stream, number, zone FROM event_records WHERE epoch <= {epoch}")
+        found = ask(path, f"SELECT stream, number, zone FROM event_records WHERE epoch <= {epoch}")
         assert sorted(found) == sorted(day.events[:events])
-        found = view(path, f"SELECT child_number, parent_number FROM edge_records WHERE epoch <= {epoch}")
+        found = ask(path, f"SELECT child_number, parent_number FROM edge_records WHERE epoch <= {epoch}")
         assert sorted(found) == sorted(day.pairs[:pairs])
-        found = view(
+        found = ask(
             path,
             "SELECT stream, number, z.zone FROM event_records e JOIN (SELECT * FROM zone_runs "
             f"WHERE epoch <= {epoch}) z USING (source, stream) WHERE number BETWEEN low AND high "
@@ -129,8 +121,8 @@ def test_files_hold_what_their_classes_say(tmp_path: Path, small: None) -> None:
         writer.publish(T0_NS + number)
     writer.settle(T0_NS + 10)
     writer.close()
-    found = view(tmp_path, "SELECT table_name, file, classes FROM segments WHERE classes IS NOT NULL")
-    names = dict(view(tmp_path, "SELECT class, zone FROM classes"))
+    found = ask(tmp_path, "SELECT table_name, file, classes FROM segments WHERE classes IS NOT NULL")
+    names = dict(ask(tmp_path, "SELECT class, zone FROM classes"))
     assert {table for table, *_ in found} == {"events", "decisions", "edges", "zone_runs"}
     assert len([1 for table, *_ in found if table == "events"]) > 1
     for table, file, classes in found:
@@ -138,7 +130,7 @@ def test_files_hold_what_their_classes_say(tmp_path: Path, small: None) -> None:
         if table == "edges":
             held = {
                 zone
-                for (zone,) in view(
+                for (zone,) in ask(
                     tmp_path,
                     f"SELECT zone FROM '{tmp_path / file}' e JOIN event_records v ON (v.stream = 'activity' "
                     "AND v.number = child_first) OR (v.stream = 'imu-right' AND v.number BETWEEN "
@@ -146,7 +138,7 @@ def test_files_hold_what_their_classes_say(tmp_path: Path, small: None) -> None:
                 )
             }
         else:
-            held = {zone for (zone,) in view(tmp_path, f"SELECT zone FROM '{tmp_path / file}'")}
+            held = {zone for (zone,) in ask(tmp_path, f"SELECT zone FROM '{tmp_path / file}'")}
         assert held == said
 
 
@@ -162,7 +154,7 @@ def test_an_edge_whose_parent_nobody_knows_is_of_no_class(tmp_path: Path, small:
         writer.publish(T0_NS + number)
     writer.settle(T0_NS + 9)
     writer.close()
-    assert view(tmp_path, "SELECT DISTINCT classes FROM segments WHERE table_name = 'edges'") == [(None,)]
+    assert ask(tmp_path, "SELECT DISTINCT classes FROM segments WHERE table_name = 'edges'") == [(None,)]
 
 
 def test_an_index_answers_for_all_that_is_folded(tmp_path: Path, small: None) -> None:
@@ -172,7 +164,7 @@ def test_an_index_answers_for_all_that_is_folded(tmp_path: Path, small: None) ->
         writer.publish(T0_NS + number)
     writer.settle(T0_NS + 9)
     writer.close()
-    indexes = view(tmp_path, "SELECT file, edges FROM indexes")
+    indexes = ask(tmp_path, "SELECT file, edges FROM indexes")
     assert 1 <= len(indexes) <= 6
     pairs, listed = [], set()
     with duckdb.connect() as connection:
@@ -192,9 +184,9 @@ def test_an_index_answers_for_all_that_is_folded(tmp_path: Path, small: None) ->
     assert sorted(pairs) == sorted(day.pairs)
     current = {
         file
-        for (file,) in view(tmp_path, "SELECT file FROM segments WHERE table_name IN ('events', 'decisions')")
+        for (file,) in ask(tmp_path, "SELECT file FROM segments WHERE table_name IN ('events', 'decisions')")
     }
-    unlisted = {file for (file,) in view(tmp_path, "SELECT DISTINCT file FROM spans")}
+    unlisted = {file for (file,) in ask(tmp_path, "SELECT DISTINCT file FROM spans")}
     assert listed & current | unlisted == current
 
 
@@ -240,7 +232,7 @@ def test_a_fold_that_fails_is_put_off_and_epochs_go_on(
     assert len(said) == 1
     assert "FullDiskError" in said[0]
     assert "g1" not in said[0]
-    assert view(tmp_path, "SELECT bool_and(fresh) FROM segments") == [(True,)]
+    assert ask(tmp_path, "SELECT bool_and(fresh) FROM segments") == [(True,)]
     known = writer._hot.known_files()
     assert {f"segments/{path.name}" for path in (tmp_path / "segments").iterdir()} == known
     now_s += limits.FOLD_PAUSE_MAX_S
@@ -248,8 +240,8 @@ def test_a_fold_that_fails_is_put_off_and_epochs_go_on(
     writer.publish(T0_NS + 7)
     writer.settle(T0_NS + 8)
     writer.close()
-    assert view(tmp_path, "SELECT bool_or(fresh) FROM segments") == [(False,)]
-    assert len(view(tmp_path, "FROM edge_records")) == len(day.pairs)
+    assert ask(tmp_path, "SELECT bool_or(fresh) FROM segments") == [(False,)]
+    assert len(ask(tmp_path, "FROM edge_records")) == len(day.pairs)
 
 
 def test_a_full_disk_in_a_publish_loses_nothing(tmp_path: Path) -> None:
@@ -267,7 +259,7 @@ def test_a_full_disk_in_a_publish_loses_nothing(tmp_path: Path) -> None:
     writer.reopen()
     writer.publish(T0_NS + 2)
     writer.close()
-    assert len(view(tmp_path, "FROM edge_records")) == len(day.pairs)
+    assert len(ask(tmp_path, "FROM edge_records")) == len(day.pairs)
 
 
 def test_a_clock_that_is_set_back_stops_nothing(tmp_path: Path) -> None:
@@ -277,7 +269,7 @@ def test_a_clock_that_is_set_back_stops_nothing(tmp_path: Path) -> None:
         writer.ingest_tables(tables(day.portion([(2, "public", 0)])), number * 10**9)
         assert writer.publish(now_ns) == number + 1
     writer.close()
-    labels = [label for (label,) in view(tmp_path, "SELECT published_ns FROM epochs ORDER BY epoch")]
+    labels = [label for (label,) in ask(tmp_path, "SELECT published_ns FROM epochs ORDER BY epoch")]
     assert labels == sorted(labels)
 
 
@@ -291,8 +283,8 @@ def test_history_of_epochs_leaves_the_hot_file_and_the_catalog(
         writer.publish(T0_NS + number * HOUR_NS // 3)
     writer.settle(T0_NS + 40 * HOUR_NS // 3)
     writer.close()
-    assert view(tmp_path, "SELECT count(*) <= 6 FROM epoch_rows") == [(True,)]
-    epochs = view(tmp_path, "SELECT epoch, rows FROM epochs ORDER BY epoch")
+    assert ask(tmp_path, "SELECT count(*) <= 6 FROM epoch_rows") == [(True,)]
+    epochs = ask(tmp_path, "SELECT epoch, rows FROM epochs ORDER BY epoch")
     assert sum(added for _, added in epochs) == rows
     assert len(epochs) < 40
     hot = Hot(tmp_path)
@@ -324,5 +316,5 @@ def test_a_fold_that_ends_while_an_epoch_is_recorded_is_for_the_next(
         writer.publish(T0_NS + number)
     assert writer.publish(T0_NS + 4) == 5
     writer.close()
-    assert view(tmp_path, "SELECT bool_or(NOT fresh) FROM segments") == [(True,)]
-    assert len(view(tmp_path, "FROM edge_records")) == len(day.pairs)
+    assert ask(tmp_path, "SELECT bool_or(NOT fresh) FROM segments") == [(True,)]
+    assert len(ask(tmp_path, "FROM edge_records")) == len(day.pairs)

@@ -88,14 +88,14 @@ def test_a_crash_after_any_step_loses_and_repeats_nothing(
     assert known == writer._hot.known_files()
     drive(writer, 10, T0_NS + 100 * SECOND_NS)
     writer.close()
-    assert ask(tmp_path / "store", "SELECT number FROM event_records ORDER BY number") == [
-        (n,) for n in range(200)
-    ]
-    epochs = ask(tmp_path / "store", "SELECT epoch, rows FROM epochs ORDER BY epoch")
-    assert [epoch for epoch, _ in epochs] == list(range(1, len(epochs) + 1))
-    assert sum(rows for _, rows in epochs) == 21
-    assert ask(tmp_path / "store", "SELECT offsets[0] FROM epochs ORDER BY epoch DESC LIMIT 1") == [(10,)]
-    assert ask(tmp_path / "store", "SELECT count(*) FROM segments WHERE NOT fresh")[0][0] > 0
+    with Store.open(tmp_path / "store") as opened:
+        numbers = opened.sql("SELECT number FROM event_records ORDER BY number").rows
+        assert numbers == [(n,) for n in range(200)]
+        epochs = opened.sql("SELECT epoch, rows FROM epochs ORDER BY epoch").rows
+        assert [epoch for epoch, _ in epochs] == list(range(1, len(epochs) + 1))
+        assert sum(rows for _, rows in epochs) == 21
+        assert opened.sql("SELECT offsets[0] FROM epochs ORDER BY epoch DESC LIMIT 1").rows == [(10,)]
+        assert opened.sql("SELECT count(*) FROM segments WHERE NOT fresh").rows[0][0] > 0
 
 
 _CHILD = """
