@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from streams import limits
-from tests.snapshots.test_folds import view
+from tests.snapshots.contents import ask
 
 
 @pytest.mark.parametrize(
@@ -40,13 +40,13 @@ def test_a_store_grows_at_a_small_limit_of_memory(
     peaks_mb = found["peaks_mb"]
     third_mb, last_mb = peaks_mb[epochs // 3], peaks_mb[-1]
     assert last_mb <= 1.25 * third_mb, peaks_mb
-    assert view(store, "SELECT count(*) FROM segments")[0][0] <= limits.CURRENT_FILES_MAX
+    assert ask(store, "SELECT count(*) FROM segments")[0][0] <= limits.CURRENT_FILES_MAX
     said = "count(*), count(DISTINCT digest), sum(\"count\"), bool_or(source <> replace(wearer, 'w', 'g'))"
-    assert view(store, f"SELECT {said} FROM events") == [(rows, rows, 20 * rows, False)]
+    assert ask(store, f"SELECT {said} FROM events") == [(rows, rows, 20 * rows, False)]
     # Of each stream every number stands once.
     overlap = (
         'SELECT max(last - low + 1), sum(events) FROM (SELECT source, min("first") AS low, '
         'max("first" + "count" - 1) AS last, sum("count") AS events FROM events GROUP BY source '
         'HAVING sum("count") <> max("first" + "count") - min("first"))'
     )
-    assert view(store, overlap) == [(None, None)]
+    assert ask(store, overlap) == [(None, None)]

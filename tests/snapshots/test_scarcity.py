@@ -15,7 +15,8 @@ from streams import clock, limits, metrics
 from streams.snapshots.folds.fold import Fold, Folded
 from streams.snapshots.writer import Writer
 from tests.snapshots.build import POLICY, T0_NS, tables
-from tests.snapshots.test_folds import HOUR_NS, ZONES, Day, view
+from tests.snapshots.contents import ask
+from tests.snapshots.test_folds import HOUR_NS, ZONES, Day
 
 
 @pytest.fixture
@@ -73,17 +74,17 @@ def test_a_fold_that_lacks_something_is_put_off_until_it_is_there(
             rows = day.portion([(3, ZONES[number % 3], 1)] * 20)
             writer.ingest_tables(tables({**rows, "policies": [POLICY] * (number == 0)}), 0)
             assert writer.publish(T0_NS + number) == number + 1
-            assert len(view(tmp_path, "FROM edge_records")) == len(day.pairs)
+            assert len(ask(tmp_path, "FROM edge_records")) == len(day.pairs)
     assert metrics.read("fold_failed_total") - failed >= 2
     assert len(said) == 1
-    assert view(tmp_path, "SELECT bool_and(fresh) FROM segments") == [(True,)]
+    assert ask(tmp_path, "SELECT bool_and(fresh) FROM segments") == [(True,)]
     known = writer._hot.known_files()
     assert {f"segments/{path.name}" for path in (tmp_path / "segments").iterdir()} == known
     writer.settle(T0_NS + 8)
     writer.close()
-    assert view(tmp_path, "SELECT bool_or(fresh) FROM segments") == [(False,)]
-    assert len(view(tmp_path, "FROM edge_records")) == len(day.pairs)
-    found = view(tmp_path, "SELECT stream, number, zone FROM event_records")
+    assert ask(tmp_path, "SELECT bool_or(fresh) FROM segments") == [(False,)]
+    assert len(ask(tmp_path, "FROM edge_records")) == len(day.pairs)
+    found = ask(tmp_path, "SELECT stream, number, zone FROM event_records")
     assert sorted(found) == sorted(day.events)
 
 
@@ -112,12 +113,12 @@ def test_an_epoch_waits_for_a_fold_that_hangs_so_long_and_no_longer(
         assert writer.publish(T0_NS + number) == number + 1
     assert waited
     assert set(waited) == {0.01}
-    assert len(view(tmp_path, "FROM edge_records")) == len(day.pairs)
+    assert len(ask(tmp_path, "FROM edge_records")) == len(day.pairs)
     may_end.set()
     writer.settle(T0_NS + 20)
     writer.close()
-    assert view(tmp_path, "SELECT bool_or(fresh) FROM segments") == [(False,)]
-    assert len(view(tmp_path, "FROM edge_records")) == len(day.pairs)
+    assert ask(tmp_path, "SELECT bool_or(fresh) FROM segments") == [(False,)]
+    assert len(ask(tmp_path, "FROM edge_records")) == len(day.pairs)
 
 
 class Clocks:
@@ -173,6 +174,6 @@ def test_a_wall_clock_that_is_set_back_puts_off_no_epoch_and_no_sweep(
     assert due() == 6
     writer.close()
     assert not any((tmp_path / file).exists() for file in superseded)
-    labels: list[tuple[Any, ...]] = view(tmp_path, "SELECT published_ns FROM epochs ORDER BY epoch")
+    labels: list[tuple[Any, ...]] = ask(tmp_path, "SELECT published_ns FROM epochs ORDER BY epoch")
     assert labels == sorted(labels)
-    assert len(view(tmp_path, "FROM edge_records")) == len(day.pairs)
+    assert len(ask(tmp_path, "FROM edge_records")) == len(day.pairs)
