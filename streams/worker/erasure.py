@@ -5,7 +5,7 @@
    before, and let go of what their states have of it, from the next fetch of each partition on.
 3. `unreadable`: the wearer's keys are destroyed, and what wrapped them.
 4. `models`: a version serves that learned nothing from the wearer; the next run of training fits one, and
-   knows which versions were withdrawn.
+   knows which versions were withdrawn. Where it can, that version serves from the third step on.
 5. `second`: examples of others that were made with those versions are counted. What becomes of them the
    policy says (`[erasure]`), at the gate of training.
 6. `store`: the stores that were named have none of the wearer's rows (`sightline snapshots` does it).
@@ -25,7 +25,7 @@ from typing import NamedTuple
 from streams import clock, files
 from streams.consent.record import erasure_record, withdrawal_record
 from streams.consent.view import Consents
-from streams.errors import InputError, MalformedError, UnavailableError
+from streams.errors import InputError, MalformedError, SightlineError, UnavailableError, reason
 from streams.events.codec import Codec
 from streams.events.record import Outgoing, Received
 from streams.kafka.publish import publish_now
@@ -195,9 +195,9 @@ async def _destroy(place: Place, keys: KeyStore, of: Requested) -> Done:
     """Destroy the wearer's keys once workers know of the erasure, so that they make no new ones.
 
     If the wearer has given consent again since, as it may be when an interrupted erasure goes on, keys of
-    later days stay.
+    later days stay. Meanwhile another version serves already.
     """
-    await asyncio.sleep(ERASURE_SETTLES_S)
+    await asyncio.gather(asyncio.sleep(ERASURE_SETTLES_S), _go_back_early(place, of))
     stopped_ns = of.steps["stopped"].at_ns
     again = _given_since(await consents_of_topic(place.broker), of)
     until_day = day_of(stopped_ns) if again else DAYS_MAX
@@ -216,6 +216,21 @@ def _given_since(consents: Consents, of: Requested) -> bool:
     """Whether the wearer has given consent since the erasure."""
     stopped_ns = of.steps["stopped"].at_ns
     return any(word.at_ns > stopped_ns and word.purposes for word in consents.words_of(of.wearer))
+
+
+async def _go_back_early(place: Place, of: Requested) -> None:
+    """Let another version serve if it is possible now; the step `models` sees to it that one does.
+
+    What stands in the way of that must not keep keys from being destroyed.
+    """
+    try:
+        later = _given_later(await consents_of_topic(place.broker), of)
+        side, records = await known_models(place.broker)
+        knowing = _knowing(side, of.wearer, later)
+        if knowing & {side.models.serving, side.models.candidate}:
+            await publish_now(place.broker, await _pointer(place, of, side, records, knowing))
+    except SightlineError as error:
+        log.info("Erasure %d: no other model serves yet: %s", of.number, reason(error))
 
 
 async def _go_back(place: Place, of: Requested) -> Done:

@@ -27,6 +27,8 @@ from streams.events.record import Outgoing, StoredRecord
 from streams.models.pointer import Pointer, Rollback
 from streams.models.version import CURRENT_KEY
 from streams.pipeline.live import LiveGlasses
+from streams.policy.load import parse
+from streams.policy.versions import PolicyVersions
 from streams.topology import EXAMPLES, LINEAGE, REJECTED, ZONED
 from tests import build
 
@@ -207,14 +209,31 @@ def test_what_was_captured_before_is_refused_without_its_bytes_and_without_the_n
 
 def test_a_batch_that_begins_before_goes_whole_and_a_clock_that_is_ahead_saves_nothing() -> None:
     core = build.core()
-    erase(core, "w1")
-    over = build.imu(1.2, 0, 20, t0_ns=ERASED_NS - 50_000_000)
-    ahead = build.imu(1.2, 20, 20, t0_ns=ERASED_NS + S_NS)
-    sent = [build.record(over, 0), build.record(ahead, 1, timestamp=(ERASED_NS - S_NS) // 1_000_000)]
-    fetch = replace(build.fetch([]), records=sent)
-    records, _ = build.process(core, [fetch])
-    assert not zoned(records)
-    assert len(rejected(records)) == 2
+    erase(core, "w1", withdrawn=False)
+    ahead = build.imu(1.2, 0, 20, t0_ns=ERASED_NS + S_NS)
+    over = build.imu(1.2, 20, 20, t0_ns=ERASED_NS - 50_000_000)
+    at = build.imu(1.2, 40, 20, t0_ns=ERASED_NS)
+    behind = build.imu(1.2, 60, 20, t0_ns=ERASED_NS + 1)
+    appended_ms = [(ERASED_NS + more_ns) // 1_000_000 for more_ns in (-S_NS, S_NS, S_NS, S_NS)]
+    batches = zip((ahead, over, at, behind), appended_ms, strict=True)
+    sent = [build.record(each, place, timestamp=ms) for place, (each, ms) in enumerate(batches)]
+    records, _ = build.process(core, [replace(build.fetch([]), records=sent)])
+    assert zoned(records) == {behind.first_id}
+    assert [each["sightline-rule"] for each in rejected(records)] == [b"erased"] * 3
+
+
+def test_a_clock_that_is_set_back_in_the_middle_of_a_stretch_brings_nothing_through() -> None:
+    """The batch goes on where the one before ended, and only its time is of before."""
+    core = build.core()
+    erase(core, "w1", withdrawn=False)
+    times_ns = (ERASED_NS + S_NS, ERASED_NS + 2 * S_NS, ERASED_NS - S_NS, ERASED_NS + 3 * S_NS)
+    batches = [build.imu(1.2, at * 20, 20, t0_ns=t0_ns) for at, t0_ns in enumerate(times_ns)]
+    later_ms = (ERASED_NS + 9 * S_NS) // 1_000_000
+    sent = [build.record(each, at, timestamp=later_ms) for at, each in enumerate(batches)]
+    records, _ = build.process(core, [replace(build.fetch([]), records=sent)])
+    assert zoned(records) == {batches[at].first_id for at in (0, 1, 3)}
+    [refused] = rejected(records)
+    assert (refused["ce_id"], refused["sightline-rule"]) == (batches[2].first_id.encode(), b"erased")
 
 
 def test_what_came_before_and_comes_again_brings_no_name_back_whatever_refuses_it() -> None:
@@ -309,6 +328,31 @@ def test_states_of_devices_that_do_not_send_are_cleared_too_and_others_stay() ->
     assert not after.devices["g1"].answers
     assert after.devices["g2"].answers == state.devices["g2"].answers
     assert set(core.save(state, after)) > {"g1"}, "the checkpoint writes it over what was on the topic"
+
+
+@pytest.mark.parametrize("policy_first", [True, False])
+def test_a_policy_switch_beside_it_keeps_nothing_and_lets_nothing_pass(policy_first: bool) -> None:
+    """In whichever order both come: in one fetch, or the erasure in the fetch after the switch."""
+    core = build.core()
+    query = build.query(7, "wake me at seven", T0_NS + S_NS)
+    before = [*(build.imu(1.2, at * 20, 20) for at in range(5)), query]
+    _, state = build.process(core, [build.fetch(before)])
+    other = parse(f"{build.policy().text}\n# another version\n", "household")
+    core.followed.policies.now = PolicyVersions.of(build.policy(), other)
+    offset = len(before)
+    if policy_first:
+        foreign = of_wearer("w2", build.imu(1.2, 0, 20, source="g2", t0_ns=ERASED_NS + S_NS))
+        _, state = build.process(core, [build.fetch([foreign], offset)], state)
+        offset += 1
+    erase(core, "w1", withdrawn=False)
+    late = [build.imu(1.2, 100, 20), build.feedback(3, "g1/answer/7", "alarm_set", ERASED_NS + S_NS)]
+    records, state = build.process(core, [build.fetch(late, offset)], state)
+    assert state.policy_version == other.version
+    assert zoned(records) == {"g1/feedback/3"}
+    assert not [record for record in records if record.topic == EXAMPLES]
+    assert [each["sightline-rule"] for each in rejected(records)] == [b"erased", b"feedback"]
+    assert b"wake me" not in b"".join(core.save(None, state).values())
+    assert not state.devices["g1"].windows
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import duckdb
@@ -117,3 +118,33 @@ def test_what_a_list_names_of_hers_is_taken_out_of_it() -> None:
     ]
     assert taken.column("value").to_pylist() == ['[1,["her",{"at_ns":5}]]', "d/example/0"]
     assert "models" not in PERSONAL
+
+
+@pytest.mark.parametrize("generations", [1, 2, 5])
+def test_what_was_made_of_what_is_hers_is_hers_to_the_last_generation(generations: int) -> None:
+    """Each is of another device, names others and was captured later: nothing but the edges tells."""
+    made = [("d0", 0), *((f"d{at}", 7 * at) for at in range(1, generations + 1))]
+    later: dict[str, Any] = {
+        "wearer": "other",
+        "t_first_ns": T0_NS + 1,
+        "t_last_ns": T0_NS + 1,
+        "appended_ns": T0_NS + 1,
+    }
+    events = [event("d0", "s", 0, wearer="her"), event("d0", "s", 1, **later)]
+    edges = list[dict[str, Any]]()
+    for (parent, first), (child, number) in pairwise(made):
+        # Its neighbour is made of the neighbour, and so of others alone.
+        events += [event(child, "s", number + more, **later) for more in (0, 1)]
+        edges += [edge((child, "s", number + more), (parent, "s", first + more)) for more in (0, 1)]
+    # Answers on a model are not made of what the model learned.
+    edges.append(edge(("training", "model", 1), (*made[-1][:1], "s", made[-1][1]), operator="training"))
+    events += [event("training", "model", 1, **later | {"wearer": ""}), event("d9", "s", 0, **later)]
+    edges.append(edge(("d9", "s", 0), ("training", "model", 1)))
+    tables = {"events": _relation("events", events), "edges": _relation("edges", edges)}
+    with duckdb.connect() as connection:
+        for name, rows in tables.items():
+            connection.register(f"given_{name}_rows", rows)
+        selection = Selection(connection, {table: f"given_{table}_rows" for table in tables}, {"her": T0_NS})
+        _, taken = divide(selection, "events", tables["events"])
+        assert selection.sources == {device for device, _ in made}
+    assert [(each["source"], each["first"]) for each in taken.to_pylist()] == made

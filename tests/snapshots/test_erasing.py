@@ -307,3 +307,24 @@ def test_a_full_disk_leaves_the_store_as_it_was_and_the_next_attempt_applies_it(
     writer.close()
     _is_as(path, small_store.without)
     assert hits(path, [HER, HERS]) == []
+
+
+@pytest.mark.usefixtures("small")
+def test_a_fold_that_was_under_way_brings_nothing_back(tmp_path: Path, small_store: SmallStore) -> None:
+    """Its files have her rows, and no epoch has recorded them yet."""
+    world, path = small_store.world, tmp_path / "store"
+    writer = Writer.open(path)
+    for partition, each in world.lineage(with_her=True):
+        writer.ingest({partition: [each]}, {}, 0)
+        writer.publish(_LATER_NS)
+    if writer._folder.result(None) is not None:
+        writer.publish(_LATER_NS)
+    writer._fold(all_fresh=True)
+    thread = writer._folder._thread
+    assert thread is not None
+    thread.join()
+    writer.erase([erasure(world.at_ns)], mark, _LATER_NS)
+    writer.settle(_LATER_NS)
+    writer.close()
+    _is_as(path, small_store.without)
+    assert hits(path, [HER, HERS]) == []

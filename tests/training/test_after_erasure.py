@@ -13,6 +13,7 @@ from streams.models.version import CURRENT_KEY
 from streams.pipeline import training
 from streams.topology import EXAMPLES
 from tests import build
+from tests.consent.test_erasure import mark_of
 from tests.hostile.test_cores import GOOD_EXAMPLES
 from tests.training.test_rollback import NOW_NS, loop
 from tests.training.test_runs import versions
@@ -43,6 +44,23 @@ def test_the_next_example_triggers_a_run_and_nobody_elses_are_left_out(supersede
     assert [row["against"] for row in rows["promotions"] if row["version"] == 5] == [4 if superseded else 2]
     again = build.step(core, after, Fetch(EXAMPLES, 0, GOOD_EXAMPLES[10:11]))
     assert not versions(again.outputs), "one run is owed, not one after each example"
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_an_erasure_owes_a_run_whichever_version_serves_but_not_one_of_before_the_first_start(
+    first: bool,
+) -> None:
+    """A run that was under way may still make a version that knows who was erased."""
+    core, _ = loop()
+    core.every = MANY
+    consents = core.followed.consents
+    state = replace(core.empty(0), version=4, serving=4, consents_taken=0 if first else consents.offset)
+    consents.mark = mark_of
+    word = erasure_record(mark_of("w2"), 7)
+    learn_consent(consents, StoredRecord(consents.offset, NOW_NS // 1_000_000, word.key, word.value))
+    outcome = build.step(core, state, Fetch(EXAMPLES, 0, GOOD_EXAMPLES[11:]))
+    assert [each.version for each in versions(outcome.outputs)] == ([] if first else [5])
+    assert not outcome.state.owed
 
 
 def test_the_version_has_nothing_of_the_wearer_and_all_of_the_others() -> None:
