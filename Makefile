@@ -9,7 +9,7 @@ BENCH_BIN := .venv-bench/bin
 BENCH_STAMP := .venv-bench/installed
 COMPILE := uv pip compile pyproject.toml --extra worker --extra broker --extra page --extra build --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet
 
-.PHONY: demo test chromium promtool test-slow matrix bench bench-full bench-memory bench-store bench-store-full chaos soak docs lock clean
+.PHONY: demo test chromium promtool test-slow matrix bench bench-full bench-memory bench-rights bench-store bench-store-full chaos soak docs lock clean
 
 demo: $(STAMP)
 	$(BIN)/sightline demo
@@ -77,6 +77,10 @@ bench-full: $(BENCH_STAMP)
 
 bench-memory: $(BENCH_STAMP)
 	$(BENCH_BIN)/python -m bench memory
+
+# Withdrawals, refits, whole erasures, sealing; FROM=STORE copies the rows of an earlier demo.
+bench-rights: $(BENCH_STAMP)
+	$(BENCH_BIN)/python -m bench rights $(if $(FROM),--from $(FROM))
 
 # The store with 10 and with 100 million event-level edges; FROM=STORE copies the rows of an earlier demo.
 bench-store: $(BENCH_STAMP)

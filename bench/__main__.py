@@ -28,6 +28,10 @@ from bench.latency import latency, memory
 from bench.measuring import measuring
 from bench.policy import policy
 from bench.races import RACES, Race
+from bench.rights.erasures import EDGES, ERASURES, erasures
+from bench.rights.refits import REFITS, refits
+from bench.rights.sealed import sealed
+from bench.rights.withdrawals import WITHDRAWALS, withdrawals
 from bench.scale import scale
 from bench.sizes import sizes
 from bench.stages import stages
@@ -41,7 +45,7 @@ GENERATIONS = 1000
 _RACES = "races"
 
 
-def _parts(memory_minutes: float) -> Mapping[str, Callable[[Path], Measured]]:
+def _parts(memory_minutes: float, source: Path | None) -> Mapping[str, Callable[[Path], Measured]]:
     """Measurements other than the races, by name; each gets a path where no directory exists yet."""
     return {
         "sizes": lambda _directory: sizes(STAGE_BATCHES),
@@ -56,10 +60,16 @@ def _parts(memory_minutes: float) -> Mapping[str, Callable[[Path], Measured]]:
         "generations": lambda directory: asyncio.run(generations(directory, GENERATIONS, _say)),
         "rest": lambda directory: asyncio.run(rest(directory, REST_S)),
         "stalls": lambda directory: asyncio.run(stalls(directory, _say)),
+        "withdrawals": lambda directory: asyncio.run(withdrawals(directory, WITHDRAWALS, _say)),
+        "refits": lambda directory: asyncio.run(refits(directory, REFITS, _say)),
+        "erasures": lambda directory: asyncio.run(erasures(directory, source, EDGES, ERASURES, _say)),
+        "sealing": lambda directory: sealed(directory, STAGE_BATCHES, ROUNDS),
     }
 
 
-PARTS = (_RACES, *_parts(0))
+#: Several parts by one name.
+_TOGETHER: Mapping[str, Sequence[str]] = {"rights": ("withdrawals", "refits", "erasures", "sealing")}
+PARTS = (_RACES, *_parts(0, None), *_TOGETHER)
 
 
 @click.command()
@@ -79,6 +89,13 @@ PARTS = (_RACES, *_parts(0))
 )
 @click.option("--rounds", type=click.IntRange(1), default=ROUNDS, show_default=True, help="Rounds of a race.")
 @click.option("--memory-minutes", default=20.0, show_default=True, help="How long memory is watched.")
+@click.option(
+    "--from",
+    "source",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    default=None,
+    help="Store of a demo whose rows part erasures copies.  [default: a demo is played first]",
+)
 @click.option("--tiny", is_flag=True, help="One round of 400 batches, nothing kept: shows that it runs.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of tables.")
 def main(
@@ -88,20 +105,21 @@ def main(
     only: tuple[str, ...],
     rounds: int,
     memory_minutes: float,
+    source: Path | None,
     tiny: bool,
     as_json: bool,
 ) -> None:
     """Measure the PARTs that are named, each on an embedded broker of its own; without any, the races.
 
     A part is one of races, sizes, policy, stages, scale, latency, memory, tls, metrics, alerts, generations,
-    rest and stalls.
+    rest, stalls, withdrawals, refits, erasures and sealing; rights is the last four.
     """
     began_s = time.perf_counter()
     # Other signals than Ctrl-C must not leave a broker behind either.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     rounds = 1 if tiny else rounds
-    parts = parts or (_RACES,)
+    parts = tuple(each for part in parts or (_RACES,) for each in _TOGETHER.get(part, (part,)))
     result: dict[str, Any] = {**report.machine(), "rounds": rounds, "skipped": report.skipped(), "races": {}}
     for name, reason in result["skipped"].items():
         _say(f"not run: {name}: {reason}")
@@ -115,7 +133,7 @@ def main(
                 run = partial(race.run, asked, directory / asked.name, rounds, _say, tiny=tiny)
                 result["races"][asked.name] = run(batches=TINY_BATCHES if tiny else asked.batches)
                 held += result["races"][asked.name]["bars"]
-        for name, measure in _parts(memory_minutes).items():
+        for name, measure in _parts(memory_minutes, source).items():
             if name in parts:
                 measured = measure(directory / name)
                 tables |= measured.tables

@@ -85,9 +85,15 @@ FLAT_STATE = Bar("state, the last generations against the hundredth", least=0.8,
 WHOLE = Bar("kinds of ancestors of the last answer that store and wire count otherwise", most=0)
 TRACE = Bar("trace of the last answer through all generations", most=1500, unit=" ms")
 CREEP = Bar("purposes that labels of answers lost", least=0, most=0)
+WITHDRAWN = Bar("a withdrawal to the last record that still used its wearer, p99", most=1, unit=" s")
+REFITTED = Bar("an erasure to the last answer of a model that knew its wearer, longest", most=5, unit=" s")
+ERASED = Bar("a whole erasure of one of 24 wearers, 10 million edges, longest", most=60, unit=" s")
+LEFT_ALONE = Bar("rows of others that whole erasures lost or doubled, answers that were wrong", most=0)
+SEALING = Bar("CPU time that sealing adds to a worker's", most=2, unit=" %")
 FIGURES = (
     *(BYTES_20, BYTES_160, DEVICES, VISIBLE, REST, WORKER, FLAT, WATCHED, METRICS, SCRAPE, SERIES, ALERT),
     *(FLAT_CPU, FLAT_MEMORY, FLAT_STATE, WHOLE, TRACE, CREEP),
+    *(WITHDRAWN, REFITTED, ERASED, LEFT_ALONE, SEALING),
 )
 
 

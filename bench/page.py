@@ -70,7 +70,7 @@ def figures(result: Result) -> str:
             "What was asked for: median of the ratios or figures of each round, their quartiles; MISSED "
             "where the whole interval lies beyond.\n",
             _table(bar_lines(bars)),
-            "Measured by `make bench`, `make bench-full` and `make bench-memory`:\n",
+            "Measured by `make bench`, `make bench-full`, `make bench-memory` and `make bench-rights`:\n",
             "".join(f"- {run}\n" for run in result["runs"]),
         )
     )

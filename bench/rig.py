@@ -24,10 +24,12 @@ from streams.demo import Part
 from streams.errors import UnavailableError
 from streams.events.batch import Batch
 from streams.kafka.broker import EmbeddedBroker, free_port
+from streams.kafka.reader import committed_offsets, read_all
 from streams.kafka.topics import declare
 from streams.policy.load import load
 from streams.queries.status import Status
-from streams.topology import CAPTURED, ZONED
+from streams.settings.kafka import KafkaSettings
+from streams.topology import AGENTS, ANSWERS, CAPTURED, DERIVED, ZONED, group
 
 _READY_WAIT_S = 60.0
 #: The group may still assign partitions after every worker is ready.
@@ -53,6 +55,11 @@ class Rig:
         """Directory of the store."""
         return self.directory / "store"
 
+    @property
+    def keys(self) -> Path:
+        """Directory of the key store, if one is made."""
+        return self.directory / "keys"
+
     def work(self, name: str = "worker", *options: str) -> Part:
         """Start a worker; `options` are those of `bench.worker`."""
         part = self.parts[name] = start(
@@ -60,9 +67,16 @@ class Rig:
         )
         return part
 
+    def serve(self, count: int) -> None:
+        """Start `sightline worker` as often as that, all with the key store in `keys`."""
+        arguments = ("streams.cli", "worker", "--broker", self.broker.address, "--keys", str(self.keys))
+        for name in (f"worker-{number}" for number in range(1, count + 1)):
+            self.parts[name] = start(name, arguments, self.directory, says_ready=True)
+
     def write_store(self) -> None:
         """Start the snapshots writer."""
-        arguments = ("streams.cli", "snapshots", "--broker", self.broker.address, "--store", str(self.store))
+        where = ("--store", str(self.store), "--keys", str(self.keys))
+        arguments = ("streams.cli", "snapshots", "--broker", self.broker.address, *where)
         self.parts["snapshots"] = start("snapshots", arguments, self.directory, says_ready=True)
 
     async def ready(self) -> None:
@@ -86,6 +100,24 @@ class Rig:
                     f"the {name} ended with code {part.process.returncode}: {part.last_line()}"
                 )
 
+    async def drained(self, timeout_s: float = 120.0) -> None:
+        """Wait until the workers of `serve` have processed everything that was sent."""
+        deadline_s = clock.monotonic_s() + timeout_s
+        for agent, topic in AGENTS.items():
+            while await self._behind(agent, topic):
+                self.check()
+                if clock.monotonic_s() > deadline_s:
+                    raise click.ClickException(f"the agent {agent} is behind after {timeout_s:.0f} s")
+                await asyncio.sleep(0.2)
+
+    async def _behind(self, agent: str, topic: str) -> bool:
+        broker = self.broker.address
+        prefix = KafkaSettings.of(broker).group_prefix(settings.GROUP_PREFIX)
+        done = await committed_offsets(broker, group(agent, prefix), [topic])
+        begins = {partition: offset for (_, partition), offset in done.items()}
+        # Transaction markers follow the last record, so offsets alone do not tell whether one is unread.
+        return bool(await read_all(broker, topic, from_offsets=begins))
+
     def cpu_s(self) -> dict[str, float]:
         """CPU seconds by process."""
         return {
@@ -105,19 +137,24 @@ class Rig:
 DEVICES_MAX = 1000
 
 
-@contextlib.asynccontextmanager
-async def rig(directory: Path) -> AsyncIterator[Rig]:
-    """A rig with its own broker in `directory`; glasses.zoned has append times.
+#: Topics of a rig that have append times; the others have them anyway, or are not measured.
+_TIMED = (ZONED, DERIVED, ANSWERS)
 
-    Everything is stopped after the block.
+
+@contextlib.asynccontextmanager
+async def rig(directory: Path, *, training: bool = False) -> AsyncIterator[Rig]:
+    """A rig with its own broker in `directory`; what leaves a worker for others has append times.
+
+    With `training` every wearer consents to it. Everything is stopped after the block.
     """
-    directory.mkdir()
+    directory.mkdir(parents=True)
     made = Rig(directory)
     try:
         await asyncio.to_thread(made.broker.start, directory / "kafka", free_port())
-        await create(made.broker.address, [], [topology.topic(ZONED)])
+        await create(made.broker.address, [], [topology.topic(name) for name in _TIMED])
         await declare(made.broker.address)
-        await consents.publish(made.broker.address, load(settings.POLICY), DEVICES_MAX)
+        policy = load(settings.POLICY)
+        await consents.publish(made.broker.address, policy, DEVICES_MAX, training=training)
         yield made
     finally:
         for part in made.parts.values():

@@ -177,14 +177,47 @@ class Glasses:
 
     def batches(self, first: int, number: int, start_ns: int, device_count: int) -> Iterator[Batch]:
         """Each device's next batch of its session; sessions repeat."""
-        names, session_ns = devices(device_count), scenarios.load(SCENARIO).duration_ns
         lives = [_sent(turn % _LIVES, self.encoding) for turn in range(device_count)]
-        lengths = [_lengths(turn % _LIVES) for turn in range(device_count)]
-        for at in range(first, first + number):
-            turn = at % device_count
-            session, place = divmod(at // device_count, len(lives[turn]))
-            begins_ns = start_ns + session * session_ns
-            yield _again(lives[turn][place], names[turn], f"w{turn}", session, lengths[turn], begins_ns)
+        return _repeated(lives, first, number, start_ns)
+
+
+def _repeated(lives: Sequence[Sequence[Batch]], first: int, number: int, start_ns: int) -> Iterator[Batch]:
+    """Batches of a device for each life, in turn; each life is repeated, from time 0 on."""
+    names, session_ns = devices(len(lives)), scenarios.load(SCENARIO).duration_ns
+    lengths = [_lengths(turn % _LIVES) for turn in range(len(lives))]
+    for at in range(first, first + number):
+        turn = at % len(lives)
+        session, place = divmod(at // len(lives), len(lives[turn]))
+        begins_ns = start_ns + session * session_ns
+        yield _again(lives[turn][place], names[turn], f"w{turn}", session, lengths[turn], begins_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class Talk:
+    """What wearers do in the scenario `glasses`, without what sensors sample: the loop at little cost."""
+
+    name: str = "talk"
+    about: str = "questions, feedback and states of the device, without sensors"
+    encoding: str = JSON
+
+    @property
+    def batches_per_s(self) -> float:
+        """As in the first session, since the others are like it."""
+        return len(_talk(0)) / scenarios.load(SCENARIO).duration_ns * _NS_PER_S
+
+    @property
+    def events_per_batch(self) -> float:
+        """People do one thing at a time."""
+        return 1.0
+
+    def batches(self, first: int, number: int, start_ns: int, device_count: int) -> Iterator[Batch]:
+        """Each device's next batch of its session; sessions repeat."""
+        return _repeated([_talk(turn % _LIVES) for turn in range(device_count)], first, number, start_ns)
+
+
+@cache
+def _talk(turn: int) -> Sequence[Batch]:
+    return [batch for batch in _life(turn) if batch.kind not in _SAMPLED]
 
 
 @cache
@@ -251,6 +284,6 @@ def _again(
     )
 
 
-IMU_20, IMU_160, GLASSES = Motion(20, 100), Motion(160, 800), Glasses()
+IMU_20, IMU_160, GLASSES, TALK = Motion(20, 100), Motion(160, 800), Glasses(), Talk()
 IMU_20_BINARY, IMU_160_BINARY = Motion(20, 100, BINARY), Motion(160, 800, BINARY)
 GLASSES_BINARY = Glasses(BINARY)

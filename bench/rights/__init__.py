@@ -1,0 +1,1 @@
+"""Bars of wearers' rights: withdrawals, refits, whole erasures, and what sealing costs."""

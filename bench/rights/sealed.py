@@ -1,0 +1,82 @@
+"""What sealing costs a worker: the same records through its core, with a key store and without one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+
+from bench.bars import SEALING, Measured
+from bench.consents import known
+from bench.stages import fetched, first_models
+from bench.traffic import GLASSES
+from streams import metrics, settings
+from streams.events.record import Fetch, StoredRecord
+from streams.pipeline.followed import Followed
+from streams.pipeline.live import LiveGlasses
+from streams.policy.load import load
+from streams.policy.versions import PolicyTable, PolicyVersions
+from streams.sealing.key_store import KeyStore
+from streams.sealing.keys import Keys
+from streams.topology import CAPTURED
+
+PAIRS = 11
+_DEVICES, _FETCH = 20, 1000
+
+
+def sealed(directory: Path, number: int, pairs: int) -> Measured:
+    """CPU time of `number` batches of wearers who all teach, with sealing and without, `pairs` times.
+
+    Both process each fetch, one right after the other, so that a busy machine is the same for both; which
+    comes first changes from fetch to fetch. Broker and transport are not in it, so the share is an upper
+    bound of what throughput loses. The first pair makes the keys and is not counted.
+    """
+    policy = load(settings.POLICY)
+    consents = known(policy, _DEVICES, training=True)
+    followed = Followed(PolicyTable(PolicyVersions.of(policy)), first_models(policy), consents)
+    records = fetched(GLASSES, number, _DEVICES)
+    spent: dict[bool, list[float]] = {True: [], False: []}
+    directory.mkdir(parents=True)
+    with contextlib.closing(KeyStore.made(directory / "keys")) as store:
+        for turn in range(pairs + 1):
+            before = metrics.read("sealed_total")
+            pair = asyncio.run(_run(followed, records, Keys(store)))
+            count = int(metrics.read("sealed_total") - before)
+            for sealing, seconds in pair.items() if turn else ():
+                spent[sealing].append(seconds)
+    if not count:
+        raise RuntimeError("nothing was sealed: nothing is measured")
+    ratios = [100 * (on / off - 1) for on, off in zip(spent[True], spent[False], strict=True)]
+    rows = [
+        {"what": name, "CPU µs a batch": round(median(spent[sealing]) / number * 1e6, 2), "sealed": some}
+        for name, sealing, some in (("unsealed", False, 0), ("sealed", True, count))
+    ]
+    title = f"Sealing, {GLASSES.name}, {number:,} batches of {_DEVICES} devices, {pairs} pairs"
+    return Measured({title: rows}, [SEALING.held(ratios)])
+
+
+async def _run(followed: Followed, records: Sequence[StoredRecord], keys: Keys) -> dict[bool, float]:
+    """Process all records twice, sealed or not; return the CPU seconds of this process."""
+    cores = {True: LiveGlasses(followed, keys=keys), False: LiveGlasses(followed)}
+    states = {sealing: core.empty(0) for sealing, core in cores.items()}
+    spent_s = {True: 0.0, False: 0.0}
+    gc.collect()
+    gc.disable()
+    try:
+        for turn, at in enumerate(range(0, len(records), _FETCH)):
+            fetch = Fetch(CAPTURED, 0, records[at : at + _FETCH])
+            for sealing in (bool(turn % 2), not turn % 2):
+                core, state = cores[sealing], states[sealing]
+                # Keys are asked for in threads.
+                began_s = time.process_time()
+                inputs = await core.inputs(state, fetch, silent=False)
+                outcome = await core.process(state, fetch, inputs, silent=False, poisoned={})
+                states[sealing] = outcome.state
+                spent_s[sealing] += time.process_time() - began_s
+        return spent_s
+    finally:
+        gc.enable()
