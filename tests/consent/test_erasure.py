@@ -24,6 +24,7 @@ from streams.consent.words import NOBODY, ErasedTime, Erasure, Pairing
 from streams.errors import MalformedError, UnavailableError
 from streams.events.batch import Batch
 from streams.events.record import Outgoing, StoredRecord
+from streams.events.state import DeviceState
 from streams.models.pointer import Pointer, Rollback
 from streams.models.version import CURRENT_KEY
 from streams.pipeline.live import LiveGlasses
@@ -316,6 +317,57 @@ def test_open_windows_and_answers_are_let_go_so_that_nothing_is_made_of_them() -
     assert not state.devices["g1"].windows
 
 
+def _lived(source: str, wearer: str) -> list[Batch]:
+    """Motion with a hole in it, so that windows are kept for what is late, and a question."""
+    motion = [
+        build.imu(1.2, at * 20, 20, source=source, t0_ns=T0_NS + at * 200_000_000)
+        for at in range(13)
+        if at != 3
+    ]
+    query = build.query(7, "wake me at seven", T0_NS + 2 * S_NS, source=source)
+    return [of_wearer(wearer, batch) for batch in (*motion, query)]
+
+
+def test_all_goes_of_which_something_could_still_be_made_and_nothing_of_others() -> None:
+    core = build.core()
+    batches = [*_lived("g1", "w1"), *_lived("g2", "w2")]
+    _, state = build.process(core, [build.fetch(batches)])
+    # No operator that is shipped remembers anything beyond its windows.
+    remembering = {
+        name: structs.replace(device, memories={"activity": b"what an operator wrote"})
+        for name, device in state.devices.items()
+    }
+    state = replace(state, devices=state.devices.changed(remembering))
+
+    def held(of: DeviceState) -> list[object]:
+        return [of.windows, of.kept, of.recents, of.answers]
+
+    assert all(held(state.devices["g1"])), "there is something of everything"
+    erase(core, "w1", withdrawn=False)
+    # A repeat of somebody else's: it changes nothing there.
+    foreign = of_wearer("w2", build.imu(1.2, 0, 20, source="g2", t0_ns=T0_NS))
+    _, after = build.process(core, [build.fetch([foreign], len(batches))], state)
+    gone, others = after.devices["g1"], after.devices["g2"]
+    assert not any(held(gone))
+    assert (gone.memories, gone.known_streams) == ({}, ())
+    assert held(others) == held(state.devices["g2"])
+
+
+def test_what_the_next_policy_is_tried_on_goes_too() -> None:
+    core = build.core()
+    trial = parse(f"{build.policy().text}\n# another version\n", "household")
+    known = {each.version: each for each in (build.policy(), trial)}
+    core.followed.policies.now = PolicyVersions(known, build.policy().version, trial.version)
+    batches = [*_lived("g1", "w1"), *_lived("g2", "w2")]
+    _, state = build.process(core, [build.fetch(batches)])
+    assert "g1" in state.shadow[1]
+    erase(core, "w1", withdrawn=False)
+    foreign = of_wearer("w2", build.imu(1.2, 0, 20, source="g2", t0_ns=T0_NS))
+    _, after = build.process(core, [build.fetch([foreign], len(batches))], state)
+    left = dict(after.shadow[1].items())
+    assert "g1" not in left or not left["g1"].answers
+
+
 def test_states_of_devices_that_do_not_send_are_cleared_too_and_others_stay() -> None:
     core = build.core()
     query = build.query(7, "wake me at seven", T0_NS + S_NS)
@@ -335,8 +387,9 @@ def test_a_policy_switch_beside_it_keeps_nothing_and_lets_nothing_pass(policy_fi
     """In whichever order both come: in one fetch, or the erasure in the fetch after the switch."""
     core = build.core()
     query = build.query(7, "wake me at seven", T0_NS + S_NS)
-    before = [*(build.imu(1.2, at * 20, 20) for at in range(5)), query]
+    before = [*(build.imu(1.2, at * 20, 20) for at in range(4)), query]
     _, state = build.process(core, [build.fetch(before)])
+    assert state.devices["g1"].windows
     other = parse(f"{build.policy().text}\n# another version\n", "household")
     core.followed.policies.now = PolicyVersions.of(build.policy(), other)
     offset = len(before)
@@ -345,7 +398,7 @@ def test_a_policy_switch_beside_it_keeps_nothing_and_lets_nothing_pass(policy_fi
         _, state = build.process(core, [build.fetch([foreign], offset)], state)
         offset += 1
     erase(core, "w1", withdrawn=False)
-    late = [build.imu(1.2, 100, 20), build.feedback(3, "g1/answer/7", "alarm_set", ERASED_NS + S_NS)]
+    late = [build.imu(1.2, 80, 20), build.feedback(3, "g1/answer/7", "alarm_set", ERASED_NS + S_NS)]
     records, state = build.process(core, [build.fetch(late, offset)], state)
     assert state.policy_version == other.version
     assert zoned(records) == {"g1/feedback/3"}
