@@ -226,7 +226,7 @@ async def _go_back_early(place: Place, of: Requested) -> None:
     try:
         later = _given_later(await consents_of_topic(place.broker), of)
         side, records = await known_models(place.broker)
-        knowing = _knowing(side, of.wearer, later)
+        knowing = _knowing(side, of.wearer, of.since_ns, later)
         if knowing & {side.models.serving, side.models.candidate}:
             await publish_now(place.broker, await _pointer(place, of, side, records, knowing))
     except SightlineError as error:

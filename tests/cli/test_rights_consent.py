@@ -12,7 +12,8 @@ import orjson
 import pytest
 from msgspec import structs
 
-from streams.cli.rights.consent import Answered, Heeded, _mark, answered, heeding, plain, say_consent
+from streams.cli.rights.consent import Answered, _mark, answered, plain, say_consent
+from streams.cli.rights.heeding import Heeded, heeding
 from streams.cli.rights.notices import NoticeState, notice_states, say_waiting
 from streams.consent.history import history_of, taken_away
 from streams.consent.notified import Notified

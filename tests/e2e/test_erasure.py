@@ -12,7 +12,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ from streams.sealing.keys import Keys
 from streams.sealing.sealed import unopened
 from streams.topology import EXAMPLES, REJECTED, ZONED
 from streams.worker.models import known_models
+from tests.e2e.exporting import asked, exported, ids_in, lines_of
 from tests.e2e.fitting import digest_of
 from tests.patience import PATIENCE_S
 from tests.recovery.erasures import left_of
@@ -48,14 +49,6 @@ pytestmark = pytest.mark.kafka
 SCENARIO = ["--scenario", "smoke", "--speed", "10", "--seed", "8"]
 DEVICE, WEARER, OTHERS = "g4", "w4", {"w1", "w2", "w3"}
 Erased = tuple[Rights, dict[str, Any], dict[str, Any]]
-
-
-def asked(demo: Demo, *arguments: str) -> dict[str, Any]:
-    """JSON answer of a command about the topics and keys of a demo."""
-    where = ("--broker", str(demo.broker)) if arguments[1] == "erase" else ()
-    result = CliRunner().invoke(main, [*arguments, *where, "--keys", str(demo.keys), "--json"])
-    assert result.exit_code == 0, result.output
-    return dict(json.loads(result.stdout.splitlines()[-1]))
 
 
 #: Rows of the store that named her before the erasure, by table.
@@ -88,19 +81,11 @@ def records(demo: Demo, topic: str) -> list[Received]:
 SENT: list[dict[str, Any]] = []
 
 
-def exported(demo: Demo, form: str, name: str) -> tuple[Path, dict[str, Any]]:
-    """Where an export of her lies, and what the command says of it."""
-    out = demo.store.parent / name
-    words = ("--wearer", WEARER, "--as", form, "--out", str(out), "--store", str(demo.store))
-    of = asked(demo, "rights", "export", *words, "--broker", str(demo.broker), "--role", "privacy-officer")
-    return out, of
-
-
 def exported_before(demo: Demo) -> None:
     """Export her data while nobody sends, with a copy of her device's journal."""
     SENT[:] = [json.loads(line) for line in (demo.journal / f"{DEVICE}.jsonl").read_bytes().splitlines()]
     for form in ("access", "portability"):
-        exported(demo, form, f"before-{form}")
+        exported(demo, WEARER, form, f"before-{form}")
 
 
 @pytest.fixture(scope="module")
@@ -343,19 +328,6 @@ def test_who_read_what_stays_and_neither_it_nor_a_log_names_her(erased: Erased) 
     assert not [name for text in (lines[0], *logs) for name in re.findall(rb"\b(?:w4|g4)\b", text)]
 
 
-def lines_of(directory: Path) -> dict[str, list[dict[str, Any]]]:
-    """Lines of an export by kind."""
-    return {
-        path.stem: [json.loads(line) for line in path.read_bytes().splitlines()]
-        for path in directory.glob("*.jsonl")
-    }
-
-
-def ids_in(lines: Iterable[dict[str, Any]], last: str) -> set[str]:
-    """Ids of single events, of lines with a stream, a first number and a count."""
-    return {f"{line['stream']}/{line['first'] + at}" for line in lines for at in range(line[last])}
-
-
 #: Zones of the scenario in which somebody else is near, and what no zone may hold.
 OTHERS_NEAR = {"bystander-present", "child-near", "unlit-camera"}
 
@@ -405,7 +377,7 @@ def test_an_export_after_the_erasure_says_so_and_has_nothing_of_before(erased: E
     demo, done = erased[0].demo, erased[2]
     stop_ns = stopped_ns(demo)
     before = lines_of(demo.store.parent / "before-access")
-    out, of = exported(demo, "access", "after-access")
+    out, of = exported(demo, WEARER, "access", "after-access")
     assert [each["erasure"] for each in of["erased"]] == [done["erasure"]]
     if out.exists():
         told = lines_of(out)

@@ -144,7 +144,9 @@ def test_what_was_made_of_what_is_hers_is_hers_to_the_last_generation(generation
     with duckdb.connect() as connection:
         for name, rows in tables.items():
             connection.register(f"given_{name}_rows", rows)
-        selection = Selection(connection, {table: f"given_{table}_rows" for table in tables}, {"her": T0_NS})
+        selection = Selection(
+            connection, {table: f"given_{table}_rows" for table in tables}, {"her": ErasedTime(0, T0_NS)}
+        )
         _, taken = divide(selection, "events", tables["events"])
         assert selection.sources == {device for device, _ in made}
     assert [(each["source"], each["first"]) for each in taken.to_pylist()] == made

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from msgspec import Struct, structs, to_builtins
+from msgspec import structs, to_builtins
 
 from streams import clock
 from streams.cli.inventory import packages_option
@@ -21,12 +21,12 @@ from streams.cli.names import name
 from streams.cli.output import (
     emit_facts,
     emit_json,
-    emit_left_out,
     emit_table,
     json_option,
     keys_option,
     role_option,
 )
+from streams.cli.rights.heeding import Heeded, heeded_of
 from streams.cli.rights.notices import (
     NOT_NAMED,
     NoticeState,
@@ -39,9 +39,7 @@ from streams.cli.rights.notices import (
 from streams.connection.address import broker_option
 from streams.consent.history import ConsentHistory, TakenAway, history_of, record_name, taken_away
 from streams.consent.notified import NoticeKey, Notified
-from streams.consent.record import consents_of
 from streams.consent.view import Consents
-from streams.consent.words import Word
 from streams.errors import InputError
 from streams.events.headers import rfc3339
 from streams.kafka.reader import read_all
@@ -51,9 +49,7 @@ from streams.policy.policy import Policy
 from streams.policy.stopping import StoppedSink, stopped
 from streams.printing import say
 from streams.queries.declared import System, asks_consent
-from streams.queries.heeded import PassedAfter, TakenUp, passed_after, take_ups
 from streams.queries.role import Role
-from streams.queries.store import Store
 from streams.sealing.key_store import KeyStore
 from streams.settings.kafka import Broker
 from streams.topology import CONSENTS, POLICIES
@@ -73,20 +69,6 @@ BY_WHEN = (
     "Each stops for every record that a partition reads after it took the word up, whenever the record was"
     " captured; what expired stops at that time, by the broker's clock."
 )
-
-
-class Heeded(Struct, frozen=True, kw_only=True):
-    """How a withdrawal was heeded, as a store has it; times are the broker's.
-
-    `taken_up_ns` is when the first partition beside the wearer's own took the word up, `by_all_ns` when the
-    last of them did, `partitions` how many; None if the role is not shown it. `passed` is what still passed
-    by the consent of before.
-    """
-
-    taken_up_ns: int | None
-    by_all_ns: int | None
-    partitions: int | None
-    passed: PassedAfter
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +143,7 @@ def consent(
             f"wearer {wearer}: found nothing that was ever said on {CONSENTS}, expected consents to tell of;"
             " `sightline pair --list` has the wearers who are known"
         )
-    heeded = _asked(store, role, wearer, history)
+    heeded = heeded_of(store, role, wearer, history)
     answer = answered(wearer, consents, history, policies, system, states, heeded)
     if as_jsonld:
         emit_json(answer.receipt)
@@ -190,48 +172,6 @@ def _mark(consents: Consents, keys: Path, wearer: str) -> None:
         with contextlib.closing(KeyStore(keys)) as store:
             store.refuse_foreign([erasure.mark for erasure in consents.erasures()])
             consents.mark = {wearer: store.mark_of(wearer)}.__getitem__
-
-
-def _asked(path: Path | None, role: Role, wearer: str, history: ConsentHistory) -> list[Heeded]:
-    """How each withdrawal was heeded, as a store has it; nothing without one."""
-    if path is None:
-        return []
-    with Store.open((path,), role) as store:
-        taken_up = take_ups(store, wearer)
-        heeded = [
-            heeding(
-                taken_up,
-                passed_after(store, wearer, each.devices, each.purposes, each.at_ns, each.again_ns),
-                wearer,
-                each,
-            )
-            for each in taken_away(history)
-        ]
-        emit_left_out(store.left_out)
-        store.record(f"rights consent --wearer {wearer}")
-    return heeded
-
-
-def heeding(taken_up: Sequence[TakenUp] | None, passed: PassedAfter, wearer: str, taken: TakenAway) -> Heeded:
-    """How a withdrawal was heeded: the take-ups of its word, and what still passed."""
-    if taken_up is None:
-        return Heeded(taken_up_ns=None, by_all_ns=None, partitions=None, passed=passed)
-    heard = [
-        row
-        for row in taken_up
-        for by, statement in consents_of(row.value)
-        if by == wearer and isinstance(statement, Word) and statement.at_ns == taken.at_ns
-    ]
-    first_ns: dict[tuple[str, int], int] = {}
-    for row in heard:
-        place = (row.agent, row.partition)
-        first_ns[place] = min(row.t_ns, first_ns.get(place, row.t_ns))
-    return Heeded(
-        taken_up_ns=min(first_ns.values(), default=0),
-        by_all_ns=max(first_ns.values(), default=0),
-        partitions=len(first_ns),
-        passed=passed,
-    )
 
 
 def answered(
