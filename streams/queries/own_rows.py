@@ -38,7 +38,7 @@ _SIDES: Mapping[str, str] = {
 
 
 class OwnRows:
-    """What the open epoch of a store holds of a wearer; use it in `with`.
+    """What the open epoch of a store holds of a wearer, read at once.
 
     Attributes
     ----------
