@@ -5,7 +5,7 @@
    before, and let go of what their states have of it, from the next fetch of each partition on.
 3. `unreadable`: the wearer's keys are destroyed, and what wrapped them.
 4. `models`: a version serves that learned nothing from the wearer; the next run of training fits one, and
-   knows which versions were withdrawn. Where it can, that version serves from the third step on.
+   knows which versions were withdrawn. Where nothing stands in the way, it serves from the third step on.
 5. `second`: examples of others that were made with those versions are counted. What becomes of them the
    policy says (`[erasure]`), at the gate of training.
 6. `store`: the stores that were named have none of the wearer's rows (`sightline snapshots` does it).
