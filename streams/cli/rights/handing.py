@@ -29,6 +29,7 @@ _OWN: Mapping[str, Schema] = {
         "purposes": {"type": ["array", "null"], "items": _TEXT},
         "expires": _TIME,
         "at": _TIME,
+        "notice": {"type": ["string", "null"]},
     },
     UTTERANCES: {"example": _TEXT, "t": _TIME, "utterance": _TEXT, "language": {"type": ["string", "null"]}},
 }
