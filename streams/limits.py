@@ -178,6 +178,7 @@ ROW_GROUP_ROWS = 16_384  #: rows of a row group in a folded segment
 RUN_CHILDREN_MAX = 2**18  #: children of an edge run that a fold made
 ERASED_AGAIN_S = 10  #: without anything of an erased wearer, until the store is looked through again
 SUPERSEDED_GRACE_S = 60.0  #: for which the replaced files of an older epoch are kept for its readers
+ERASED_GRACE_S = 20.0  #: the same after an erasure, whose receipt waits for it
 MIGRATION_FILE_ROWS = 1_000_000  #: rows of old segments that are merged into one
 MIGRATION_SAID_S = 5.0  #: between two lines about the progress of a migration
 CATALOGS_MAX = 16  #: newest catalogs that are kept; readers follow `catalog.duckdb` to one of them

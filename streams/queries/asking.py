@@ -72,8 +72,9 @@ T = TypeVar("T")
 class OpenStore(Exports):
     """One epoch of a store, for one thread at a time; use it in `with`. The writer does not affect it.
 
-    Files of an epoch are deleted SUPERSEDED_GRACE_S seconds after a newer epoch replaced them. To see the
-    next epoch, or after that time, open the store again.
+    Files of an epoch are deleted SUPERSEDED_GRACE_S seconds after a newer epoch replaced them, or
+    ERASED_GRACE_S seconds after an erasure did. To see the next epoch, or after that time, open the store
+    again.
 
     Every question raises InputError if its argument is malformed or the role may see nothing of it (hidden
     data and data that does not exist give the same error), UnavailableError if a read of restricted zones

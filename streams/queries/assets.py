@@ -45,7 +45,11 @@ UNITLESS = "none"
 #: Files of a store's directory: pattern, what they hold, and how long they are kept.
 _IN_STORE: tuple[tuple[str, str, str], ...] = (
     ("hot.duckdb", "the writer's offsets, epochs, list of files, and rows that wait", "as long as the store"),
-    ("catalog-*.duckdb", "the views of one epoch each", "a minute after a newer epoch, or as long as kept"),
+    (
+        "catalog-*.duckdb",
+        "the views of one epoch each",
+        "at most a minute after a newer epoch, or as long as kept",
+    ),
     (f"{SEGMENTS}/*.parquet", "lineage: ids, runs, labels, times, decisions", "as long as the store"),
     (f"{SEGMENTS}/index-*.duckdb", "edges and zones, arranged for questions", "until they are made anew"),
     (AUDIT_LOG, "who read what of restricted zones, and what was exported", "as long as the store"),

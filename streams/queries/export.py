@@ -57,7 +57,7 @@ class Exporting(Boundary):
                 raise UnavailableError(
                     f"{path}: cannot be made ({type(error).__name__}), nothing was written; is there room "
                     f"where temporary files are made ({directory.parent}), and is the store whole? One that "
-                    f"takes longer than {limits.SUPERSEDED_GRACE_S:.0f} s can lose the files that it reads"
+                    f"takes longer than {limits.ERASED_GRACE_S:.0f} s can lose the files that it reads"
                 ) from None
             record(digest_of(made))
             files.deliver(made, path)

@@ -165,8 +165,8 @@ class Lookup:
                     continue
                 raise UnavailableError(
                     f"{part.directory}: the epoch that was opened ({part.catalog.stem}) was replaced more "
-                    f"than {limits.SUPERSEDED_GRACE_S:.0f} s ago and files of it are gone; ask again, of the "
-                    "newest"
+                    f"than {limits.SUPERSEDED_GRACE_S:.0f} s ago, or by an erasure more than "
+                    f"{limits.ERASED_GRACE_S:.0f} s ago, and files of it are gone; ask again, of the newest"
                 ) from None
             raise
 

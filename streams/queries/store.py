@@ -49,8 +49,8 @@ class Store:
     Several stores, each with its share of the partitions, are read as one; an epoch of each is open then, and
     `epochs` has their numbers by directory.
 
-    The segments of an epoch are kept for SUPERSEDED_GRACE_S seconds after a newer epoch replaced them; a
-    reader that needs longer must open the store again.
+    The segments of an epoch are kept for SUPERSEDED_GRACE_S seconds after a newer epoch replaced them, and
+    for ERASED_GRACE_S seconds after an erasure did; a reader that needs longer must open the store again.
     """
 
     def __init__(

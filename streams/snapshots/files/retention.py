@@ -12,8 +12,9 @@ from streams.snapshots.files.directory import catalog_name, epochs_of
 class Retention:
     """Decides which files of a store's directory may be deleted, by a monotonic clock.
 
-    A file that epoch N replaced may be deleted SUPERSEDED_GRACE_S after N was published. For epochs from
-    before this process, the times of the files are used, as far as they are plausible.
+    A file that epoch N replaced may be deleted SUPERSEDED_GRACE_S after N was published, or ERASED_GRACE_S
+    after an erasure's epoch that is N or later. For epochs from before this process, the times of the files
+    are used, as far as they are plausible.
     """
 
     def __init__(self, path: Path) -> None:
@@ -35,8 +36,10 @@ class Retention:
 
         Catalogs from before epoch `erased` may name who was erased in it, and go with the files of that time.
         """
-        due_s = clock.monotonic_s() - limits.SUPERSEDED_GRACE_S
-        stood = max((epoch for epoch, since_s in self._since_s.items() if since_s <= due_s), default=0)
+        stood = self._stood(limits.SUPERSEDED_GRACE_S)
+        # What names the erased does not wait as long for readers.
+        if erased <= self._stood(limits.ERASED_GRACE_S):
+            stood = max(stood, erased)
         gone = [file for file, epoch in superseded.items() if epoch <= stood]
         for file in gone:
             (self._path / file).unlink(missing_ok=True)
@@ -47,3 +50,8 @@ class Retention:
         for epoch in [epoch for epoch in self._since_s if epoch < stood]:
             del self._since_s[epoch]
         return gone
+
+    def _stood(self, for_s: float) -> int:
+        """The newest epoch that was published so long ago."""
+        due_s = clock.monotonic_s() - for_s
+        return max((epoch for epoch, since_s in self._since_s.items() if since_s <= due_s), default=0)

@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from typing import get_args
 
-import orjson
 import pyarrow.compute as pc
 
+from streams.consent.record import consents_of
 from streams.consent.words import Consent
+from streams.errors import MalformedError
 from streams.events.identity import NAME_CHARACTERS_MAX
 from streams.limits import (
     ATTRIBUTE_COMBINATIONS_MAX,
@@ -368,7 +369,8 @@ def unfit_value(kind: str, value: str) -> bool:
     """Whether a value is invalid for a kind of recorded input."""
     if kind == CONSENT_TAKEUP:
         try:
-            return not isinstance(orjson.loads(value), list)
-        except orjson.JSONDecodeError:
+            consents_of(value)
+        except MalformedError:
             return True
+        return False
     return re.fullmatch(_VALUES[kind], value) is None
