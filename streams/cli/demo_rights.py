@@ -109,7 +109,7 @@ class Rights:
         return placed.appended_ns
 
     def erase(self) -> Part:
-        """Begin to erase her; it takes half a minute, because readers of the store may be at an older epoch."""
+        """Begin to erase her; it takes half a minute, as readers of the store may be at an older epoch."""
         with files.written(self.demo.run / _ERASED) as file:
             file.write(f"{self.device}\n".encode())
         return self.demo.erase(self.wearer, self.receipt)
