@@ -43,8 +43,6 @@ from streams.queries.loop import loop as carried_by_loop
 from streams.queries.missing import Missing
 from streams.queries.missing import missing as missing_in
 from streams.queries.moments import Moment, look_back, moments, moments_at
-from streams.queries.own import Own
-from streams.queries.own import own as own_of
 from streams.queries.parts import directories_of
 from streams.queries.reach import Reach
 from streams.queries.reach import reach as reach_of
@@ -64,6 +62,7 @@ from streams.queries.withdraw import Withdrawal
 from streams.queries.withdraw import withdrawal as withdrawal_of
 
 if TYPE_CHECKING:
+    from streams.queries.own import Own
     from streams.queries.table import Table
 
 T = TypeVar("T")
@@ -192,7 +191,10 @@ class OpenStore(Exports):
 
     def own(self, name: str) -> Own:
         """All that an erasure of a wearer would take: for the wearer alone, and for the privacy officer."""
-        return self._asked(f"own {name}", lambda store: own_of(store, name))
+        # It computes with Arrow, which nobody else has to wait for.
+        from streams.queries.own import own  # noqa: PLC0415
+
+        return self._asked(f"own {name}", lambda store: own(store, name))
 
     def decisions(self, identity: str) -> Decided:
         """Decisions about an event at each sink, with the rule and policy in force at that time."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import duckdb
 import orjson
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Struct, UnsetType, convert
 
 from streams.errors import InputError
 from streams.events.headers import rfc3339
@@ -83,6 +83,18 @@ class OwnModel(Struct, frozen=True, kw_only=True):
     retrain_by: str | UnsetType = UNSET
 
 
+class OwnStatement(Struct, frozen=True, kw_only=True):
+    """A word about the person's consent, or that a device was `paired` or `unpaired`; `at` by the broker."""
+
+    at: str
+    device: str
+    status: str
+    number: int | UnsetType = UNSET
+    purposes: tuple[str, ...] = ()
+    expires: str | UnsetType = UNSET
+    notice: str | UnsetType = UNSET
+
+
 class Withheld(Struct, frozen=True, kw_only=True):
     """Events that are not handed out, and the rule of the policy by which they are not."""
 
@@ -95,8 +107,8 @@ class Withheld(Struct, frozen=True, kw_only=True):
 class Own(Answer, frozen=True, kw_only=True):
     """What a store holds of a wearer, as far as the role may see it.
 
-    `controller` answers for the newest policy. `consents` are the words of the wearer that partitions took
-    up. `masked` counts rows in which somebody else stands as OTHER.
+    `controller` answers for the newest policy. `consents` are the statements of the wearer that partitions
+    took up. `masked` counts rows in which somebody else stands as OTHER.
     """
 
     wearer: str
@@ -112,7 +124,7 @@ class Own(Answer, frozen=True, kw_only=True):
     recipients: Bounded[Recipient]
     due: Bounded[DueEvents]
     models: Bounded[OwnModel]
-    consents: Bounded[dict[str, Any]]
+    consents: Bounded[OwnStatement]
     refusals: Bounded[WearerRefusal]
     withheld: Bounded[Withheld]
 
@@ -284,16 +296,41 @@ def _models(store: Store, connection: duckdb.DuckDBPyConnection) -> list[OwnMode
     ]
 
 
-def _consents(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
-    """Words that partitions took up, each once, in order."""
+class _TakenUp(Struct, frozen=True):
+    """A statement as partitions take it up; `bound` is of pairings alone."""
+
+    device: str
+    at_ns: int = 0
+    bound: bool | UnsetType = UNSET
+    number: int | UnsetType = UNSET
+    status: str = ""
+    purposes: tuple[str, ...] = ()
+    expires_ns: int = 0
+    notice: str = ""
+
+
+def _consents(connection: duckdb.DuckDBPyConnection) -> list[OwnStatement]:
+    """Statements that partitions took up, each once, in order."""
     values = connection.execute(f"SELECT value FROM inputs WHERE kind = '{CONSENT_TAKEUP}'").fetchall()  # noqa: S608
-    words = {
-        orjson.dumps(row[1], option=orjson.OPT_SORT_KEYS): row[1]
+    taken = {
+        convert(row[1], _TakenUp)
         for (value,) in values
         for row in orjson.loads(value)
-        if isinstance(row, list) and row[1:] and isinstance(row[1], dict)
+        if isinstance(row, list) and isinstance(row[1], dict) and "device" in row[1]
     }
-    return sorted(words.values(), key=lambda word: (word.get("at_ns", 0), str(word)))
+    return [_stated(each) for each in sorted(taken, key=lambda each: (each.at_ns, each.device, repr(each)))]
+
+
+def _stated(taken: _TakenUp) -> OwnStatement:
+    return OwnStatement(
+        at=rfc3339(taken.at_ns),
+        device=taken.device,
+        status=taken.status if taken.bound is UNSET else "paired" if taken.bound else "unpaired",
+        number=taken.number,
+        purposes=taken.purposes,
+        expires=rfc3339(taken.expires_ns) if taken.expires_ns else UNSET,
+        notice=taken.notice or UNSET,
+    )
 
 
 def _refusals(connection: duckdb.DuckDBPyConnection) -> list[WearerRefusal]:

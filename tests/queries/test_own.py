@@ -176,7 +176,7 @@ def test_what_is_told_of_captured_events_is_what_her_device_sent(home: Path) -> 
     assert not stored & refused
     assert sum(each.events for each in answer.streams if each.captured) == len(stored)
     assert sum(each.events for each in answer.refusals) == len(refused)
-    assert answer.consents.rows[0]["device"] == "g1"
+    assert answer.consents.rows[0].device == "g1"
     assert {each.region for each in answer.recipients} == {"household"}
 
 

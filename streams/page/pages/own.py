@@ -7,7 +7,6 @@ from typing import Any
 
 from msgspec import UNSET
 
-from streams.events.headers import rfc3339
 from streams.page.pictures.links import Links
 from streams.page.showing import (
     Block,
@@ -114,11 +113,11 @@ def _said_and_refused(held: Own) -> Iterator[Block]:
         ("device", "number", "status", "purposes", "at"),
         held.consents.rows,
         lambda row: (
-            Cell(str(row.get("device", ""))),
-            number(row.get("number")),
-            Cell(str(row.get("status", "paired" if row.get("bound") else ""))),
-            Cell(", ".join(row.get("purposes") or ())),
-            moment(rfc3339(int(row.get("at_ns") or 0))),
+            Cell(row.device),
+            number(None if row.number is UNSET else row.number),
+            Cell(row.status),
+            Cell(", ".join(row.purposes)),
+            moment(row.at),
         ),
         more=held.consents.more,
     )
