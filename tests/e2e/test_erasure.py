@@ -103,8 +103,10 @@ def erased(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Erased]:
     try:
         demo.start()
         rights = Rights(demo, play)
-        rights.all_play(SCENARIO, 60)
-        demo.drain()
+        # In the second part, versions that learned from her answer the others.
+        for duration_s in (40, 20):
+            rights.all_play(SCENARIO, duration_s)
+            demo.drain()
         exported_before(demo)
         plan = asked(demo, "rights", "erase", "--wearer", WEARER, "--dry-run", "--no-store")
         NAMED.update(left_of(demo.store, WEARER))
