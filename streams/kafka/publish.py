@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import NamedTuple
 
@@ -74,9 +75,19 @@ class Placed(NamedTuple):
 
 
 async def publish_now(broker: Broker, records: Sequence[Outgoing]) -> list[Placed]:
-    """Write `records` in one transaction, all of them or, if it fails, none; return where each lies."""
-    async with _producing(broker) as producer:
-        return await _write(producer, broker, records)
+    """Write `records` in one transaction, all of them or, if it fails, none; return where each lies.
+
+    If another process begins to write meanwhile, the broker takes back what this one had begun, and it begins
+    anew. Delivery: once, but twice if the broker's answer to a commit is lost at that moment.
+    """
+    while True:
+        try:
+            async with _producing(broker) as producer:
+                return await _write(producer, broker, records)
+        except (ProducerFenced, InvalidProducerEpoch):
+            log.info("another process writes; beginning anew")
+        # Not at the same time as the other one, should it have been fenced too.
+        await asyncio.sleep(random.uniform(0.1, 1.0))  # noqa: S311 - no secret
 
 
 @contextlib.asynccontextmanager
