@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import random
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import NamedTuple
 
@@ -87,7 +87,7 @@ async def publish_now(broker: Broker, records: Sequence[Outgoing]) -> list[Place
         except (ProducerFenced, InvalidProducerEpoch):
             log.info("another process writes; beginning anew")
         # Not at the same time as the other one, should it have been fenced too.
-        await asyncio.sleep(random.uniform(0.1, 1.0))  # noqa: S311 - no secret
+        await asyncio.sleep(0.1 + secrets.randbelow(900) / 1000)
 
 
 @contextlib.asynccontextmanager
