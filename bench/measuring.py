@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import time
 from collections.abc import Sequence
 from statistics import median
@@ -12,6 +11,7 @@ from urllib.request import urlopen
 
 from bench.bars import METRICS, SCRAPE, SERIES, Measured
 from bench.consents import known
+from bench.in_turn import in_turn
 from bench.stages import fetched, first_models
 from bench.traffic import GLASSES
 from streams import settings
@@ -23,10 +23,7 @@ from streams.pipeline.glasses import Stages
 from streams.pipeline.live import LiveGlasses
 from streams.policy.load import load
 from streams.policy.versions import PolicyTable, PolicyVersions
-from streams.topology import CAPTURED
 
-#: The two are half a second apart.
-_FETCH = 1000
 _DEVICES, _SCRAPES = 1000, 50
 
 
@@ -84,25 +81,12 @@ def _load(number: int, devices: int) -> tuple[Followed, list[StoredRecord]]:
 async def _run(followed: Followed, records: Sequence[StoredRecord], numbers: Numbers) -> dict[bool, float]:
     """Process all records twice, counted in `numbers` or not; return the CPU seconds of this thread."""
     cores = {True: LiveGlasses(followed), False: _Unmeasured(followed)}
-    states = {measured: core.empty(0) for measured, core in cores.items()}
-    spent_s = {True: 0.0, False: 0.0}
-    gc.collect()
-    gc.disable()
-    try:
-        for turn, at in enumerate(range(0, len(records), _FETCH)):
-            fetch = Fetch(CAPTURED, 0, records[at : at + _FETCH])
-            for measured in (bool(turn % 2), not turn % 2):
-                core, state = cores[measured], states[measured]
-                began_s = time.thread_time()
-                inputs = await core.inputs(state, fetch, silent=False)
-                outcome = await core.process(state, fetch, inputs, silent=False, poisoned={})
-                states[measured] = outcome.state
-                if measured:
-                    _count(numbers, fetch, outcome.tally)
-                spent_s[measured] += time.thread_time() - began_s
-        return spent_s
-    finally:
-        gc.enable()
+
+    def after(measured: bool, fetch: Fetch, tally: Tally) -> None:
+        if measured:
+            _count(numbers, fetch, tally)
+
+    return await in_turn(cores, records, time.thread_time, after)
 
 
 def _count(numbers: Numbers, fetch: Fetch, tally: Tally) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,20 +11,20 @@ from statistics import median
 
 from bench.bars import SEALING, Measured
 from bench.consents import known
+from bench.in_turn import in_turn
 from bench.stages import fetched, first_models
 from bench.traffic import GLASSES
 from streams import metrics, settings
-from streams.events.record import Fetch, StoredRecord
+from streams.events.record import StoredRecord
 from streams.pipeline.followed import Followed
 from streams.pipeline.live import LiveGlasses
 from streams.policy.load import load
 from streams.policy.versions import PolicyTable, PolicyVersions
 from streams.sealing.key_store import KeyStore
 from streams.sealing.keys import Keys
-from streams.topology import CAPTURED
 
 PAIRS = 11
-_DEVICES, _FETCH = 20, 1000
+_DEVICES = 20
 
 
 def sealed(directory: Path, number: int, pairs: int) -> Measured:
@@ -62,21 +61,5 @@ def sealed(directory: Path, number: int, pairs: int) -> Measured:
 async def _run(followed: Followed, records: Sequence[StoredRecord], keys: Keys) -> dict[bool, float]:
     """Process all records twice, sealed or not; return the CPU seconds of this process."""
     cores = {True: LiveGlasses(followed, keys=keys), False: LiveGlasses(followed)}
-    states = {sealing: core.empty(0) for sealing, core in cores.items()}
-    spent_s = {True: 0.0, False: 0.0}
-    gc.collect()
-    gc.disable()
-    try:
-        for turn, at in enumerate(range(0, len(records), _FETCH)):
-            fetch = Fetch(CAPTURED, 0, records[at : at + _FETCH])
-            for sealing in (bool(turn % 2), not turn % 2):
-                core, state = cores[sealing], states[sealing]
-                # Keys are asked for in threads.
-                began_s = time.process_time()
-                inputs = await core.inputs(state, fetch, silent=False)
-                outcome = await core.process(state, fetch, inputs, silent=False, poisoned={})
-                states[sealing] = outcome.state
-                spent_s[sealing] += time.process_time() - began_s
-        return spent_s
-    finally:
-        gc.enable()
+    # Keys are asked for in threads.
+    return await in_turn(cores, records, time.process_time)

@@ -41,6 +41,12 @@ def judged(
     return candidates
 
 
+def crossing_now(side: SideInputs) -> Crossing:
+    """A crossing under the policy and the consents of now, for whoever judges beside a run."""
+    policy = side.policies.version(side.policies.current)
+    return Crossing(policy, side.consents.of_partition(side.consents.offset, {}), Step())
+
+
 def judged_now(
     history: Sequence[Received],
     codec: Codec,
@@ -52,11 +58,9 @@ def judged_now(
 
     `withdrawn` are versions beside those of the last erasure.
     """
-    policy = side.policies.version(side.policies.current)
-    crossing = Crossing(policy, side.consents.of_partition(side.consents.offset, {}), Step())
     back = side.models.rollback
     withdrawn = together(withdrawn, back.withdrawn if back is not None else ())
-    return judged(history, codec, crossing, side, now_ns, withdrawn)
+    return judged(history, codec, crossing_now(side), side, now_ns, withdrawn)
 
 
 def used_of(

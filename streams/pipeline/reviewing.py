@@ -20,10 +20,9 @@ from streams.events.headers import content_type_of, envelope
 from streams.events.identity import derived_stream
 from streams.events.record import Outgoing, Received, stamp_ns
 from streams.events.runs import Run
+from streams.pipeline.judging import crossing_now
 from streams.pipeline.side_inputs import SideInputs
-from streams.policy.crossing import Crossing
 from streams.policy.flow import flow_of
-from streams.policy.step import Step
 from streams.topology import CAPTURED, REVIEW, SINGLE_STREAMS
 
 KIND = "review"
@@ -83,8 +82,7 @@ def refusing_rule(query: Batch, tagging: Tagging, side: SideInputs, now_ns: int)
     if tagging.policy_version not in side.policies.versions:
         return "the policy that tagged it is not known"
     label = side.label(tagging.label, tagging.policy_version, policy)
-    crossing = Crossing(policy, side.consents.of_partition(side.consents.offset, {}), Step())
-    tagged = crossing.tagged(query, tagging.zone, label, tagging.consent, now_ns)
+    tagged = crossing_now(side).tagged(query, tagging.zone, label, tagging.consent, now_ns)
     flow = flow_of(policy, tagged, REVIEW, now_ns)
     return "" if flow.verdict == "allow" else flow.rule
 

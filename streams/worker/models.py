@@ -13,11 +13,12 @@ from streams.models.registry import ModelTable
 from streams.models.version import version_key
 from streams.pipeline.made_version import pointer_to
 from streams.pipeline.side_inputs import SideInputs
+from streams.policy.policy import Policy
 from streams.policy.versions import PolicyVersions
 from streams.settings.kafka import Broker
 from streams.topology import MODELS, POLICIES
 from streams.training.check import can_serve
-from streams.worker.bootstrap import consents_of_topic, policies_of
+from streams.worker.bootstrap import consents_of_topic, in_force_since, policies_of
 from streams.worker.checking import Checker
 
 
@@ -38,6 +39,18 @@ async def known_models(broker: Broker) -> tuple[SideInputs, Sequence[Received]]:
 def none_in_force(broker: Broker) -> InputError:
     """Error for topics on which no worker ever started."""
     return InputError(f"{POLICIES} on {broker} holds no policy in force; `sightline worker` publishes one")
+
+
+async def put_in_force(broker: Broker) -> list[tuple[int, Policy]]:
+    """The policies that were ever put in force on a broker, with the times (ns) of that, oldest first.
+
+    InputError if there is none; UnavailableError if the broker is absent.
+    """
+    with contextlib.closing(Checker()) as checker:
+        policies = await in_force_since(await read_all(broker, POLICIES), checker)
+    if not policies:
+        raise none_in_force(broker)
+    return policies
 
 
 def going_back(records: Sequence[Received], back: Rollback) -> list[Outgoing]:

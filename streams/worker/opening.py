@@ -14,9 +14,7 @@ from streams.events.codec import Codec, codec_of
 from streams.events.kinds import Kinds
 from streams.events.record import Received
 from streams.events.shipped import SHIPPED
-from streams.pipeline.judging import adopting
-from streams.policy.crossing import Crossing
-from streams.policy.step import Step
+from streams.pipeline.judging import adopting, crossing_now
 from streams.sealing.asked import check_principal
 from streams.sealing.asking import KeyService
 from streams.sealing.key_store import KeyStore
@@ -70,7 +68,7 @@ class SealedReader:
         [opened] = await self._opening.opened(EXAMPLES, [record])
         if state := unopened(opened.headers):
             return Opened(None, f"key: it is {state}")
-        crossing = Crossing(policy, side.consents.of_partition(side.consents.offset, {}), Step())
+        crossing = crossing_now(side)
         try:
             candidate = gate.judge(opened, self._codec, crossing, adopting(side), now_ns, self._sink)
         except MalformedError as error:

@@ -36,11 +36,10 @@ from streams.sealing.keys import Keys
 from streams.sealing.release import release
 from streams.sealing.sealed import is_sealed, unopened
 from streams.settings.kafka import Broker
-from streams.topology import ANSWERS, DERIVED, EXAMPLES, POLICIES, TO_WEARER, ZONED
-from streams.worker.bootstrap import consents_of_topic, in_force_since
-from streams.worker.checking import Checker
-from streams.worker.models import none_in_force
-from streams.worker.sealing import refuse_other
+from streams.topology import ANSWERS, DERIVED, EXAMPLES, TO_WEARER, ZONED
+from streams.worker.bootstrap import consents_of_topic
+from streams.worker.models import put_in_force
+from streams.worker.sealing import recognise, refuse_other
 
 #: Kinds with words: what was said, what was answered, and what was made of both.
 TALK = frozenset(
@@ -205,10 +204,7 @@ class Topics:
         UnavailableError
             The broker or the topics are absent.
         """
-        with contextlib.closing(Checker()) as checker:
-            policies = await in_force_since(await read_all(broker, POLICIES), checker)
-        if not policies:
-            raise none_in_force(broker)
+        policies = await put_in_force(broker)
         return cls(broker, keys, await consents_of_topic(broker), policies)
 
     @property
@@ -222,10 +218,7 @@ class Topics:
 
     def erased(self, wearer: str) -> tuple[ErasedTime, ...]:
         """What is erased of a wearer; errors as of `Consents.erased`."""
-        if KeyStore.is_in(self.keys) and (stated := self.consents.erasures()):
-            with contextlib.closing(KeyStore(self.keys)) as store:
-                store.refuse_foreign([erasure.mark for erasure in stated])
-                self.consents.mark = {wearer: store.mark_of(wearer)}.__getitem__
+        recognise(self.consents, self.keys, wearer)
         return self.consents.erased(wearer, self.consents.offset)
 
     async def tell(self, own: OwnValues, devices: Collection[str], put: Put) -> None:

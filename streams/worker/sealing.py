@@ -77,6 +77,18 @@ def _refuse_other(store: KeyStore, names: Sequence[KeyName]) -> None:
         )
 
 
+def recognise(consents: Consents, directory: Path, wearer: str) -> None:
+    """Let the key store tell which erasures are the wearer's, if there are any and it is at hand.
+
+    InputError if it is another one than the topics'.
+    """
+    stated = consents.erasures()
+    if stated and KeyStore.is_in(directory):
+        with contextlib.closing(KeyStore(directory)) as store:
+            store.refuse_foreign([erasure.mark for erasure in stated])
+            consents.mark = {wearer: store.mark_of(wearer)}.__getitem__
+
+
 def erase_again(keys: KeyStore, consents: Consents, now_ns: int) -> int:
     """Destroy what a key store that was restored has of erased wearers; returns the number of keys.
 

@@ -12,7 +12,7 @@ import orjson
 import pytest
 from msgspec import structs
 
-from streams.cli.rights.consent import Answered, _mark, answered, plain, say_consent
+from streams.cli.rights.consent import Answered, answered, plain, say_consent
 from streams.cli.rights.heeding import Heeded, heeding
 from streams.cli.rights.notices import NoticeState, notice_states, say_waiting
 from streams.consent.history import history_of, taken_away
@@ -27,6 +27,7 @@ from streams.policy.policy import Policy
 from streams.queries.declared import SHIPPED_SYSTEM
 from streams.queries.heeded import PassedAfter, TakenUp
 from streams.sealing.key_store import KeyStore
+from streams.worker.sealing import recognise
 
 SERVICE, TRAINING = "dpv:RequestedServiceProvision", "ai:ModelTraining"
 BOTH = (TRAINING, SERVICE)
@@ -225,8 +226,8 @@ def test_another_key_store_than_the_topics_is_refused_and_not_taken_for_one_of_n
     own, other = KeyStore.made(tmp_path / "own"), KeyStore.made(tmp_path / "other")
     consents = topic("", own.mark_of("w1"))
     with pytest.raises(InputError, match=f"found key store {other.id.hex()}, and an erasure .* --keys"):
-        _mark(consents, tmp_path / "other", "w1")
-    _mark(consents, tmp_path / "own", "w1")
+        recognise(consents, tmp_path / "other", "w1")
+    recognise(consents, tmp_path / "own", "w1")
     assert history_of(consents, "w1", T0_NS + 600 * MINUTE_NS).erased_ns
 
 

@@ -6,7 +6,6 @@ Beside that, which notice her devices have and have shown.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +41,6 @@ from streams.consent.notified import NoticeKey, Notified
 from streams.consent.view import Consents
 from streams.errors import InputError
 from streams.events.headers import rfc3339
-from streams.kafka.reader import read_all
 from streams.policy.consent_record import Handling, Stated, handlings_of, missing, receipt
 from streams.policy.notice import notice_of
 from streams.policy.policy import Policy
@@ -50,12 +48,11 @@ from streams.policy.stopping import StoppedSink, stopped
 from streams.printing import say
 from streams.queries.declared import System, asks_consent
 from streams.queries.role import Role
-from streams.sealing.key_store import KeyStore
 from streams.settings.kafka import Broker
-from streams.topology import CONSENTS, POLICIES
-from streams.worker.bootstrap import consents_of_topic, in_force_since
-from streams.worker.checking import Checker
-from streams.worker.models import none_in_force
+from streams.topology import CONSENTS
+from streams.worker.bootstrap import consents_of_topic
+from streams.worker.models import put_in_force
+from streams.worker.sealing import recognise
 
 _INTERVALS = ("record", "purposes", "notice", "since", "until", "expires", "ended", "by")
 _TAKEN = ("at", "by", "how", "purposes", "devices", "stops")
@@ -136,7 +133,7 @@ def consent(
     if wearer is None or unacknowledged:
         say_waiting(states, as_json=as_json)
         return
-    _mark(consents, keys, wearer)
+    recognise(consents, keys, wearer)
     history = history_of(consents, wearer, clock.now_ns())
     if not history.newest_ns:
         raise InputError(
@@ -156,22 +153,8 @@ def consent(
 async def _read(
     broker: Broker,
 ) -> tuple[Consents, list[tuple[int, Policy]], Mapping[NoticeKey, Notified]]:
-    with contextlib.closing(Checker()) as checker:
-        policies = await in_force_since(await read_all(broker, POLICIES), checker)
-    if not policies:
-        raise none_in_force(broker)
+    policies = await put_in_force(broker)
     return await consents_of_topic(broker), policies, await notified_on(broker)
-
-
-def _mark(consents: Consents, keys: Path, wearer: str) -> None:
-    """Let the key store tell which erasures are the wearer's, if there are any and it is at hand.
-
-    InputError if it is another one than the topics'.
-    """
-    if KeyStore.is_in(keys) and consents.erasures():
-        with contextlib.closing(KeyStore(keys)) as store:
-            store.refuse_foreign([erasure.mark for erasure in consents.erasures()])
-            consents.mark = {wearer: store.mark_of(wearer)}.__getitem__
 
 
 def answered(

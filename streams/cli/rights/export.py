@@ -238,16 +238,19 @@ def _hint(wanted: Wanted) -> str:
 
 
 def _plain(each: Requested) -> dict[str, object]:
-    done = each.steps.get("stopped", each.steps["requested"])
-    return {"erasure": each.number, "at": rfc3339(done.at_ns)}
+    return {"erasure": each.number, "at": rfc3339(_until_ns(each))}
+
+
+def _until_ns(each: Requested) -> int:
+    """Time (ns) up to which an erasure reaches, as far as it is known."""
+    return each.steps.get("stopped", each.steps["requested"]).at_ns
 
 
 def _refuse_unfinished(store: Store, wanted: Wanted) -> None:
     """UnavailableError if an erasure of the wearer is not finished, here or as a whole."""
     for each in wanted.erased:
-        done = each.steps.get("stopped", each.steps["requested"])
         applied = store.query("erased", {"number": each.number}).rows
-        if each.next_step or (not applied and OwnRows(store, wanted.wearer, done.at_ns)):
+        if each.next_step or (not applied and OwnRows(store, wanted.wearer, _until_ns(each))):
             raise UnavailableError(
                 f"{store.named}: found erasure {each.number} of this wearer before its end, expected a store "
                 "that has applied it; ask again when it is finished (`sightline rights show`)"
