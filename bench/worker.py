@@ -19,7 +19,6 @@ from streams.pipeline.followed import Followed
 from streams.readiness import Ready
 from streams.topology import CAPTURED, ZONED
 from streams.worker import bootstrap
-from streams.worker.child import Child
 from streams.worker.run import WorkerContext, WorkerSettings, run_worker
 
 MODES = ("forward", "zones", "off", "on")
@@ -62,9 +61,7 @@ def main(
         if mode == "on":
             glasses, training = await bootstrap.prepare(context)
             return [replace(glasses, name=agent, topic=source), training]
-        child = Child("fits models")
-        context.closing.callback(child.close)
-        followed = await bootstrap.followed_topics(context, child)
+        followed = await bootstrap.followed_topics(context)
         return [AgentSpec(agent, source, _core(mode, followed, target))]
 
     with Ready(ready_fd, ready_file) as ready, files.working_directory("bench-keys") as keys:

@@ -61,9 +61,7 @@ async def prepare(context: WorkerContext) -> list[AgentSpec]:
     InputError, UnavailableError, DamagedError
         See `followed_topics` and `streams.worker.sealing.key_store_of`.
     """
-    child = Child("fits models")
-    context.closing.callback(child.close)
-    followed = await followed_topics(context, child)
+    followed = await followed_topics(context)
     store = await key_store_of(context.settings.broker, context.settings.keys)
     context.closing.callback(store.close)
     followed.consents.mark = store.mark_of
@@ -73,13 +71,15 @@ async def prepare(context: WorkerContext) -> list[AgentSpec]:
     if TRAINING_RUN in policy.sinks:
         # Without that sink the gate refuses every example, so nothing is asked for.
         release(store, policy, TRAINING_RUN, "sightline worker", clock.now_ns())
+    child = Child("fits models")
+    context.closing.callback(child.close)
     return agents(context, followed, child, store)
 
 
-async def followed_topics(context: WorkerContext, child: Child) -> Followed:
+async def followed_topics(context: WorkerContext) -> Followed:
     """Publish policy and seed model if there are none, then read policies, consents and model versions.
 
-    These topics are read completely, and followed from then on. The first model is trained in `child`.
+    These topics are read completely, and followed from then on.
 
     Raises
     ------
@@ -93,7 +93,7 @@ async def followed_topics(context: WorkerContext, child: Child) -> Followed:
     broker, given = settings.broker, load(settings.policy, today, settings.operators.kinds)
     checker = Checker(given.text)
     context.closing.callback(checker.close)
-    await _publish_first(settings.broker, given, checker, child)
+    await _publish_first(settings.broker, given, checker)
     await bind(broker, settings.pairs)
     followed = Followed(PolicyTable())
     policies = await context.follow(POLICIES, partial(followed.policies.learn, checker=checker))
@@ -107,7 +107,7 @@ async def followed_topics(context: WorkerContext, child: Child) -> Followed:
     return followed
 
 
-async def _publish_first(broker: Broker, given: Policy, checker: Check, child: Child) -> None:
+async def _publish_first(broker: Broker, given: Policy, checker: Check) -> None:
     """Publish the first policy and model, unless a policy is in force already."""
 
     async def in_force_on(records: Sequence[Received]) -> bool:
@@ -124,7 +124,9 @@ async def _publish_first(broker: Broker, given: Policy, checker: Check, child: C
 
     if not await in_force_on(await read_all(broker, POLICIES)):
         async with saying("the first policy and model, which are made and written once"):
-            first = await child.run(_first_records, given.text, clock.now_ns())
+            # A child of its own: it imports this module, and one that fits models is to be small.
+            with contextlib.closing(Child("makes the first model")) as child:
+                first = await child.run(_first_records, given.text, clock.now_ns())
             await publish_once(broker, POLICIES, first, in_force_on)
 
 

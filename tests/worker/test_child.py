@@ -17,6 +17,10 @@ import pytest
 import pytest_asyncio
 
 from streams.errors import UnavailableError
+from streams.training import seed
+from streams.training.lesson import Lesson
+from streams.training.promotion import apart
+from streams.training.run import fit_and_measure
 from streams.worker.child import Child
 from tests.patience import PATIENCE_S
 
@@ -116,6 +120,17 @@ async def test_a_child_with_nothing_to_do_ends() -> None:
             await asyncio.sleep(0.05)
     assert await child.run(os.getpid) != process
     child.close()
+
+
+async def test_a_child_that_fits_a_model_does_not_import_what_talks_to_brokers_or_seals(child: Child) -> None:
+    """A worker has it beside itself for as long as there are examples, so its memory counts."""
+    utterances = seed.licensed()
+    lesson = Lesson.of_nobody(utterances.seed.pairs)
+    fitted = await child.run(fit_and_measure, lesson, apart(utterances), None)
+    assert fitted.right
+    imported = set(await child.run(eval, "list(__import__('sys').modules)"))
+    assert "streams.training.run" in imported
+    assert not imported & {"aiokafka", "faust", "cryptography", "streams.worker.bootstrap"}
 
 
 @pytest.mark.parametrize("end", ["closed", "left open", "at once", "killed"])
