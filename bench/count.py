@@ -15,7 +15,7 @@ from bench.processes import cpu_s
 from streams import clock, limits
 from streams.connection.connect import administering
 from streams.demo import Part
-from streams.topology import PARTITIONS_DEFAULT, Topic
+from streams.topology import AHEAD_MS, PARTITIONS_DEFAULT, Topic
 
 #: Pause between checks of the end of the output (one small request); records are read only when there are
 #: enough of them.
@@ -40,6 +40,8 @@ async def create(broker: str, names: Sequence[str], topics: Sequence[Topic] = ()
                     1,
                     topic_configs={
                         "max.message.bytes": str(limits.MESSAGE_BYTES_MAX),
+                        # As declared; otherwise each run would begin with a line about it.
+                        AHEAD_MS: str(2**63 - 1),
                         **config,
                         "message.timestamp.type": "LogAppendTime",
                     },

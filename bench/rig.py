@@ -62,9 +62,8 @@ class Rig:
 
     def work(self, name: str = "worker", *options: str) -> Part:
         """Start a worker; `options` are those of `bench.worker`."""
-        part = self.parts[name] = start(
-            name, ("bench.worker", self.broker.address, *options), self.directory, says_ready=True
-        )
+        arguments = ("bench.worker", self.broker.address, "--keys", str(self.keys), *options)
+        part = self.parts[name] = start(name, arguments, self.directory, says_ready=True)
         return part
 
     def serve(self, count: int) -> None:

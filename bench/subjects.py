@@ -50,6 +50,7 @@ class Subject:
             "SOURCE": CAPTURED,
             "TARGET": self.target(run),
             "GROUP": f"bench-{self.name}-{run}",
+            "KEYS": str(directory / "keys"),
         }
         return start(
             f"{self.name}-{run}", [values.get(argument, argument) for argument in self.module], directory
@@ -61,7 +62,7 @@ def _ours(name: str, does: str, mode: str, *options: str, share: float = 1.0) ->
         name,
         does,
         ONCE,
-        ("bench.worker", "BROKER", "--mode", mode, "--agent", "GROUP", *options),
+        ("bench.worker", "BROKER", "--mode", mode, "--agent", "GROUP", "--keys", "KEYS", *options),
         own_target=bool(options),
         share=share,
     )

@@ -1,6 +1,6 @@
 """Sightline as a subject: `sightline worker` with another agent name.
 
-`python -m bench.worker HOST:PORT --mode on --agent NAME` runs it.
+`python -m bench.worker HOST:PORT --mode on --agent NAME --keys DIRECTORY` runs it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from bench.cores import ForwardCore, ZonesCore, without_lineage
-from streams import files, settings
+from streams import settings
 from streams.cli.staying import stays
 from streams.events.record import AgentSpec, LiveCore
 from streams.pipeline.followed import Followed
@@ -43,6 +43,12 @@ def _core(mode: str, followed: Followed, target: str) -> LiveCore[Any]:
 )
 @click.option("--source", default=CAPTURED, show_default=True)
 @click.option("--target", default=ZONED, show_default=True, help="Where mode forward writes.")
+@click.option(
+    "--keys",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Directory of the key store: one for all that run on the same broker.",
+)
 @stays
 def main(
     *,
@@ -51,6 +57,7 @@ def main(
     agent: str,
     source: str,
     target: str,
+    keys: Path,
     ready_fd: int | None,
     ready_file: Path | None,
 ) -> None:
@@ -64,7 +71,7 @@ def main(
         followed = await bootstrap.followed_topics(context)
         return [AgentSpec(agent, source, _core(mode, followed, target))]
 
-    with Ready(ready_fd, ready_file) as ready, files.working_directory("bench-keys") as keys:
+    with Ready(ready_fd, ready_file) as ready:
         code = run_worker(WorkerSettings(broker, settings.POLICY, keys=keys), prepare, ready.say)
     raise SystemExit(code)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import json
 import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +26,14 @@ from bench.generations import generations
 from bench.load import DEVICES
 from bench.page import BEGIN, END, PAGE, newest, written
 from bench.processes import cpu_s, rss_mb
-from bench.race import bars, part_of
+from bench.race import bars, part_of, run
 from bench.races import RACES, Ratio
 from bench.report import bar_lines
-from bench.subjects import SUBJECTS
-from bench.traffic import (
-    IMU_20,
-)
+from bench.subjects import SIGHTLINE, SUBJECTS
+from bench.traffic import GLASSES, IMU_20
 from streams.demo import Part
 from streams.policy.load import load, parse
+from streams.sealing.key_store import KeyStore
 from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
@@ -67,6 +68,16 @@ def test_subjects_do_the_same_work_and_it_is_counted() -> None:
     assert {"date", "commit", "changed", "load", "python", "cores", "memory_gb", "versions"} <= found.keys()
     for name, reason in found["skipped"].items():
         assert f"not run: {name}: {reason}" in result.stderr, "a subject that is left out must be said aloud"
+
+
+@pytest.mark.kafka
+def test_rounds_of_people_who_teach_go_by_one_key_store(tmp_path: Path) -> None:
+    asked = next(race for race in RACES if race.traffic is GLASSES)
+    alone = replace(asked, subjects=(SIGHTLINE,), asked=())
+    found = run(alone, tmp_path / "race", 2, print, batches=4_000, tiny=True)
+    assert found["subjects"]["sightline"]["batches"] == [2_400, 2_400]
+    with contextlib.closing(KeyStore(tmp_path / "race" / "keys")) as keys:
+        assert keys.wearers(), "nothing was sealed, so a second key store would not have been noticed"
 
 
 def test_every_peer_that_a_bar_names_is_raced_and_pinned() -> None:
