@@ -25,7 +25,8 @@ from streams.events.shipped import SHIPPED
 from streams.kafka.reader import read_through
 from streams.sealing.key_store import KeyStore
 from streams.topology import ANSWERS, TRAINING_SOURCE
-from streams.worker.erasure import Place, erase_wearer
+from streams.worker.erasure import erase_wearer
+from streams.worker.erasure_models import Place
 from streams.worker.models import known_models
 
 REFITS = 30

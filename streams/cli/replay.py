@@ -16,7 +16,7 @@ from streams import clock, files, settings
 from streams.cli.extending import operators_option
 from streams.cli.output import emit_json
 from streams.connection.address import broker_option
-from streams.consent.words import Mark
+from streams.consent.erased import Mark
 from streams.errors import InputError
 from streams.events import journal as journals
 from streams.events.digest import digest, keyed_digest

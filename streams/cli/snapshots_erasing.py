@@ -7,9 +7,9 @@ import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
+from streams.consent.erased import Erasure, Mark
 from streams.consent.record import learn_consent
 from streams.consent.view import Consents
-from streams.consent.words import Erasure, Mark
 from streams.errors import InputError
 from streams.events.record import Received
 from streams.sealing.key_store import KeyStore

@@ -13,18 +13,9 @@ from typing import Literal
 
 from msgspec import Struct, structs
 
+from streams.consent.erased import ErasedPlace, Erasure
 from streams.consent.view import Consents
-from streams.consent.words import (
-    GIVEN,
-    NEVER_NS,
-    NOTHING_SAID,
-    WITHDRAWN,
-    Erasure,
-    Pairing,
-    Reference,
-    Word,
-    Words,
-)
+from streams.consent.words import GIVEN, NEVER_NS, NOTHING_SAID, WITHDRAWN, Pairing, Reference, Word, Words
 
 #: `replaced`: by another record that takes nothing away. `erased`: it holds on, and what was captured in it
 #: is refused.
@@ -58,7 +49,8 @@ class ConsentHistory(Struct, frozen=True, kw_only=True):
     """What a wearer's words came to, in order of time.
 
     `erased_ns` are the times of erasures of the wearer: what was captured up to each is refused, but for what
-    was captured before its time in `erased_since_ns` (0: nothing).
+    was captured before its time in `erased_since_ns` (0: nothing). `erased_at` are those of a place, which
+    end no interval: what was captured elsewhere may be used as before.
     `untold` counts erasures of which nothing tells whose they are, because the key store is not at hand.
     `newest_ns` is when the last of all these statements was appended, 0 if there is none.
     """
@@ -66,6 +58,7 @@ class ConsentHistory(Struct, frozen=True, kw_only=True):
     intervals: tuple[ConsentInterval, ...]
     erased_ns: tuple[int, ...]
     erased_since_ns: tuple[int, ...]
+    erased_at: tuple[ErasedPlace, ...]
     untold: int
     newest_ns: int
 
@@ -98,12 +91,16 @@ def history_of(consents: Consents, wearer: str, now_ns: int) -> ConsentHistory:
     mark = None if consents.mark is None else consents.mark(wearer)
     telling = _Telling()
     erased_ns, since_ns, untold = list[int](), list[int](), 0
+    erased_at = list[ErasedPlace]()
     for _, by, statement in consents.between(0, consents.offset):
         if isinstance(statement, Pairing):
             continue
         if isinstance(statement, Erasure):
             if mark is None:
                 untold += 1
+            elif statement.mark == mark and (where := statement.at_place) is not None:
+                telling.reach(statement.at_ns)
+                erased_at.append(where)
             elif statement.mark == mark:
                 erased_ns.append(telling.erase(statement.at_ns))
                 since_ns.append(statement.since_ns)
@@ -115,6 +112,7 @@ def history_of(consents: Consents, wearer: str, now_ns: int) -> ConsentHistory:
         intervals=telling.told(),
         erased_ns=tuple(erased_ns),
         erased_since_ns=tuple(since_ns),
+        erased_at=tuple(erased_at),
         untold=untold,
         newest_ns=newest_ns,
     )

@@ -8,19 +8,23 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import orjson
 from msgspec import DecodeError, Meta, Struct, ValidationError, convert, json, to_builtins
 
+from streams.consent.erased import ALL, ErasedTime, Erasure, Scope, erasure_of
 from streams.consent.view import Consents, Own
-from streams.consent.words import NOBODY, STATUSES, WITHDRAWN, Erasure, Pairing, Statement, Word
+from streams.consent.words import NOBODY, STATUSES, WITHDRAWN, Pairing, Statement, Word
 from streams.errors import MalformedError
+from streams.events.batch import Place
 from streams.events.identity import EventId
 from streams.events.record import Outgoing, Received, stamp_ns
 from streams.limits import (
     CONSENT_BYTES_MAX,
     CONSENT_TAKEUP_BYTES_MAX,
+    ERASED_KEYS_MAX,
+    ERASED_SPANS_MAX,
     NUMBER_MAX,
     PURPOSES_MAX,
     TIME_NS_MAX,
@@ -41,6 +45,7 @@ _MS_NS = 1_000_000
 # What a partition takes up is recorded as an input, so numbers must fit in 64 bits and texts must be short.
 _Number = Annotated[int, Meta(ge=0, le=NUMBER_MAX)]
 _Time = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+_Captured = Annotated[int, Meta(ge=0, le=TIME_NS_MAX)]
 _Name = Annotated[str, Meta(max_length=TOKEN_CHARACTERS_MAX)]
 _Purposes = Annotated[tuple[_Name, ...], Meta(max_length=PURPOSES_MAX)]
 
@@ -79,12 +84,25 @@ class _Pairing(Struct, forbid_unknown_fields=True):
 
 
 class _ErasedAs(Struct, forbid_unknown_fields=True):
-    """`at_ns` is in records of the first erasures alone, and was always 0."""
+    """`at_ns` is in records of the first erasures alone, and was always 0.
+
+    `until_ns`, `spans` and `keys` are only there with a `place`.
+    """
 
     mark: Annotated[str, Meta(pattern=r"\A[0-9a-f]{1,128}\Z")]
     number: _Number
     at_ns: Annotated[int, Meta(ge=0, le=0)] = 0
-    since_ns: Annotated[int, Meta(ge=0, le=TIME_NS_MAX)] = 0
+    since_ns: _Captured = 0
+    until_ns: _Captured = 0
+    place: Literal["", Place] = ""
+    spans: Annotated[tuple[tuple[_Captured, _Captured], ...], Meta(max_length=ERASED_SPANS_MAX)] = ()
+    keys: Annotated[tuple[_Number, ...], Meta(max_length=ERASED_KEYS_MAX)] = ()
+
+    @property
+    def scope(self) -> Scope:
+        """What it takes."""
+        spans = tuple(ErasedTime(*span) for span in self.spans)
+        return Scope(self.since_ns, self.until_ns, self.place, spans, self.keys)
 
 
 class _Erased(Struct, forbid_unknown_fields=True):
@@ -135,7 +153,7 @@ def _erasure(record: Received) -> Statement:
         raise MalformedError(_NOT_OURS)
     # To the end of the millisecond in which the broker took it.
     at_ns = stamp_ns(record) + _MS_NS - 1
-    return NOBODY, Erasure(erased.mark, erased.number, at_ns, min(erased.since_ns, at_ns))
+    return NOBODY, erasure_of(erased.mark, erased.number, at_ns, erased.scope)
 
 
 def _word(record: Received) -> Statement:
@@ -206,14 +224,10 @@ def withdrawal_record(wearer: str, number: int) -> Outgoing:
     return Outgoing(CONSENTS, 0, key, orjson.dumps(value), _JSON, _BROKERS_MS)
 
 
-def erasure_record(mark: str, number: int, since_ns: int = 0) -> Outgoing:
-    """Record of an operator for `glasses.consents`: all that a wearer captured until now is erased.
-
-    What was captured before `since_ns` is not.
-    """
+def erasure_record(mark: str, number: int, scope: Scope = ALL) -> Outgoing:
+    """Record of an operator for `glasses.consents`: what a wearer captured until now is erased."""
     key = f"{ERASURE_KEY}/{mark}/{number}".encode()
-    scope = {"since_ns": since_ns} if since_ns else {}
-    value = {"v": 2, "erasure": {"mark": mark, "number": number, **scope}}
+    value = {"v": 2, "erasure": {"mark": mark, "number": number, **to_builtins(scope)}}
     return Outgoing(CONSENTS, 0, key, orjson.dumps(value), _JSON, _BROKERS_MS)
 
 

@@ -6,20 +6,17 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from streams.consent.erased import NOTHING_ERASED, ErasedParts, Erasure, Mark
 from streams.consent.words import (
     NO_CONSENT,
     NOTHING_SAID,
     Consent,
     EffectiveConsent,
-    ErasedTime,
-    Erasure,
-    Mark,
     Pairing,
     Reference,
     Statement,
     Word,
     Words,
-    with_erased,
 )
 from streams.errors import UnavailableError
 from streams.limits import CONSENT_SNAPSHOTS_MAX
@@ -37,7 +34,7 @@ class Consents:
     def __init__(self, mark: Mark | None = None) -> None:
         self.offset = 0  #: the next offset to read
         self.mark = mark
-        self._erasures: dict[str, tuple[list[int], list[tuple[ErasedTime, ...]]]] = {}
+        self._erasures: dict[str, tuple[list[int], list[ErasedParts]]] = {}
         self._stated: set[tuple[str, int]] = set()
         self._places: list[int] = []
         self._log: list[Statement] = []
@@ -61,9 +58,9 @@ class Consents:
                 # A copy, as a mirror of the topic makes it; the time of an erasure is that of the first.
                 return
             self._stated.add((statement.mark, statement.number))
-            places, times = self._erasures.setdefault(statement.mark, ([], []))
+            places, parts = self._erasures.setdefault(statement.mark, ([], []))
             places.append(offset)
-            times.append(with_erased(times[-1] if times else (), statement.time))
+            parts.append((parts[-1] if parts else NOTHING_ERASED).after(statement))
             return
         if isinstance(statement, Pairing):
             places, bound = self._pairings.setdefault((statement.device, wearer), ([], []))
@@ -95,29 +92,24 @@ class Consents:
         at = bisect_left(places, below)
         return bool(at) and bound[at - 1]
 
-    def erased(self, wearer: str, below: int) -> tuple[ErasedTime, ...]:
-        """What is erased of `wearer` by the erasures below an offset, in order of time.
+    def erased(self, wearer: str, below: int) -> ErasedParts:
+        """What is erased of `wearer` by the erasures below an offset.
 
         UnavailableError if there are erasures and nothing tells whose.
         """
         if not self._erasures:
-            return ()
+            return NOTHING_ERASED
         if self.mark is None:
             raise UnavailableError(
                 f"{CONSENTS} has erasures, and without the key store nothing tells whose; name it with --keys"
             )
-        places, times = self._erasures.get(self.mark(wearer), ((), ()))
+        places, parts = self._erasures.get(self.mark(wearer), ((), ()))
         at = bisect_left(places, below)
-        return times[at - 1] if at else ()
+        return parts[at - 1] if at else NOTHING_ERASED
 
     def erased_ns(self, wearer: str, below: int) -> int:
         """Append time (ns) of the last erasure of `wearer` below an offset; 0 if there is none."""
-        return max((each.until_ns for each in self.erased(wearer, below)), default=0)
-
-    def wholly_erased_ns(self, wearer: str, below: int) -> int:
-        """The time (ns) up to which everything of `wearer` is erased; 0 if what is oldest stays."""
-        times = self.erased(wearer, below)
-        return times[0].until_ns if times and not times[0].since_ns else 0
+        return self.erased(wearer, below).at_ns
 
     def view(self) -> ConsentView:
         """A view of all statements so far, without later ones; its cost does not grow with their number."""
@@ -218,7 +210,7 @@ class PartitionConsents:
         self.version = 0  #: number of words that were added
         self._by_wearer: dict[str, tuple[list[int], list[Words]]] = {}
         self._memo: dict[tuple[str, Reference], tuple[int, int, EffectiveConsent]] = {}
-        self._erased: dict[str, tuple[ErasedTime, ...]] = {}
+        self._erased: dict[str, ErasedParts] = {}
 
     def words(self, wearer: str, position: int) -> Words:
         """Words of `wearer` up to a position of this partition."""
@@ -243,16 +235,19 @@ class PartitionConsents:
         """(device, wearer) about which anything was ever stated."""
         return self._consents.pairings
 
-    def erased(self, wearer: str) -> tuple[ErasedTime, ...]:
-        """When what is erased of a wearer was captured, in order."""
+    def erased(self, wearer: str) -> ErasedParts:
+        """What is erased of a wearer."""
         if wearer not in self._erased:
             self._erased[wearer] = self._consents.erased(wearer, self._taken)
         return self._erased[wearer]
 
+    def erased_as_known(self, wearer: str) -> ErasedParts:
+        """The same, but nothing without the key store: for who is given no key of what is erased."""
+        return NOTHING_ERASED if self._consents.mark is None else self.erased(wearer)
+
     def erased_ns(self, wearer: str) -> int:
-        """The last capture time (ns) of what is erased of a wearer; 0 if nothing is."""
-        times = self.erased(wearer)
-        return times[-1].until_ns if times else 0
+        """Append time (ns) of the last erasure of a wearer, after which nothing is erased; 0 if none is."""
+        return self.erased(wearer).at_ns
 
     def of(self, wearer: str, under: Reference, since_ns: int, position: int, at_ns: int) -> Consent:
         """Consent in force at `position` and `at_ns` for data of `wearer` that was captured under a record.

@@ -12,11 +12,12 @@ that record.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from msgspec import Struct
 
+from streams.consent.erased import Erasure
 from streams.events.identity import incarnation_of
 from streams.limits import (
     CONSENT_CHANGES_PER_HOUR_MAX,
@@ -68,48 +69,9 @@ class Pairing(Struct, frozen=True):
     at_ns: int
 
 
-class ErasedTime(NamedTuple):
-    """What was captured from `since_ns` to `until_ns`, both within it, is erased."""
-
-    since_ns: int
-    until_ns: int
-
-    def has(self, first_ns: int, last_ns: int) -> bool:
-        """Whether any of what was captured from `first_ns` to `last_ns` is."""
-        return first_ns <= self.until_ns and last_ns >= self.since_ns
-
-
-class Erasure(Struct, frozen=True, omit_defaults=True):
-    """An operator's statement: all that a wearer captured up to `at_ns`, the append time, is erased.
-
-    The wearer is named by a mark alone (`Mark`), because this statement outlives all else about the wearer.
-    `number` is that of the erasure in its key store. What was captured before `since_ns` stays.
-    """
-
-    mark: str
-    number: int
-    at_ns: int
-    since_ns: int = 0
-
-    @property
-    def time(self) -> ErasedTime:
-        """What is erased, by the time of capture."""
-        return ErasedTime(self.since_ns, self.at_ns)
-
-
-def with_erased(times: Sequence[ErasedTime], more: ErasedTime) -> tuple[ErasedTime, ...]:
-    """Times that are erased, in order, none of which touches another."""
-    apart = [each for each in times if not each.has(*more)]
-    touched = [more, *(each for each in times if each.has(*more))]
-    joined = ErasedTime(min(each.since_ns for each in touched), max(each.until_ns for each in touched))
-    return tuple(sorted([*apart, joined]))
-
-
 #: A wearer, and a statement by or about the wearer; for an erasure the wearer is NOBODY.
 Statement = tuple[str, Word | Pairing | Erasure]
 NOBODY = ""
-#: Mark of a wearer (hexadecimal): a hash under a key of the key store, equal for equal wearers.
-Mark = Callable[[str], str]
 
 
 class Reference(NamedTuple):

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from streams.consent.words import ErasedTime
+from streams.consent.erased import ErasedTime
 from streams.lineage.naming import examples, is_selected, statements
 from streams.lineage.ranges import Part, Ranges, outside
 from streams.lineage.selection import Selection
@@ -69,7 +69,7 @@ def divide(selection: Selection, table: str, rows: pa.Table) -> Divided:
 def _names(selection: Selection, table: str) -> Mapping[str, Collection[str]]:
     """Names of devices and wearers by which rows are candidates, by column."""
     devices = dict.fromkeys(_DEVICES.get(table, ()), selection.sources)
-    return {**devices, **({"wearer": selection.bounds} if "wearer" in _columns(table) else {})}
+    return {**devices, **({"wearer": selection.times} if "wearer" in _columns(table) else {})}
 
 
 def _columns(table: str) -> Collection[str]:
@@ -308,7 +308,7 @@ def _zone_runs(selection: Selection, rows: pa.Table) -> Divided:
     """
     keys, of = _keys(rows, ("source", "stream"))
     cut = np.fromiter((key in selection.cut for key in keys), bool, len(keys))[of]
-    own = cut & _are(rows, "wearer", selection.bounds.__contains__)
+    own = cut & _are(rows, "wearer", selection.times.__contains__)
     low = _numbers(rows, "low")
     runs = rows.append_column("first", pa.array(low)).append_column("step", pa.array(np.ones_like(low)))
     runs = runs.append_column("count", pa.array(_numbers(rows, "high") - low + 1))
@@ -339,7 +339,7 @@ def _inputs(selection: Selection, rows: pa.Table) -> Divided:
 
 def _half(selection: Selection, kind: str, value: str) -> tuple[str, str]:
     if kind == CONSENT_TAKEUP:
-        return statements(selection.bounds, value)
+        return statements(selection.said_in, value)
     return examples(selection, value) if kind == EXAMPLE_ORDER else (value, "")
 
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
 
-from streams.consent.words import ErasedTime
+from streams.consent.erased import ErasedTime
 from streams.errors import MalformedError
 from streams.events.identity import EventId
 from streams.lineage.selection import Selection
 from streams.lineage.tables import NO_EXAMPLE
 
 
-def statements(bounds: Mapping[str, ErasedTime], value: str) -> tuple[str, str]:
-    """A consent take-up without what the wearers said in their time, and with nothing else.
+def statements(times: Mapping[str, Sequence[ErasedTime]], value: str) -> tuple[str, str]:
+    """A consent take-up without what the wearers said in their times, and with nothing else.
 
     The second text is empty if they said nothing in it; then the first is the value as it was.
     """
@@ -23,18 +23,18 @@ def statements(bounds: Mapping[str, ErasedTime], value: str) -> tuple[str, str]:
     begin = 1 if listed and isinstance(listed[0], int) else 0
     kept, taken = list[Any](), list[Any]()
     for row in listed[begin:]:
-        (taken if _is_said_by(bounds, row) else kept).append(row)
+        (taken if _is_said_by(times, row) else kept).append(row)
     if not taken:
         return value, ""
     return orjson.dumps([*listed[:begin], *kept]).decode(), orjson.dumps([*listed[:begin], *taken]).decode()
 
 
-def _is_said_by(bounds: Mapping[str, ErasedTime], row: Any) -> bool:
+def _is_said_by(times: Mapping[str, Sequence[ErasedTime]], row: Any) -> bool:
     """Whether a statement names one of the wearers and is of the time; what has no time is of before."""
-    if not isinstance(row, list) or not row or not isinstance(row[0], str) or row[0] not in bounds:
+    if not isinstance(row, list) or not row or not isinstance(row[0], str) or row[0] not in times:
         return False
     at_ns = row[1].get("at_ns", 0) if row[1:] and isinstance(row[1], dict) else 0
-    return bounds[row[0]].has(at_ns, at_ns)
+    return any(each.has(at_ns, at_ns) for each in times[row[0]])
 
 
 def examples(selection: Selection, value: str) -> tuple[str, str]:

@@ -1,9 +1,9 @@
-"""Which rows of the lineage tables are a wearer's: what was captured in a time, and what was derived.
+"""Which rows of the lineage tables are a wearer's: what was captured in some times, and what was derived.
 
-An event is the wearer's if it names the wearer and any of it was captured, or appended, in that time (a
-derived one: any of its samples). So is every event that was derived from one, whoever it names, but no model
-version: it is an aggregate, and is retrained. Rows without a wearer are selected by the runs of these events,
-and by the device if nobody else wore it. `division` parts the rows of each table accordingly.
+An event is the wearer's if it names the wearer and any of it was captured, or appended, in one of these times
+(a derived one: any of its samples). So is every event that was derived from one, whoever it names, but no
+model version: it is an aggregate, and is retrained. Rows without a wearer are selected by the runs of these
+events, and by the device if nobody else wore it. `division` parts the rows of each table accordingly.
 
 It works on any connection to DuckDB and any relations with the columns of the tables: all segments of a store
 for an erasure and for a person's export, the rows of one poll for what arrives after an erasure.
@@ -17,8 +17,9 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
-from streams.consent.words import ErasedTime, with_erased
+from streams.consent.erased import WORDS, ErasedTime, with_erased
 from streams.lineage.ranges import Ranges
+from streams.quoting import quoted
 from streams.topology import TRAINING_SOURCE
 
 #: Tables that tell whose the events are; a relation is needed for each of them that has rows.
@@ -31,28 +32,30 @@ KNOWN = pa.schema(
         **dict.fromkeys(("revision", "low", "high"), pa.int64()),
     }
 )
+_BOUNDS = pa.schema({"wearer": pa.string(), "since_ns": pa.int64(), "until_ns": pa.int64()})
 _STREAM = "source, stream, revision"
 _LAST = '"first" + step * ("count" - 1)'
 
 
 def captured_by(table: str) -> str:
     """SQL for when a row of a table counts as captured: at its append time, if that is earlier."""
-    return _captured("t_first_ns" if table == "events" else "t_ns")
+    return captured("t_first_ns" if table == "events" else "t_ns")
 
 
-def _captured(t_ns: str) -> str:
+def captured(t_ns: str) -> str:
+    """The same for a column with the time of capture."""
     return f"least({t_ns}, coalesce(nullif(appended_ns, 0), {t_ns}))"
 
 
 def _within(table: str) -> str:
-    """SQL condition for rows of which anything was captured in the time of `selected_bounds` b."""
-    last = _captured("t_last_ns" if table == "events" else "t_ns")
+    """SQL condition for rows of which anything was captured in a time of `selected_bounds` b."""
+    last = captured("t_last_ns" if table == "events" else "t_ns")
     return f"({captured_by(table)} <= b.until_ns AND {last} >= b.since_ns)"
 
 
-def up_to(until_ns: int) -> ErasedTime:
+def up_to(until_ns: int) -> tuple[ErasedTime]:
     """Everything that was captured up to a time (ns)."""
-    return ErasedTime(0, until_ns)
+    return (ErasedTime(0, until_ns),)
 
 
 class Connection(Protocol):
@@ -79,9 +82,11 @@ class Selection:
     rows
         FROM clause by table, of READ.
     bounds
-        Time in which everything is selected, by wearer.
+        Times in which everything is selected, by wearer.
     known
         Rows of KNOWN.
+    words
+        Whether what they decided about their data then (WORDS) is selected, too.
     whole
         Whether the relations are all that there is; otherwise only known devices are taken for such that
         nobody else wore.
@@ -91,18 +96,24 @@ class Selection:
         self,
         connection: Connection,
         rows: Mapping[str, str],
-        bounds: Mapping[str, ErasedTime],
+        bounds: Mapping[str, Sequence[ErasedTime]],
         known: pa.Table | None = None,
         *,
         whole: bool = True,
+        words: bool = True,
     ) -> None:
-        self._connection, self._rows, self.bounds = connection, rows, dict(bounds)
-        times = {
-            name: pa.array([time[at] for time in bounds.values()], pa.int64())
-            for at, name in enumerate(ErasedTime._fields)
-        }
-        given = pa.table({"wearer": pa.array([*bounds], pa.string()), **times})
-        self._make("bounds", given)
+        self._connection, self._rows, self.times = connection, rows, dict(bounds)
+        #: Times in which what they said of their data is selected.
+        self.said_in: Mapping[str, Sequence[ErasedTime]] = self.times if words else {}
+        self._event = "true" if words else f"kind NOT IN ({', '.join(map(quoted, WORDS))})"
+        given = [
+            {"wearer": wearer, "since_ns": since_ns, "until_ns": until_ns}
+            for wearer, times in bounds.items()
+            for since_ns, until_ns in times
+        ]
+        self._make("bounds", pa.Table.from_pylist(given, _BOUNDS))
+        # Of one of whom no time is known, runs can be.
+        self._make("wearers", pa.table({"wearer": pa.array([*bounds], pa.string())}))
         self._make("known", KNOWN.empty_table() if known is None else known)
         self._run(
             "CREATE OR REPLACE TEMP TABLE selected_derived "
@@ -112,11 +123,6 @@ class Selection:
         while self._derive():
             self._find()
         self._run(f"CREATE OR REPLACE TEMP TABLE selected_alone AS {self._alone(whole)}")
-
-    @property
-    def times(self) -> Mapping[str, Sequence[ErasedTime]]:
-        """The bounds, as `alone` has times."""
-        return {wearer: (time,) for wearer, time in self.bounds.items()}
 
     @cached_property
     def runs(self) -> pa.Table:
@@ -142,17 +148,18 @@ class Selection:
         times: dict[str, tuple[ErasedTime, ...]] = {}
         rows = self._connection.execute("SELECT source, since_ns, until_ns FROM selected_alone").fetchall()
         for source, *time in rows:
-            times[source] = with_erased(times.get(source, ()), ErasedTime(*time))
-        return times
+            times[source] = (*times.get(source, ()), ErasedTime(*time))
+        return {source: with_erased(some) for source, some in times.items()}
 
     @cached_property
     def silent(self) -> frozenset[str]:
         """Those of them with no event that stays."""
         if "events" not in self._rows:
             return frozenset(self.alone)
+        hers = " AND ".join((self._event, _within("events")))
         return frozenset(self.alone) - self._names(
-            f"SELECT source FROM {self._rows['events']} JOIN selected_alone b "  # noqa: S608 - ours
-            f"USING (source) WHERE NOT {_within('events')}"
+            f"SELECT e.source FROM {self._rows['events']} e SEMI JOIN selected_alone USING (source) "  # noqa: S608
+            f"ANTI JOIN (SELECT * FROM selected_alone) b ON e.source = b.source AND {hers}"
         )
 
     @cached_property
@@ -210,34 +217,33 @@ class Selection:
 
     def _kept(self) -> list[tuple[Any, ...]]:
         rows: list[tuple[Any, ...]] = self._connection.execute(
-            _islands("is_event AND NOT hers AND wearer IN (SELECT wearer FROM selected_bounds)")
+            _islands("is_event AND NOT hers AND wearer IN (FROM selected_wearers)")
         ).fetchall()
         return rows
 
     def _find(self) -> None:
         """Find the streams with selected events, mark their events, and join these to runs."""
-        events, hers = self._rows.get("events"), "(b.wearer IS NOT NULL AND {})"
+        events, hers = self._rows.get("events"), f"{self._event} AND {_within('events')}"
         streams = ["SELECT source, stream FROM selected_known WHERE stream <> ''"]
         streams += ["SELECT source, stream FROM selected_derived"]
         marked = ["SELECT NULL, NULL, 0, NULL, 0, 0, false, false WHERE false"]
         if events:
             streams.append(
-                f"SELECT source, stream FROM {events} JOIN selected_bounds b USING (wearer) "  # noqa: S608 - names of ours
-                f"WHERE {_within('events')}"
+                f"SELECT source, stream FROM {events} JOIN selected_bounds b USING (wearer) WHERE {hers}"  # noqa: S608 - names of ours
             )
             marked.append(
+                # What is in several times is marked as often, which changes no run.
                 f'SELECT {_STREAM}, e.wearer, "first", {_LAST}, '  # noqa: S608 - names of ours
-                f"{hers.format(_within('events'))} OR d.source IS NOT NULL, true "
+                "b.wearer IS NOT NULL OR d.source IS NOT NULL, true "
                 f"FROM (SELECT * FROM {events} SEMI JOIN selected_streams USING (source, stream)) e "
-                "LEFT JOIN selected_bounds b ON e.wearer = b.wearer "
+                f"LEFT JOIN selected_bounds b ON e.wearer = b.wearer AND {hers} "
                 f'LEFT JOIN (SELECT DISTINCT * FROM selected_derived) d USING ({_STREAM}, "first")'
             )
         # Numbers that somebody else's refused batch had have no event, and must not lie in a run.
         marked += [
             f'SELECT source, stream, 0, r.wearer, "first", "first", false, false FROM (SELECT * FROM '  # noqa: S608 - as above
-            f"{self._rows[table]} SEMI JOIN selected_streams USING (source, stream)) r LEFT JOIN "
-            "selected_bounds b ON r.wearer = b.wearer "
-            f"WHERE r.wearer <> '' AND NOT {hers.format(_within(table))}"
+            f"{self._rows[table]} SEMI JOIN selected_streams USING (source, stream)) r ANTI JOIN "
+            f"selected_bounds b ON r.wearer = b.wearer AND {_within(table)} WHERE r.wearer <> ''"
             for table in ("decisions", "rejected")
             if table in self._rows
         ]
@@ -294,12 +300,14 @@ class Selection:
         others = list[str]()
         for table in ("events", "decisions", "rejected") if whole else ():
             if table in self._rows:
-                rows = f"FROM {self._rows[table]} r LEFT JOIN selected_bounds b ON r.wearer = b.wearer"
+                rows = f"FROM {self._rows[table]} r"
                 own.append(
-                    f"SELECT source, b.wearer, b.since_ns, b.until_ns {rows} "
-                    f"WHERE {_within(table)} AND source <> ''"
+                    f"SELECT source, b.wearer, b.since_ns, b.until_ns {rows} JOIN selected_bounds b "
+                    f"ON r.wearer = b.wearer WHERE {_within(table)} AND source <> ''"
                 )
-                others.append(f"SELECT source {rows} WHERE r.wearer <> '' AND b.wearer IS NULL")
+                others.append(
+                    f"SELECT source {rows} ANTI JOIN selected_wearers USING (wearer) WHERE wearer <> ''"
+                )
         without = f"ANTI JOIN ({' UNION ALL '.join(others)}) USING (source)" if others else ""
         rows = f"({' UNION ALL '.join(own)}) {without}"
         return f"SELECT DISTINCT source, wearer, since_ns, until_ns FROM {rows}"  # noqa: S608 - ours

@@ -9,9 +9,9 @@ from dataclasses import replace as replace_state
 from msgspec.structs import replace
 
 from streams.assistant import stage as assistant
+from streams.consent.erased import Erasure
 from streams.consent.record import take_ups_of
 from streams.consent.view import PartitionConsents
-from streams.consent.words import Erasure
 from streams.events.codec import codec_of
 from streams.events.record import Fetch, Loss, Outcome, Outgoing, Received
 from streams.events.state import DeviceState

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from msgspec import structs
 
+from streams.consent.erased import Erasure
 from streams.consent.record import take_ups_of
-from streams.consent.words import Erasure
 from streams.errors import MalformedError
 from streams.events.codec import codec_of
 from streams.events.kinds import Kinds

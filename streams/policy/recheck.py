@@ -17,7 +17,7 @@ from streams.limits import POLICIES_KEPT
 from streams.policy.attributes import Attributes
 from streams.policy.flow import at_gate, flow_of
 from streams.policy.policy import JOIN_RULE, UNCONFIGURED, Policy
-from streams.policy.rules import SECOND_ORDER_RULES
+from streams.policy.rules import ERASED_RULE, SECOND_ORDER_RULES
 from streams.policy.step import Tagged
 from streams.policy.stored import read_stored
 from streams.topology import TRAINING_RUN
@@ -61,6 +61,8 @@ class DecidedAgain(Struct, frozen=True, kw_only=True):
     purpose: str
 
 
+#: Rules that the gate of training has beside the policy.
+_OF_ERASURES = frozenset({ERASED_RULE, *SECOND_ORDER_RULES.values()})
 DecisionT = TypeVar("DecisionT", bound=StoredDecision)
 
 
@@ -171,10 +173,11 @@ def if_withdrawn(policy: Policy, row: LookedAt) -> DecidedAgain:
 def recheck(rows: Iterable[DecisionT], policies: StoredPolicies) -> Iterator[Difference[DecisionT]]:
     """Repeat stored decisions; yield those that have another result.
 
-    A refusal of the second order is not repeated: which versions were withdrawn stands in no decision.
+    A refusal of what was erased, or of the second order, is not repeated: what was erased and which versions
+    were withdrawn stands in no decision.
     """
     for row in rows:
-        if row.sink == TRAINING_RUN and not row.passed and row.rule in SECOND_ORDER_RULES.values():
+        if row.sink == TRAINING_RUN and not row.passed and row.rule in _OF_ERASURES:
             continue
         try:
             now = again(policies.version(row.policy_version), row)

@@ -201,6 +201,8 @@ class TrainingBounds(Struct, frozen=True):
 #: What becomes of others' examples that were made with model versions which learned from somebody who is
 #: erased: they are learned from as before, held until a person has reviewed the query, or dropped.
 SecondOrder = Literal["keep", "review", "drop"]
+#: Rule of the gate against an example of which something was captured in a time that was erased since.
+ERASED_RULE = "erased: something that it was made of was erased since"
 _MADE = "second-order: it was made with a model version that learned from somebody who was erased since"
 #: Rules of the gate that refuse one.
 SECOND_ORDER_RULES: Mapping[SecondOrder, str] = {

@@ -8,12 +8,13 @@ person's events and names somebody else: that person stands as OTHER in what is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 
 import duckdb
 import pyarrow as pa
 
+from streams.consent.erased import ErasedTime
 from streams.limits import ROW_GROUP_ROWS, TIME_NS_MAX
 from streams.lineage.division import PERSONAL, divide, touched
 from streams.lineage.selection import READ, Selection, up_to
@@ -37,6 +38,14 @@ _SIDES: Mapping[str, str] = {
 }
 
 
+def origin_of(store: Store, table: str) -> str:
+    """FROM clause for all rows of a table, whatever the role is shown."""
+    paths = store.lookup.paths(file for file, (of, _) in store.lookup.segments.items() if of == table)
+    if not paths:
+        return f"store.files.{table}"
+    return store.extent.rows(f"read_parquet([{', '.join(map(quoted, paths))}])")
+
+
 class OwnRows:
     """What the open epoch of a store holds of a wearer, read at once.
 
@@ -49,10 +58,17 @@ class OwnRows:
     hidden
         Events that the role is not shown, by class.
 
-    Errors are those of `Store.shown`.
+    `times` are those of capture, `words` as for a `Selection`. Errors are those of `Store.shown`.
     """
 
-    def __init__(self, store: Store, wearer: str, until_ns: int = TIME_NS_MAX) -> None:
+    def __init__(
+        self,
+        store: Store,
+        wearer: str,
+        times: Sequence[ErasedTime] = up_to(TIME_NS_MAX),
+        *,
+        words: bool = True,
+    ) -> None:
         self._store, self._wearer = store, wearer
         self.hidden: dict[RowClass, int] = {}
         # Rows are read on a connection of their own, because the selection asks while they are.
@@ -62,9 +78,9 @@ class OwnRows:
             store.lookup.reading(),
         ):
             tables = sorted(PERSONAL, key=lambda table: (table not in _ORDER, _place(table)))
-            origins = {table: self._origin(table) for table in tables}
+            origins = {table: origin_of(store, table) for table in tables}
             selection = Selection(
-                connection, {table: origins[table] for table in READ}, {wearer: up_to(until_ns)}
+                connection, {table: origins[table] for table in READ}, {wearer: times}, words=words
             )
             self.taken: Tables = {
                 table: self._of(reading, selection, table, origins[table]) for table in tables
@@ -78,14 +94,6 @@ class OwnRows:
 
     def __bool__(self) -> bool:
         return any(map(len, self.taken.values()))
-
-    def _origin(self, table: str) -> str:
-        """FROM clause for all rows of a table."""
-        lookup = self._store.lookup
-        paths = lookup.paths(file for file, (of, _) in lookup.segments.items() if of == table)
-        if not paths:
-            return f"store.files.{table}"
-        return self._store.extent.rows(f"read_parquet([{', '.join(map(quoted, paths))}])")
 
     @staticmethod
     def _of(reading: duckdb.DuckDBPyConnection, selection: Selection, table: str, origin: str) -> pa.Table:

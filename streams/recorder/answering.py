@@ -45,7 +45,7 @@ READERS: tuple[Operation, ...] = (
             "streams/queries/lookup.py:Lookup._attached:SQL ATTACH",
             "streams/queries/lookup.py:Lookup._parquet:SQL read_parquet",
             "streams/queries/extent.py:<module>:SQL read_parquet",
-            "streams/queries/own_rows.py:OwnRows._origin:SQL read_parquet",
+            "streams/queries/own_rows.py:origin_of:SQL read_parquet",
             "streams/queries/own.py:told:duckdb.connect",
             "streams/queries/joined.py:join:SQL ATTACH",
             "streams/queries/joined.py:_files:SQL read_parquet",

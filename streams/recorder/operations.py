@@ -30,6 +30,7 @@ _SEGMENTS_READ = (
     "streams/snapshots/intake/lookup.py:Lookup._stored:SQL read_parquet",
     "streams/snapshots/folds/fold.py:Fold.__init__:duckdb.connect",
     "streams/snapshots/files/index.py:rows_of:SQL ATTACH",
+    "streams/snapshots/erasing/arriving.py:_there:duckdb.connect",
     "streams/snapshots/erasing/arriving.py:_withhold:duckdb.connect",
     "streams/snapshots/erasing/rewriting.py:Rewriting.__enter__:duckdb.connect",
     "streams/snapshots/erasing/rewriting.py:Rewriting._touched:SQL read_parquet",

@@ -11,8 +11,9 @@ from pathlib import Path
 import orjson
 from msgspec.structs import replace
 
+from streams.consent.erased import Erasure
 from streams.consent.view import Consents
-from streams.consent.words import Erasure, Pairing, Word
+from streams.consent.words import Pairing, Word
 from streams.events import journal
 from streams.events.batch import MESSAGEPACK
 from streams.events.headers import CONTENT_TYPE

@@ -12,9 +12,10 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
+from streams.consent.erased import Erasure, Mark
 from streams.consent.record import consents_of
 from streams.consent.view import Consents
-from streams.consent.words import NOBODY, Erasure, Mark
+from streams.consent.words import NOBODY
 from streams.errors import InputError
 from streams.events.digest import Digests, plain_digest
 from streams.events.record import Fetch, Outgoing, Received, StoredRecord

@@ -1,8 +1,8 @@
 """What a key store knows of erasures: that each was requested and by whom, and how far it is.
 
 A request is on disk before its first destructive act, so an erasure that was interrupted is finished by the
-next one, and a key store that is restored shows by the topics which erasures it lacks. The wearer's name
-stays until the erasure is finished; from then on only the mark does.
+next one, and a key store that is restored shows by the topics which erasures it lacks. The wearer's name, and
+when the wearer was at a place that is erased, stay until the erasure is finished; then only the mark does.
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ import sqlite3
 from collections.abc import Mapping
 from typing import Literal, NamedTuple, get_args
 
+from msgspec import json, structs
+
+from streams.consent.erased import ALL, Scope
 from streams.sealing.key_file import KeyFile
 
 #: What an erasure does, in order.
@@ -27,6 +30,7 @@ _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS erasure_steps (number INTEGER NOT NULL, step TEXT NOT NULL,"
     " at_ns INTEGER NOT NULL, count INTEGER NOT NULL, PRIMARY KEY (number, step)) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS erasure_origins (number INTEGER PRIMARY KEY, origin TEXT NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS erasure_places (number INTEGER PRIMARY KEY, scope TEXT NOT NULL)",
 )
 
 
@@ -41,7 +45,8 @@ class Requested(NamedTuple):
     """An erasure: its number, the mark of its wearer, her name until it is finished, and its steps so far.
 
     Of one whose `origin` is `topic`, steps are those that are known here; the rest was recorded elsewhere.
-    The request counts the time (ns) before which nothing is erased: 0 if everything is.
+    The request counts the time (ns) before which nothing is erased: 0 if everything is. `at_place` is the
+    scope of one that names a place, without its spans when it is finished.
     """
 
     number: int
@@ -49,11 +54,14 @@ class Requested(NamedTuple):
     wearer: str
     steps: Mapping[Step, Done]
     origin: Origin = "operator"
+    at_place: Scope | None = None
 
     @property
-    def since_ns(self) -> int:
-        """What was captured before stays; 0 if nothing does, or if it is not known here."""
-        return self.steps["requested"].things if "requested" in self.steps else 0
+    def scope(self) -> Scope:
+        """What it takes; everything if that is not known here."""
+        if self.at_place is not None:
+            return self.at_place
+        return Scope(self.steps["requested"].things) if "requested" in self.steps else ALL
 
     @property
     def next_step(self) -> Step | None:
@@ -75,12 +83,12 @@ class Erasures:
                 statements.execute(statement)
 
     def request(
-        self, wearer: str, mark: str, at_ns: int, origin: Origin = "operator", since_ns: int = 0
+        self, wearer: str, mark: str, at_ns: int, origin: Origin = "operator", scope: Scope = ALL
     ) -> Requested:
         """The erasure of a wearer that is not finished; if there is none, a new one, requested at `at_ns`.
 
-        Its number is random, so that no older copy of the key store gives it again. What was captured before
-        `since_ns` stays.
+        Its number is random, so that no older copy of the key store gives it again. The scope is that of the
+        new one.
         """
         with self._file.write() as file:
             row = file.execute("SELECT number FROM erasures WHERE wearer = ?", (wearer,)).fetchone()
@@ -88,7 +96,9 @@ class Erasures:
                 row = (1 + secrets.randbits(_NUMBER_BITS),)
                 file.execute("INSERT INTO erasures VALUES (?, ?, ?)", (*row, mark, wearer))
                 file.execute("INSERT INTO erasure_origins VALUES (?, ?)", (*row, origin))
-                _note(file, row[0], "requested", Done(at_ns, since_ns))
+                _note(file, row[0], "requested", Done(at_ns, scope.since_ns))
+                if scope.place:
+                    file.execute("INSERT INTO erasure_places VALUES (?, ?)", (*row, _text(scope)))
             return _read(file, row[0])
 
     def adopt(self, number: int, mark: str, stopped: Done, unreadable: Done) -> None:
@@ -105,11 +115,14 @@ class Erasures:
             _note(file, number, "unreadable", unreadable)
 
     def done(self, number: int, step: Step, done: Done) -> Requested:
-        """Write down that a step is done; the last one takes the wearer's name away."""
+        """Write down that a step is done; the last one takes the wearer's name and stays away."""
         with self._file.write() as file:
             _note(file, number, step, done)
             if step == STEPS[-1]:
                 file.execute("UPDATE erasures SET wearer = '' WHERE number = ?", (number,))
+                if (scope := _at_place(file, number)) is not None:
+                    left = _text(structs.replace(scope, spans=()))
+                    file.execute("UPDATE erasure_places SET scope = ? WHERE number = ?", (left, number))
             return _read(file, number)
 
     def of(self, number: int) -> Requested:
@@ -136,4 +149,13 @@ def _read(file: sqlite3.Connection, number: int) -> Requested:
     done: dict[Step, Done] = {step: Done(at_ns, things) for step, at_ns, things in steps}
     # What was requested before this was written down was an operator's.
     row = file.execute("SELECT origin FROM erasure_origins WHERE number = ?", (number,)).fetchone()
-    return Requested(number, mark, wearer, done, row[0] if row else "operator")
+    return Requested(number, mark, wearer, done, row[0] if row else "operator", _at_place(file, number))
+
+
+def _text(scope: Scope) -> str:
+    return json.encode(scope).decode()
+
+
+def _at_place(file: sqlite3.Connection, number: int) -> Scope | None:
+    row = file.execute("SELECT scope FROM erasure_places WHERE number = ?", (number,)).fetchone()
+    return None if row is None else json.decode(row[0], type=Scope)

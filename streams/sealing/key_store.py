@@ -258,6 +258,15 @@ class KeyStore:
             count += file.execute("DELETE FROM digest_keys WHERE wearer = ?", (wearer,)).rowcount
             return self._begun(file, count)
 
+    def erase_numbers(self, wearer: str, numbers: Collection[int], now_ns: int) -> int:
+        """Destroy those of a wearer's keys that have one of these numbers; returns how many that are."""
+        hers = f"{key_rows.PRESENT} AND wearer = ? AND number = ?"
+        with self._file.write() as file:
+            counts = [
+                key_rows.destroyed(file, "erased", now_ns, hers, (wearer, number)) for number in numbers
+            ]
+            return self._begun(file, sum(counts))
+
     def renew(self) -> int:
         """Wrap all keys under a new key-encryption key and destroy the old one; returns their number.
 

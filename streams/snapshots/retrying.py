@@ -8,7 +8,7 @@ from typing import TypeVar
 import duckdb
 
 from streams import metrics
-from streams.consent.words import Erasure, Mark
+from streams.consent.erased import Erasure, Mark
 from streams.errors import UnavailableError
 from streams.events.record import Received
 from streams.snapshots.rows.poll import Poll

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import duckdb
 
 from streams import clock, limits
-from streams.consent.words import Erasure, Mark
+from streams.consent.erased import Erasure, Mark
 from streams.errors import MalformedError
 from streams.events.record import LogId, Received
 from streams.lineage.tables import TABLES

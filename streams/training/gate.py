@@ -24,7 +24,7 @@ from streams.models.pointer import Versions, holds
 from streams.policy.crossing import Crossing
 from streams.policy.flow import at_gate, decision_of
 from streams.policy.policy import Flow, Policy
-from streams.policy.rules import SECOND_ORDER_RULES
+from streams.policy.rules import ERASED_RULE, SECOND_ORDER_RULES
 from streams.policy.step import Decision, Tagged
 from streams.topology import RESERVED_SOURCES, TRAINING_RUN, TRAINING_SOURCE
 
@@ -118,13 +118,18 @@ def judge(
 
     MalformedError if the record is no example.
 
-    The consent is that under which the example was captured, in its state at `now_ns`. `withdrawn` are the
-    model versions that learned from somebody who was erased; what was made with one is of the second order.
+    The consent is that under which the example was captured, in its state at `now_ns`. What was erased since
+    is refused, also before its key is destroyed, where the key store is at hand. `withdrawn` are the model
+    versions that learned from somebody who was erased; what was made with one is of the second order.
     """
     batch, zone, header = read(record, codec)
     policy = crossing.policy
     tagged = crossing.tagged(batch, zone, _label(header, policy, adopt), batch.consent, now_ns)
     flow = at_gate(policy, tagged, now_ns, sink)
+    erased = crossing.consents.erased_as_known(batch.wearer_id)
+    if flow.passed and erased.has(batch.oldest_ns, batch.last_ns):
+        # Its wearer goes on consenting: an erasure that names a place takes nothing back but what was there.
+        flow = Flow("deny", False, ERASED_RULE, flow.mode, flow.purpose)
     if (
         flow.passed
         and withdrawn

@@ -2,8 +2,10 @@
 
 1. `requested`: the request is in the key store, before anything is destroyed.
 2. `stopped`: the withdrawal and the erasure are on `glasses.consents`. Workers refuse what was captured
-   before, and let go of what their states have of it, from the next fetch of each partition on.
-3. `unreadable`: the wearer's keys are destroyed, and what wrapped them.
+   before, and let go of what their states have of it, from the next fetch of each partition on. An erasure of
+   a place withdraws nothing: what was captured elsewhere is used as before.
+3. `unreadable`: the wearer's keys are destroyed, and what wrapped them. Of a place, those under which an
+   example is sealed that was made of what was captured there (`streams.worker.made_there`).
 4. `models`: a version serves that learned nothing from the wearer; the next run of training fits one, and
    knows which versions were withdrawn. Where nothing stands in the way, it serves from the third step on.
 5. `second`: examples of others that were made with those versions are counted. What becomes of them the
@@ -18,20 +20,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from msgspec import structs
+
 from streams import clock, files
+from streams.consent.erased import ALL, Scope
 from streams.consent.record import erasure_record, withdrawal_record
 from streams.consent.view import Consents
 from streams.errors import InputError, MalformedError, SightlineError, UnavailableError, reason
-from streams.events.codec import Codec
-from streams.events.record import Outgoing, Received
 from streams.kafka.publish import publish_now
-from streams.limits import ERASURE_SETTLES_S, ERASURE_TRIES
-from streams.models.pointer import Rollback, holds, together
-from streams.pipeline.going_back import check_permitted
+from streams.limits import ERASED_KEYS_MAX, ERASURE_SETTLES_S, ERASURE_TRIES
+from streams.models.pointer import holds
 from streams.pipeline.side_inputs import SideInputs
 from streams.rights.receipt import new_salt
 from streams.rights.signing import ReceiptKey
@@ -39,31 +41,23 @@ from streams.sealing.alone import alone
 from streams.sealing.erasures import Done, Origin, Requested, Step
 from streams.sealing.key_rows import DAYS_MAX
 from streams.sealing.key_store import KeyStore, day_of
-from streams.settings.kafka import Broker
 from streams.training import gate
 from streams.worker.bootstrap import consents_of_topic
-from streams.worker.erasure_receipt import NO_STORE, receipt_of, refitted_since, scope_of, why_of
-from streams.worker.models import going_back, known_models
+from streams.worker.erasure_models import (
+    PRINCIPAL,
+    Place,
+    given_later,
+    knowing_of,
+    made_of,
+    permitted_of,
+    pointer_of,
+)
+from streams.worker.erasure_receipt import NO_STORE, receipt_of, refitted_since, scope_of
+from streams.worker.made_there import MadeThere
+from streams.worker.models import known_models
 from streams.worker.sealing import examples_of
 
 log = logging.getLogger(__name__)
-
-
-class Place(NamedTuple):
-    """Where an erasure acts: the broker, the directory of the key store, the stores, and the receipt's file.
-
-    Without `receipt` the file is called after the number of the erasure, in the directory `receipts`.
-    `stores` waits until stores have applied the erasure of a number, and returns how many rows went; None if
-    nobody waits for one. `lines` counts what it changed in the audit log; None if nobody can tell.
-    """
-
-    broker: Broker
-    directory: Path
-    codec: Codec
-    stores: Callable[[int], Awaitable[int]] | None
-    receipt: Path | None = None
-    lines: Callable[[int], Awaitable[int]] | None = None
-    receipts: Path = Path()
 
 
 class Erased(NamedTuple):
@@ -80,7 +74,8 @@ class Erased(NamedTuple):
 class Plan(NamedTuple):
     """What an erasure would do: devices and keys of the wearer, model versions that learned from her.
 
-    `would_serve` is the version that would answer after it, 0 if none may.
+    `would_serve` is the version that would answer after it, 0 if none may. `made` are the examples that were
+    made of what was captured at a place, if the scope names one.
     """
 
     devices: tuple[str, ...]
@@ -88,20 +83,24 @@ class Plan(NamedTuple):
     versions: tuple[int, ...]
     serving: int
     would_serve: int
+    made: MadeThere
 
 
-async def planned(place: Place, keys: KeyStore, wearer: str, since_ns: int = 0) -> Plan:
+async def planned(place: Place, keys: KeyStore, wearer: str, scope: Scope = ALL) -> Plan:
     """Say what `erase_wearer` would do; errors are its own."""
     consents = await consents_of_topic(place.broker)
     await asyncio.to_thread(_check_known, consents, keys, wearer)
     side, _ = await known_models(place.broker)
-    knowing = _knowing(side, wearer, since_ns)
+    made = await made_of(place, side, consents, wearer, scope)
+    knowing = knowing_of(side, wearer, scope, made)
     would_serve = side.models.serving
     if would_serve in knowing:
-        would_serve = next(iter(await _permitted(place, side, knowing)), 0)
+        would_serve = next(iter(await permitted_of(place, side, knowing)), 0)
     devices = tuple(consents.devices_of(wearer))
-    count = await asyncio.to_thread(keys.count_of, wearer, from_day=day_of(since_ns))
-    return Plan(devices, count, tuple(sorted(knowing)), side.models.serving, would_serve)
+    count = len(made.keys)
+    if not scope.place:
+        count = await asyncio.to_thread(keys.count_of, wearer, from_day=day_of(scope.since_ns))
+    return Plan(devices, count, tuple(sorted(knowing)), side.models.serving, would_serve, made)
 
 
 async def erase_wearer(
@@ -112,13 +111,14 @@ async def erase_wearer(
     *,
     origin: Origin = "operator",
     asked_ns: int = 0,
-    since_ns: int | None = None,
+    scope: Scope | None = None,
 ) -> Erased:
     """Erase a wearer, or go on with an erasure that was interrupted; `after_step` is called after each step.
 
-    `origin` says who asked for it, and `asked_ns` when, if not now. What was captured before `since_ns`, the
-    beginning of a day as keys have it, stays, and its use ends too; None: as the interrupted one has it, or
-    nothing stays.
+    `origin` says who asked for it, and `asked_ns` when, if not now. `scope` is what it takes, from the
+    beginning of a day on, as keys have it, or with spans if it names a place; its keys are found here. None:
+    as the interrupted one has it, or everything. What else a wearer captured before stays; its use ends too,
+    unless the scope names a place.
 
     InputError if nothing of the wearer is known: a misspelt name must not look like an erasure; if one of
     another scope was interrupted; or if the key store is not that of the topics.
@@ -130,8 +130,14 @@ async def erase_wearer(
         await asyncio.to_thread(_check_known, consents, keys, wearer)
     keys.refuse_foreign([erasure.mark for erasure in consents.erasures()])
     at_ns = asked_ns or clock.now_ns()
-    requested = keys.erasures.request(wearer, keys.mark_of(wearer), at_ns, origin, since_ns or 0)
-    if since_ns is not None and requested.since_ns != since_ns:
+    wanted = scope or ALL
+    if wanted.place and not any(each.wearer == wearer for each in keys.erasures.all()):
+        side, _ = await known_models(place.broker)
+        made = await made_of(place, side, consents, wearer, wanted)
+        wanted = structs.replace(wanted, keys=tuple(sorted(made.keys)))
+        _check_stated(wanted)
+    requested = keys.erasures.request(wearer, keys.mark_of(wearer), at_ns, origin, wanted)
+    if scope is not None and not requested.scope.same(scope):
         raise InputError(
             f"erasure {requested.number}: found one of this wearer that was interrupted, of scope "
             f"{scope_of(requested)}, expected that one to be finished first; nothing was changed. Erase with "
@@ -185,9 +191,9 @@ async def _stop(place: Place, consents: Consents, of: Requested) -> Done:
     for erasure in consents.erasures():
         if erasure.number == of.number:
             return Done(erasure.at_ns, 0)
-    words = consents.words_of(of.wearer)
+    words = [] if of.scope.place else consents.words_of(of.wearer)
     records = [withdrawal_record(of.wearer, sum(not word.device for word in words))] if words else []
-    *_, written = await publish_now(place.broker, [*records, erasure_record(of.mark, of.number, of.since_ns)])
+    *_, written = await publish_now(place.broker, [*records, erasure_record(of.mark, of.number, of.scope)])
     return Done(written.appended_ns, len(records))
 
 
@@ -199,17 +205,45 @@ async def _destroy(place: Place, keys: KeyStore, of: Requested) -> Done:
     """
     await asyncio.gather(asyncio.sleep(ERASURE_SETTLES_S), _go_back_early(place, of))
     stopped_ns = of.steps["stopped"].at_ns
-    again = _given_since(await consents_of_topic(place.broker), of)
-    until_day = day_of(stopped_ns) if again else DAYS_MAX
+    consents = await consents_of_topic(place.broker)
+    if of.scope.place:
+        return Done(clock.now_ns(), await _destroy_there(place, keys, of, consents))
+    until_day = day_of(stopped_ns) if _given_since(consents, of) else DAYS_MAX
     count = await asyncio.to_thread(_destroyed, keys, of, until_day)
     return Done(clock.now_ns(), count)
 
 
 def _destroyed(keys: KeyStore, of: Requested, until_day: int) -> int:
     """Destroy keys of a wearer, and what wrapped them; returns their number."""
-    count = keys.erase(of.wearer, clock.now_ns(), from_day=day_of(of.since_ns), until_day=until_day)
+    count = keys.erase(of.wearer, clock.now_ns(), from_day=day_of(of.scope.since_ns), until_day=until_day)
     keys.settle()
     return count
+
+
+async def _destroy_there(place: Place, keys: KeyStore, of: Requested, consents: Consents) -> int:
+    """Destroy the keys of what was made at a place, and what wrapped them; returns their number.
+
+    Examples that were on their way when the erasure was requested are among them.
+    """
+    side, _ = await known_models(place.broker)
+    made = await made_of(place, side, consents, of.wearer, of.scope)
+
+    def destroy() -> int:
+        count = keys.erase_numbers(of.wearer, sorted(made.keys | {*of.scope.keys}), clock.now_ns())
+        keys.settle()
+        return count
+
+    return await asyncio.to_thread(destroy)
+
+
+def _check_stated(scope: Scope) -> None:
+    """InputError if a scope has more keys than a statement can name."""
+    if len(scope.keys) > ERASED_KEYS_MAX:
+        raise InputError(
+            f"place {scope.place}: found {len(scope.keys):,} keys of what was made there, expected at most "
+            f"{ERASED_KEYS_MAX} in one erasure; nothing was changed. Erase it in parts: "
+            f"place {scope.place} from TIME until TIME"
+        )
 
 
 def _given_since(consents: Consents, of: Requested) -> bool:
@@ -224,11 +258,12 @@ async def _go_back_early(place: Place, of: Requested) -> None:
     What stands in the way of that must not keep keys from being destroyed.
     """
     try:
-        later = _given_later(await consents_of_topic(place.broker), of)
+        consents = await consents_of_topic(place.broker)
         side, records = await known_models(place.broker)
-        knowing = _knowing(side, of.wearer, of.since_ns, later)
+        made = await made_of(place, side, consents, of.wearer, of.scope)
+        knowing = knowing_of(side, of.wearer, of.scope, made, given_later(consents, of))
         if knowing & {side.models.serving, side.models.candidate}:
-            await publish_now(place.broker, await _pointer(place, of, side, records, knowing))
+            await publish_now(place.broker, await pointer_of(place, of, side, records, knowing))
     except SightlineError as error:
         log.info("Erasure %d: no other model serves yet: %s", of.number, reason(error))
 
@@ -244,10 +279,11 @@ async def _served(place: Place, of: Requested, consents: Consents) -> tuple[Side
 
     A run that was under way can promote another one, so it is looked at again.
     """
-    withdrawn, later = set[int](), _given_later(consents, of)
+    withdrawn, later = set[int](), given_later(consents, of)
     for _ in range(ERASURE_TRIES):
         side, records = await known_models(place.broker)
-        knowing = _knowing(side, of.wearer, of.since_ns, later)
+        made = await made_of(place, side, consents, of.wearer, of.scope)
+        knowing = knowing_of(side, of.wearer, of.scope, made, later)
         withdrawn |= knowing
         back = side.models.rollback
         told = back.withdrawn if back is not None else ()
@@ -255,7 +291,7 @@ async def _served(place: Place, of: Requested, consents: Consents) -> tuple[Side
             holds(told, version) for version in knowing
         ):
             return side, withdrawn
-        await publish_now(place.broker, await _pointer(place, of, side, records, knowing))
+        await publish_now(place.broker, await pointer_of(place, of, side, records, knowing))
         await asyncio.sleep(ERASURE_SETTLES_S)
     raise UnavailableError(
         f"erasure {of.number}: after {ERASURE_TRIES} attempts a model version still serves that learned from "
@@ -263,73 +299,15 @@ async def _served(place: Place, of: Requested, consents: Consents) -> tuple[Side
     )
 
 
-def _knowing(side: SideInputs, wearer: str, since_ns: int, later: Collection[int] = ()) -> set[int]:
-    """Versions that learned from a wearer, but for those that did so under `later` consent records alone.
-
-    What was trained before a time learned nothing that was captured from then on.
-    """
-    versions = side.models.versions.items()
-    return {
-        number
-        for number, each in versions
-        if each.trained_ns >= since_ns and {*each.manifest.wearers.get(wearer, ())} - {*later}
-    }
-
-
-def _given_later(consents: Consents, of: Requested) -> set[int]:
-    """Numbers of consent records that the wearer gave after the erasure, and on no device before."""
-    words, stopped_ns = consents.words_of(of.wearer), of.steps["stopped"].at_ns
-    before = {word.number for word in words if word.at_ns <= stopped_ns}
-    return {word.number for word in words if word.at_ns > stopped_ns} - before
-
-
-async def _pointer(
-    place: Place, of: Requested, side: SideInputs, records: Sequence[Received], knowing: set[int]
-) -> list[Outgoing]:
-    """Records that go back to the newest version that learned nothing from the wearer and may serve.
-
-    One that serves goes on. They tell training all versions that were withdrawn, by earlier erasures too.
-    """
-    serving, before = side.models.serving, side.models.rollback
-    withdrawn = together(
-        before.withdrawn if before is not None else (), tuple((version, version) for version in knowing)
-    )
-    permitted = [serving] if serving not in knowing else await _permitted(place, side, knowing)
-    for number in permitted:
-        at_ns = clock.now_ns()
-        back = Rollback(number, serving, why_of(of.number), at_ns, erasure=True, withdrawn=withdrawn)
-        return going_back(records, back)
-    raise UnavailableError(
-        f"erasure {of.number}: found no model version that may serve without the wearer, expected at least "
-        "that of the licensed seed; publish a policy that permits it, then erase again"
-    )
-
-
-async def _permitted(place: Place, side: SideInputs, knowing: set[int]) -> list[int]:
-    """Versions up to the one that serves that may serve and learned nothing from the wearer, newest first."""
-    policy, now_ns = side.policies.version(side.policies.current), clock.now_ns()
-    history = await examples_of(place.broker, place.directory, policy, "sightline rights erase")
-    permitted = list[int]()
-    for number, version in sorted(side.models.versions.items(), reverse=True):
-        if version.declined or number in knowing or number > side.models.serving:
-            continue
-        try:
-            check_permitted(version, side, history, place.codec, now_ns)
-        except InputError as error:
-            log.info("Not gone back to: %s", error)
-        else:
-            permitted.append(number)
-    return permitted
-
-
 async def _count_second(place: Place, of: Requested) -> Done:
     """Count examples of others that were made with a version that was withdrawn."""
     consents = await consents_of_topic(place.broker)
     side, _ = await known_models(place.broker)
     policy = side.policies.version(side.policies.current)
-    knowing = _knowing(side, of.wearer, of.since_ns, _given_later(consents, of))
+    taught = await made_of(place, side, consents, of.wearer, of.scope)
+    knowing = knowing_of(side, of.wearer, of.scope, taught, given_later(consents, of))
     made = set[str]()
-    for record in await examples_of(place.broker, place.directory, policy, "sightline rights erase"):
+    for record in await examples_of(place.broker, place.directory, policy, PRINCIPAL):
         with contextlib.suppress(MalformedError):
             batch, *_ = gate.read(record, place.codec)
             if batch.wearer_id != of.wearer and knowing & gate.versions_of(record, batch):
@@ -349,7 +327,9 @@ async def _finish(place: Place, keys: KeyStore, of: Requested, receipt: Path, sa
     """
     consents = await consents_of_topic(place.broker)
     count = 0
-    if not _given_since(consents, of):
+    if of.scope.place:
+        count = await _destroy_there(place, keys, of, consents)
+    elif not _given_since(consents, of):
         count = await asyncio.to_thread(_destroyed, keys, of, DAYS_MAX)
     # A training run that was under way may have promoted a version since.
     side, _ = await _served(place, of, consents)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 
+from streams.consent.erased import Scope
 from streams.events.headers import rfc3339
 from streams.models.registry import ModelVersions
 from streams.models.version import SOURCE, STREAM
@@ -39,8 +40,15 @@ _NOT_LOOKED_AT: Mapping[PlaceName, tuple[Level, str]] = {
     "bystanders": ("out-of-scope", "they have no id; by place and time only"),
 }
 _READS = "lines; a mark stands for each id, and who read what stays"
+_KEYS_THERE = "keys; examples of these days that were made elsewhere are unreadable too"
+_WITHDRAWN = KeptItem(
+    item="consent and its withdrawal on glasses.consents", reason="GDPR Art. 7(1), 17(3)(b)"
+)
+#: An erasure of a place withdraws nothing.
+_CONSENT = KeptItem(
+    item="consent on glasses.consents, by which all else is used", reason="GDPR Art. 7(1), 17(3)(b)"
+)
 _KEPT = (
-    KeptItem(item="consent and its withdrawal on glasses.consents", reason="GDPR Art. 7(1), 17(3)(b)"),
     KeptItem(item="notices and receipts on glasses.notices", reason="GDPR Art. 7(1), 17(3)(b)"),
     KeptItem(item="the erasure with a mark on glasses.consents", reason="GDPR Art. 17(1), so it stays away"),
     KeptItem(item="this receipt", reason="GDPR Art. 5(2), 17(3)(e)"),
@@ -61,9 +69,21 @@ def why_of(number: int) -> str:
 
 
 def scope_of(requested: Requested) -> str:
-    """What an erasure is about: `all`, or `since 2026-09-21T00:00:00Z`."""
-    # The beginning of a day, so there is no part of a second.
-    return f"since {rfc3339(requested.since_ns)[:19]}Z" if requested.since_ns else "all"
+    """What an erasure is about, as `text_of` its scope."""
+    return text_of(requested.scope)
+
+
+def text_of(scope: Scope) -> str:
+    """A scope in words: `all`, `since 2026-09-21T00:00:00Z`, `place home`, `place home until ...`."""
+    if not scope.place:
+        return f"since {_time(scope.since_ns)}" if scope.since_ns else "all"
+    within = (("from", scope.since_ns), ("until", scope.until_ns))
+    return " ".join([f"place {scope.place}", *(f"{word} {_time(at_ns)}" for word, at_ns in within if at_ns)])
+
+
+def _time(at_ns: int) -> str:
+    """A time without the part of a second that it has not."""
+    return rfc3339(at_ns).replace(".000000", "")
 
 
 def receipt_of(
@@ -85,7 +105,7 @@ def receipt_of(
     steps, so a clock that is behind counts as the one before.
     """
     stopped, keys, fitted, rows, finished = _in_order([*(requested.steps[step] for step in _STEPS), finished])
-    stores = requested.steps["store"].things != NO_STORE
+    stores, place = requested.steps["store"].things != NO_STORE, requested.scope.place
     outcomes = [
         _use_stopped("decisions", stopped, ""),
         *(
@@ -96,7 +116,11 @@ def receipt_of(
         _use_stopped("glasses.consents", stopped, "what was said is kept as proof"),
         _use_stopped("glasses.notices", stopped, "what was told is kept as proof"),
         PlaceOutcome(
-            place="glasses.examples", level="unreadable", count=keys.things, at_ns=keys.at_ns, note="keys"
+            place="glasses.examples",
+            level="unreadable",
+            count=keys.things,
+            at_ns=keys.at_ns,
+            note=_KEYS_THERE if place else "keys",
         ),
         PlaceOutcome(
             place="glasses.models",
@@ -134,7 +158,11 @@ def receipt_of(
         keys_destroyed_ns=keys.at_ns,
         finished_ns=finished.at_ns,
         places=tuple(sorted(outcomes, key=lambda each: PLACES.index(each.place))),
-        kept=(*_KEPT, *_kept_of_others(requested.steps["second"].things, second_order)),
+        kept=(
+            _CONSENT if place else _WITHDRAWN,
+            *_KEPT,
+            *_kept_of_others(requested.steps["second"].things, second_order),
+        ),
         refitted=refitted,
     )
 

@@ -19,8 +19,8 @@ import orjson
 from msgspec import structs
 
 from streams import clock
+from streams.consent.erased import NOTHING_ERASED, WORDS, ErasedParts
 from streams.consent.view import Consents
-from streams.consent.words import ErasedTime
 from streams.errors import InputError, MalformedError
 from streams.events.batch import Batch
 from streams.events.codec import Codec, encode
@@ -65,7 +65,7 @@ class OwnValues:
     provided
         Only what the wearer provided, without anybody else (Article 20); otherwise everything (Article 15).
     erased
-        What was captured, or appended, in one of these times was erased.
+        What of it was erased, by the time of capture or of append.
 
     Attributes
     ----------
@@ -82,7 +82,7 @@ class OwnValues:
     codec: Codec
     policies: StoredPolicies
     provided: bool
-    erased: Sequence[ErasedTime] = ()
+    erased: ErasedParts = NOTHING_ERASED
     words: list[dict[str, Any]] = field(default_factory=list)
     events: Counter[str] = field(default_factory=Counter)
     left_out: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -102,9 +102,8 @@ class OwnValues:
         except MalformedError:
             return
         times_ns = batch.t_ns or (batch.t0_ns, batch.t0_ns + batch.dt_ns * (batch.run.count - 1))
-        if batch.wearer_id != self.wearer or self._is_erased(
-            *(min(t_ns, stamp_ns(record)) for t_ns in (min(times_ns), max(times_ns)))
-        ):
+        first_ns, last_ns = (min(t_ns, stamp_ns(record)) for t_ns in (min(times_ns), max(times_ns)))
+        if batch.wearer_id != self.wearer or self.erased.has(first_ns, last_ns, word=batch.kind in WORDS):
             return
         headers = dict(record.headers)
         zone = (headers.get(ZONE) or b"").decode(errors="replace")
@@ -133,9 +132,6 @@ class OwnValues:
         self.events[name] += batch.run.count
         put(name, orjson.dumps(told, option=orjson.OPT_APPEND_NEWLINE))
 
-    def _is_erased(self, first_ns: int, last_ns: int) -> bool:
-        return any(time.has(first_ns, last_ns) for time in self.erased)
-
     def _against(self, batch: Batch, zone: str, label: str) -> str:
         """Why a value is not handed out; empty if it is."""
         version, _, packed = label.partition(":")
@@ -159,7 +155,7 @@ class OwnValues:
     def tell_consents(self, consents: Consents, put: Put) -> None:
         """Tell the words of the wearer that are on record."""
         for word in consents.words_of(self.wearer):
-            if self._is_erased(word.at_ns, word.at_ns):
+            if self.erased.has(word.at_ns, word.at_ns, word=True):
                 continue
             plain_word = {
                 name.removesuffix("_ns"): rfc3339(value) if name.endswith("_ns") and value else value or None
@@ -216,7 +212,7 @@ class Topics:
         """Devices that were ever bound to a wearer."""
         return {device for device, of in self.consents.pairings if of == wearer}
 
-    def erased(self, wearer: str) -> tuple[ErasedTime, ...]:
+    def erased(self, wearer: str) -> ErasedParts:
         """What is erased of a wearer; errors as of `Consents.erased`."""
         recognise(self.consents, self.keys, wearer)
         return self.consents.erased(wearer, self.consents.offset)

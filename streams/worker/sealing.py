@@ -105,8 +105,11 @@ def erase_again(keys: KeyStore, consents: Consents, now_ns: int) -> int:
     for erasure in lacking:
         count = 0
         if (wearer := by_mark.get(erasure.mark)) is not None:
-            days = {"from_day": day_of(erasure.since_ns), "until_day": day_of(erasure.at_ns)}
-            count = keys.erase(wearer, now_ns, **days)
+            if erasure.scope is None:
+                days = {"from_day": day_of(erasure.since_ns), "until_day": day_of(erasure.at_ns)}
+                count = keys.erase(wearer, now_ns, **days)
+            else:
+                count = keys.erase_numbers(wearer, erasure.scope.keys, now_ns)
         # Once: a key of that day that is made from now on is under later consent.
         keys.erasures.adopt(erasure.number, erasure.mark, Done(erasure.at_ns, 0), Done(now_ns, count))
         total += count
@@ -121,14 +124,23 @@ async def examples_of(broker: Broker, directory: Path, policy: Policy, principal
     What was destroyed is left out. The directory need not be there if nothing is sealed. Errors are those of
     `key_store_of` and `release`.
     """
+    records = await examples_by_key(broker, directory, policy, principal)
+    return [record for record, _ in records if not unopened(record.headers)]
+
+
+async def examples_by_key(
+    broker: Broker, directory: Path, policy: Policy, principal: str
+) -> list[tuple[Received, int]]:
+    """The same with the number of the key of each (0: not sealed), and with what could not be opened."""
     records: list[Received] = list(await read_all(broker, EXAMPLES))
     if not any(is_sealed(record.headers) for record in records):
-        return records
+        return [(record, 0) for record in records]
     with contextlib.closing(KeyStore(directory)) as store:
         refuse_other(store, records)
         await asyncio.to_thread(release, store, policy, TRAINING_RUN, principal, clock.now_ns())
         opened = await Keys(store).opened(EXAMPLES, records)
-    return [record for record in opened if not unopened(record.headers)]
+    numbers = (next((name.number for name in _names_in([record])), 0) for record in records)
+    return list(zip(opened, numbers, strict=True))
 
 
 async def _names(broker: Broker, at_end: int | None) -> list[KeyName]:

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from streams.consent import change
-from streams.consent.words import NO_CONSENT, Consent, EffectiveConsent, ErasedTime, reference
+from streams.consent.erased import NOTHING_ERASED, WORDS, ErasedParts
+from streams.consent.words import NO_CONSENT, Consent, EffectiveConsent, reference
 from streams.events.batch import Batch, Context
 from streams.events.codec import Codec, encode
 from streams.events.digest import digest
@@ -77,8 +78,7 @@ class Track:
         self._holds, self._holds_at = _ALWAYS, _NONE
         # Results for the batch before, reused for the next one, which is nearly always like it.
         self._wearer, self._number, self._version = "", _NONE, _NONE
-        self._erased: tuple[ErasedTime, ...] = ()
-        self._erased_ns = 0
+        self._erased = NOTHING_ERASED
         self._standing, self._asked_ns = _ALWAYS, 0
         self._kind = ""
         self._context: Context | None = None
@@ -99,7 +99,6 @@ class Track:
                 self._reject(record, batch, _NOT_BOUND, erased)
                 return
             self._wearer, self._number, self._erased = batch.wearer_id, _NONE, erased
-            self._erased_ns = self._known.erased_ns(batch.wearer_id)
         self._due, self._before = max(self._next, 0), self._ranges
         if run.first == self._next:
             parts = [(run.first, run.last)]
@@ -205,23 +204,24 @@ class Track:
             for index in range(start, end):
                 self._hand_on(record, batch.part(index, index + 1, context), None, source_digest)
 
-    def _reject(self, record: Received, batch: Batch, cause: Cause, erased: Sequence[ErasedTime]) -> None:
+    def _reject(self, record: Received, batch: Batch, cause: Cause, erased: ErasedParts) -> None:
         """Reject a batch before it is tagged.
 
         What comes again after an erasure must not bring the wearer's name back.
         """
-        if _is_any(erased, batch):
+        # A part does not tell where the batch was behind it.
+        if cause is _ERASED or _is_erased(erased, batch):
             batch = replace(batch, wearer_id="")
         self._step.rejects.append(rejected(record, batch, cause))
 
     def _untimely(self, batch: Batch) -> Cause | None:
         """Why the capture times of a batch refuse it; None if they do not.
 
-        A batch goes as a whole if any of it was captured in a time that is erased. If the device's clock
-        is ahead, the append time counts as the capture time.
+        A batch goes as a whole if any of it was captured in a time, or at a place, that is erased. If the
+        device's clock is ahead, the append time counts as the capture time.
         """
         first_ns, last_ns = _captured_ns(batch)
-        if _is_any(self._erased, batch):
+        if _is_erased(self._erased, batch):
             return _ERASED
         return None if self._in_time(batch.appended_ns, first_ns, last_ns) else _CLOCK
 
@@ -250,7 +250,7 @@ class Track:
             # If the device's clock is ahead, the append time counts as the capture time.
             and holds.since_ns <= min(first_ns, appended_ns) < holds.before_ns
             # What was captured earlier may be erased, and is looked at.
-            and min(first_ns, appended_ns) > self._erased_ns
+            and min(first_ns, appended_ns) > self._erased.at_ns
             and self._in_time(appended_ns, first_ns, last_ns)
         )
 
@@ -366,12 +366,15 @@ def _captured_ns(batch: Batch) -> tuple[int, int]:
     return min(times_ns), max(times_ns)
 
 
-def _is_any(erased: Sequence[ErasedTime], batch: Batch) -> bool:
-    """Whether any of a batch was captured in one of these times, at its append time at the latest."""
-    if not erased:
+def _is_erased(erased: ErasedParts, batch: Batch) -> bool:
+    """Whether any of a batch is erased; it was captured at its append time at the latest."""
+    if not erased.at_ns:
         return False
     first_ns, last_ns = (min(t_ns, batch.appended_ns) for t_ns in _captured_ns(batch))
-    return any(each.has(first_ns, last_ns) for each in erased)
+    if batch.kind in WORDS:
+        return erased.has(first_ns, last_ns, word=True)
+    places = {context.place for *_, context in batch.spans() if context is not None}
+    return erased.has(first_ns, last_ns) or erased.has_at(places, first_ns, last_ns)
 
 
 def rejected(record: Received, batch: Batch, cause: Cause, zone: str = "") -> Reject:

@@ -297,6 +297,15 @@ LIVE: tuple[Sample, ...] = (
         "sightline rights export --wearer w1 --as portability --out {tmp}/provided --broker {broker}"
         " --keys {keys} --store {live} --role wearer:w1 --json"
     ),
+    Sample(
+        "sightline rights erase --wearer w1 --scope 'place home' --dry-run --broker {broker} --keys {keys}"
+        " --store {live} --role privacy-officer --extend tests.extensions.temple"
+    ),
+    Sample(
+        "sightline rights erase --wearer w1 --scope 'place clinic until 2026-09-22' --dry-run --no-store"
+        " --broker {broker} --keys {keys} --store {live} --role wearer:w1 --json",
+        code=2,
+    ),
     Sample("sightline rights erase --wearer nobody --no-store --broker {broker} --keys {keys}", code=2),
     Sample(
         "sightline rights erase --wearer w1 --scope 'since 2026-09-21' --no-store"

@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 
 from streams.cli.rights.requests import Open
+from streams.consent.erased import Erasure
 from streams.consent.view import Consents
-from streams.consent.words import Erasure
 from streams.errors import InputError
 from streams.events.record import StoredRecord
 from streams.queries.requested import ErasureRequest, erasure_requests
 from streams.sealing.key_store import KeyStore
 from streams.settings.kafka import KafkaSettings
 from streams.worker import by_hand
-from streams.worker.erasure import Place
+from streams.worker.erasure_models import Place
 from tests import build
 from tests.snapshots.build import POLICY, Row, batch, row, stream, tagged
 from tests.snapshots.build import store as stored

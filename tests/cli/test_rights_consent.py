@@ -15,11 +15,12 @@ from msgspec import structs
 from streams.cli.rights.consent import Answered, answered, plain, say_consent
 from streams.cli.rights.heeding import Heeded, heeding
 from streams.cli.rights.notices import NoticeState, notice_states, say_waiting
+from streams.consent.erased import Erasure
 from streams.consent.history import history_of, taken_away
 from streams.consent.notified import Notified
 from streams.consent.record import take_ups_of
 from streams.consent.view import Consents
-from streams.consent.words import GIVEN, WITHDRAWN, Erasure, Pairing, Word
+from streams.consent.words import GIVEN, WITHDRAWN, Pairing, Word
 from streams.errors import InputError
 from streams.policy.load import load
 from streams.policy.notice import notice_of

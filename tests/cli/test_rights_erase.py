@@ -6,37 +6,61 @@ import pytest
 from click.testing import CliRunner
 
 from streams.cli.main import main
-from streams.cli.rights.erase import _since_ns
-from streams.sealing.erasures import Done, Requested
-from streams.worker.erasure_receipt import scope_of
+from streams.cli.rights.scope import asked_scope
+from streams.consent.erased import ErasedTime, Scope
+from streams.worker.erasure_receipt import text_of
 
 
 @pytest.mark.parametrize(
-    ("scope", "since"),
+    ("scope", "means"),
     [
         ("all", "all"),
         ("since 2026-09-21", "since 2026-09-21T00:00:00Z"),
         ("since 2026-09-21T23:59:59Z", "since 2026-09-21T00:00:00Z"),
         ("since 2026-09-21T01:00:00+02:00", "since 2026-09-20T00:00:00Z"),
+        ("place home", "place home"),
+        ("place cafe from 2026-09-21T10:00:00.5Z", "place cafe from 2026-09-21T10:00:00.500000Z"),
+        ("place cafe until 2026-09-21T11:00Z", "place cafe until 2026-09-21T11:00:00Z"),
+        (
+            "place cafe until 2026-09-22 from 2026-09-21",
+            "place cafe from 2026-09-21T00:00:00Z until 2026-09-22T00:00:00Z",
+        ),
     ],
 )
-def test_a_time_is_rounded_to_the_beginning_of_its_day_and_never_later(scope: str, since: str) -> None:
-    asked = Requested(1, "ab", "w1", {"requested": Done(1, _since_ns(scope))})
-    assert scope_of(asked) == since
+def test_a_day_is_rounded_to_its_beginning_and_never_later_and_a_place_is_not(scope: str, means: str) -> None:
+    assert text_of(asked_scope(scope)) == means
+
+
+def test_it_is_the_same_scope_whatever_was_known_of_the_stays() -> None:
+    asked = asked_scope("place home from 2026-09-21")
+    found = Scope(asked.since_ns, 0, "home", (ErasedTime(1, 2),), (3,))
+    assert asked.same(found)
+    assert not asked.same(Scope(asked.since_ns, 0, "work"))
+    assert not asked.same(asked_scope("place home"))
 
 
 @pytest.mark.parametrize(
     ("scope", "says"),
     [
-        ("place home", "A place is made of what was captured there"),
-        ("since", "expected all, or since TIME"),
-        ("all of it", "expected all, or since TIME"),
+        ("place", "expected all, since TIME, such as since 2026-09-21, or place PLACE"),
+        ("place attic", "expected one that devices name: cafe, clinic, home, street, unknown, work"),
+        ("place home since 2026-09-21", "expected from TIME and until TIME behind the place, or none"),
+        ("place home from", "expected from TIME and until TIME behind the place, or none"),
+        ("place home from 2026-09-21 from 2026-09-22", "expected from TIME and until TIME behind"),
+        ("place home from 2026-09-22 until 2026-09-21", "expected from before until"),
+        ("place home until 2999-01-01", "a time to come"),
+        ("place home from noon", "a time in RFC 3339"),
+        ("since", "expected all, since TIME"),
+        ("all of it", "expected all, since TIME"),
+        ("", "expected all, since TIME"),
         ("since yesterday", "a time in RFC 3339"),
         ("since 2999-01-01", "a time to come"),
+        # Said before the broker is asked: who may not know where somebody was is not told.
+        ("place home", "the role analyst may not ask about all that is held of this wearer"),
     ],
 )
 def test_another_scope_is_refused_before_anything_is_asked(scope: str, says: str) -> None:
     arguments = ["rights", "erase", "--wearer", "w1", "--no-store", "--broker", "localhost:1"]
-    result = CliRunner().invoke(main, [*arguments, "--scope", scope])
+    result = CliRunner().invoke(main, [*arguments, "--role", "analyst", "--scope", scope])
     assert result.exit_code == 2
     assert says in result.output

@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 from msgspec import structs
 
+from streams.consent.erased import Scope
 from streams.consent.record import (
     erasure_record,
     learn_consent,
@@ -40,13 +41,16 @@ def stored(offset: int, record: Outgoing, at_ns: int = ERASED_NS) -> StoredRecor
     return StoredRecord(offset, at_ns // 1_000_000, record.key, record.value)
 
 
-def erase(of: LiveGlasses, wearer: str, *, withdrawn: bool = True, since_ns: int = 0) -> None:
+def erase(
+    of: LiveGlasses, wearer: str, *, withdrawn: bool = True, since_ns: int = 0, scope: Scope | None = None
+) -> None:
     """Let a worker read the erasure of a wearer, and the withdrawal before it."""
+    scope = scope or Scope(since_ns)
     consents = of.followed.consents
     consents.mark = mark_of
     if withdrawn:
         learn_consent(consents, stored(consents.offset, withdrawal_record(wearer, 0)))
-    learn_consent(consents, stored(consents.offset, erasure_record(mark_of(wearer), 7, since_ns)))
+    learn_consent(consents, stored(consents.offset, erasure_record(mark_of(wearer), 7, scope)))
 
 
 def of_wearer(wearer: str, batch: Batch) -> Batch:

@@ -7,6 +7,7 @@ import json
 import orjson
 import pytest
 
+from streams.consent.erased import ErasedTime, Erasure, Scope
 from streams.consent.record import (
     consents_of,
     consents_text,
@@ -14,7 +15,7 @@ from streams.consent.record import (
     learn_consent,
 )
 from streams.consent.view import Consents
-from streams.consent.words import NOBODY, ErasedTime, Erasure
+from streams.consent.words import NOBODY
 from streams.errors import MalformedError, UnavailableError
 from streams.events.record import StoredRecord
 from tests.consent.test_erasure import ERASED_NS, S_NS, mark_of, stored
@@ -45,7 +46,7 @@ def test_a_statement_says_since_when_and_times_that_touch_are_one() -> None:
     consents = Consents(mark_of)
     stated = [(7, 3), (20, 15), (14, 2), (0, 0)]
     for offset, (until_s, since_s) in enumerate(stated):
-        record = erasure_record(mark_of("anna"), offset, since_s * S_NS)
+        record = erasure_record(mark_of("anna"), offset, Scope(since_s * S_NS))
         learn_consent(consents, stored(offset, record, until_s * S_NS))
     ms_ns = 999_999
 
@@ -53,7 +54,7 @@ def test_a_statement_says_since_when_and_times_that_touch_are_one() -> None:
         return seconds * S_NS + ms_ns
 
     first, second = ErasedTime(3 * S_NS, until(7)), ErasedTime(15 * S_NS, until(20))
-    assert [consents.erased("anna", below) for below in range(1, 5)] == [
+    assert [consents.erased("anna", below).times for below in range(1, 5)] == [
         (first,),
         (first, second),
         (ErasedTime(2 * S_NS, until(14)), second),
@@ -65,8 +66,8 @@ def test_a_statement_says_since_when_and_times_that_touch_are_one() -> None:
     text = consents_text([(NOBODY, each) for each in statements])
     assert [each for _, each in consents_of(text)] == statements
     # Of a machine whose clock is ahead of the broker's: nothing is erased rather than everything refused.
-    learn_consent(consents, stored(4, erasure_record(mark_of("bert"), 9, 50 * S_NS), 40 * S_NS))
-    assert consents.erased("bert", 9) == (ErasedTime(until(40), until(40)),)
+    learn_consent(consents, stored(4, erasure_record(mark_of("bert"), 9, Scope(50 * S_NS)), 40 * S_NS))
+    assert consents.erased("bert", 9).times == (ErasedTime(until(40), until(40)),)
 
 
 @pytest.mark.parametrize(

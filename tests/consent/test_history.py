@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streams.consent.erased import ErasedTime, Erasure, Scope, erasure_of
 from streams.consent.history import ConsentHistory, ConsentInterval, history_of, record_name, taken_away
 from streams.consent.view import Consents
-from streams.consent.words import GIVEN, NOTHING_SAID, WITHDRAWN, Erasure, Pairing, Reference, Word
+from streams.consent.words import GIVEN, NOTHING_SAID, WITHDRAWN, Pairing, Reference, Word
 
 MS_NS = 1_000_000
 SERVICE, TRAINING, OPTIMISATION = (
@@ -325,6 +326,14 @@ def test_without_the_key_store_nothing_tells_whose_an_erasure_is(
     history = history_of(consents, "w1", END_NS)
     assert (history.erased_ns, history.untold) == (erased, untold)
     assert [each.ended for each in history.intervals] == (["erased", ""] if marked else [""])
+
+
+def test_an_erasure_of_a_place_ends_nothing_and_is_told() -> None:
+    there = erasure_of(mark("w1"), 0, 20 * MS_NS, Scope(5, 0, "home", (ErasedTime(6, 7),)))
+    history = history_of(read([word("g1", 1, 10, SERVICE), there], marked=True), "w1", END_NS)
+    assert (history.erased_ns, history.erased_at) == ((), (("home", (5, 20 * MS_NS)),))
+    assert [each.ended for each in history.intervals] == [""]
+    assert history.newest_ns == 20 * MS_NS
 
 
 def test_who_said_nothing_has_no_history() -> None:

@@ -14,8 +14,9 @@ import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 from msgspec import structs
 
+from streams.consent.erased import Erasure
 from streams.consent.history import history_of
-from streams.consent.words import Erasure, Word
+from streams.consent.words import Word
 from streams.policy.consent_record import (
     CONTEXT,
     NEVER_STATED,

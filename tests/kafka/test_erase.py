@@ -24,7 +24,7 @@ from streams.sealing.key_rows import KeyFor
 from streams.sealing.key_store import KeyStore, day_of
 from streams.settings.kafka import KafkaSettings
 from streams.topology import CONSENTS, MODELS
-from streams.worker import erasure
+from streams.worker import erasure, erasure_models
 from streams.worker.models import known_models
 from tests import build
 from tests.training.test_rollback import loop
@@ -144,7 +144,7 @@ def test_a_training_run_that_ends_during_it_lets_nobody_be_answered_by_what_it_m
                 pool.submit(asyncio.run, publish_now(place.broker, place.models)).result()
 
     receipt = place.directory / "during-a-run.json"
-    where = erasure.Place(place.broker, place.keys, build.CODEC, None, receipt)
+    where = erasure_models.Place(place.broker, place.keys, build.CODEC, None, receipt)
     with contextlib.closing(KeyStore(place.keys)) as keys:
         asyncio.run(erasure.erase_wearer(where, keys, place.wearers[0], promote))
     assert promoted == ["models", "finished"]

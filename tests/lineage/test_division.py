@@ -12,7 +12,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from streams.consent.words import ErasedTime
+from streams.consent.erased import ErasedTime
 from streams.lineage.division import PERSONAL, divide, touched
 from streams.lineage.ranges import Ranges, outside
 from streams.lineage.selection import Selection
@@ -79,7 +79,7 @@ def test_edges_are_parted_pair_by_pair(seed: int) -> None:
         for name, rows in tables.items():
             connection.register(f"given_{name}_rows", rows)
         names = {table: f"given_{table}_rows" for table in tables}
-        selection = Selection(connection, names, {"her": ErasedTime(0, T0_NS)})
+        selection = Selection(connection, names, {"her": (ErasedTime(0, T0_NS),)})
         kept, taken = divide(selection, "edges", tables["edges"])
         stay, _ = divide(selection, "events", tables["events"])
         wide = connection.sql(f"SELECT count(*) FROM given_edges_rows WHERE {touched(selection, 'edges')}")
@@ -108,7 +108,7 @@ def test_what_a_list_names_of_hers_is_taken_out_of_it() -> None:
     events = _relation("events", [event("d", "example", 0, wearer="her", kind="example")])
     with duckdb.connect() as connection:
         connection.register("given_events_rows", events)
-        selection = Selection(connection, {"events": "given_events_rows"}, {"her": ErasedTime(0, T0_NS)})
+        selection = Selection(connection, {"events": "given_events_rows"}, {"her": (ErasedTime(0, T0_NS),)})
         kept, taken = divide(selection, "inputs", _relation("inputs", rows))
         assert selection.alone == {"d": (ErasedTime(0, T0_NS),)}
     assert kept.column("value").to_pylist() == [
@@ -145,7 +145,7 @@ def test_what_was_made_of_what_is_hers_is_hers_to_the_last_generation(generation
         for name, rows in tables.items():
             connection.register(f"given_{name}_rows", rows)
         selection = Selection(
-            connection, {table: f"given_{table}_rows" for table in tables}, {"her": ErasedTime(0, T0_NS)}
+            connection, {table: f"given_{table}_rows" for table in tables}, {"her": (ErasedTime(0, T0_NS),)}
         )
         _, taken = divide(selection, "events", tables["events"])
         assert selection.sources == {device for device, _ in made}

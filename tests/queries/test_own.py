@@ -14,6 +14,7 @@ import orjson
 import pytest
 
 from streams.errors import InputError
+from streams.lineage.selection import up_to
 from streams.policy.load import parse
 from streams.queries.own import Own, own, told
 from streams.queries.own_rows import OTHER, OwnRows
@@ -75,7 +76,7 @@ def test_an_export_has_what_an_erasure_takes_out_and_nothing_else(tmp_path: Path
     path = filled(tmp_path / "store", world.lineage(with_her=True), every=2 + seed % 3)
     shutil.copytree(path, copy := tmp_path / "copy", symlinks=True)
     with Store.open(path, OFFICER) as opened:
-        rows = OwnRows(opened, HER, world.at_ns)
+        rows = OwnRows(opened, HER, up_to(world.at_ns))
         answer = told(opened, HER, rows)
     writer = Writer.open(copy, fold="inline")
     writer.erase([erasure(world.at_ns)], mark, world.at_ns + 10**12)

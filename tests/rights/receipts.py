@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import strategies as st
 
+from streams.consent.erased import Scope
 from streams.limits import RECEIPT_COUNT_MAX, TIME_NS_MAX
 from streams.rights.receipt import (
     LEVELS,
@@ -50,23 +51,29 @@ STEPS: dict[Step, Done] = {
     "second": Done(T_NS + 8 * S, 0),
     "store": Done(T_NS + 62 * S, 3_057),
 }
-#: What an erasure signs, with all that it can claim.
-EXAMPLE = receipt_of(
-    Requested(107_922_230_712_000, "", WEARER, STEPS),
-    Done(T_NS + 63 * S + 7, 0),
-    wearer=WEARER,
-    salt=SALT,
-    policy_version="7f2dc9c7394e41b8",
-    lines=12,
-    second_order="keep",
-    refitted=(
-        Refitted(
-            model="training/intent-model/12",
-            digest_before="93a8bc1f5f7d4f0c8e2d6a90b7c1e5f4",
-            digest_after="0b6fd8c2a1e94d7786f3b5c9e0d2a418",
+
+
+def of_scope(scope: Scope | None = None) -> Receipt:
+    """What an erasure signs, with all that it can claim."""
+    return receipt_of(
+        Requested(107_922_230_712_000, "", WEARER, STEPS, at_place=scope),
+        Done(T_NS + 63 * S + 7, 0),
+        wearer=WEARER,
+        salt=SALT,
+        policy_version="7f2dc9c7394e41b8",
+        lines=12,
+        second_order="keep",
+        refitted=(
+            Refitted(
+                model="training/intent-model/12",
+                digest_before="93a8bc1f5f7d4f0c8e2d6a90b7c1e5f4",
+                digest_after="0b6fd8c2a1e94d7786f3b5c9e0d2a418",
+            ),
         ),
-    ),
-)
+    )
+
+
+EXAMPLE = of_scope()
 _TEXT = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=12)
 _WORDS = _TEXT.filter(bool)
 _HEX = "0123456789abcdef"

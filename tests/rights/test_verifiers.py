@@ -19,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.cli.main import main
+from streams.consent.erased import ErasedTime, Scope
 from streams.rights.signing import PUBLIC, ReceiptKey
 from tests.patience import PATIENCE_S
 from tests.rights.receipts import (
@@ -32,6 +33,7 @@ from tests.rights.receipts import (
     T_NS,
     WEARER,
     built_in_go,
+    of_scope,
     pem,
     receipts,
     refused,
@@ -219,6 +221,23 @@ def test_the_control_is_valid(go: Path, tmp_path: Path) -> None:
     assert refused(CONTENT) == ("", "")
     assert code_in_go(go, tmp_path, CONTENT) == 0
     assert refused(signed(key=OTHER), OTHER.public) == ("", "")
+
+
+def test_a_receipt_of_a_place_is_valid_and_names_no_time_at_which_she_was_there(
+    go: Path, tmp_path: Path
+) -> None:
+    span = ErasedTime(T_NS - 10**15, T_NS - 10**14)
+    content = KEY.sign(of_scope(Scope(T_NS - 10**15, 0, "home", (span,), (3, 4))), (WEARER,))
+    assert refused(content) == ("", "")
+    said = in_go(go, tmp_path, content)
+    assert (said.returncode, "scope: place home from 2026-09-" in said.stdout) == (0, True)
+    receipt = json.loads(content)["receipt"]
+    assert str(span.until_ns) not in content.decode()
+    [examples] = [each for each in receipt["places"] if each["place"] == "glasses.examples"]
+    assert "elsewhere are unreadable too" in examples["note"]
+    assert "withdrawal" not in content.decode(), "nothing was withdrawn"
+    whole = json.loads(KEY.sign(of_scope(), ()))["receipt"]
+    assert "withdrawal" in whole["kept"][0]["item"]
 
 
 @pytest.mark.parametrize("edit", LIES.values(), ids=list(LIES))

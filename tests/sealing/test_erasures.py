@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from streams.cli.rights.erase import state_of
+from streams.consent.erased import ErasedTime, Scope
 from streams.consent.record import erasure_record, learn_consent
 from streams.consent.view import Consents
 from streams.errors import InputError, UnavailableError
@@ -24,7 +25,8 @@ from streams.sealing.erasures import STEPS, Done, Requested
 from streams.sealing.key_rows import KeyFor
 from streams.sealing.key_store import KeyStore
 from streams.settings.kafka import KafkaSettings
-from streams.worker.erasure import Place, _carried_out
+from streams.worker.erasure import _carried_out
+from streams.worker.erasure_models import Place
 from streams.worker.sealing import erase_again
 
 DAY_NS = 86_400 * 10**9
@@ -134,11 +136,48 @@ def test_only_the_keys_from_a_day_on_go_and_the_digests_of_earlier_days_keep_the
 
 def test_a_request_keeps_its_scope_until_it_is_finished(store: KeyStore) -> None:
     mark = store.mark_of(NAME)
-    asked = store.erasures.request(NAME, mark, 9, since_ns=5 * DAY_NS)
+    asked = store.erasures.request(NAME, mark, 9, scope=Scope(5 * DAY_NS))
     assert store.erasures.request(NAME, mark, 10) == asked, "the one that was interrupted"
-    assert asked.since_ns == 5 * DAY_NS
+    assert asked.scope == Scope(5 * DAY_NS)
     store.erasures.adopt(77, mark, Done(11, 0), Done(12, 1))
-    assert {each.number: each.since_ns for each in store.erasures.all()} == {asked.number: 5 * DAY_NS, 77: 0}
+    assert {each.number: each.scope for each in store.erasures.all()} == {
+        asked.number: Scope(5 * DAY_NS),
+        77: Scope(),
+    }
+
+
+def test_a_place_and_its_stays_are_kept_until_the_end_and_then_the_place_alone(store: KeyStore) -> None:
+    span = ErasedTime(1_700_000_000_000_000_001, 1_700_000_000_000_000_009)
+    scope = Scope(3, 0, "home", (span,), (4, 5))
+    asked = store.erasures.request(NAME, store.mark_of(NAME), 9, scope=scope)
+    assert asked.scope == store.erasures.of(asked.number).scope == scope
+    assert store.erasures.request(NAME, store.mark_of(NAME), 10, scope=Scope()) == asked
+    for step in STEPS[1:]:
+        done = store.erasures.done(asked.number, step, Done(11, 0))
+    assert (done.scope, done.wearer) == (Scope(3, 0, "home", (), (4, 5)), "")
+    assert str(span.since_ns).encode() not in store.path.read_bytes()
+
+
+def test_keys_of_some_numbers_go_and_nobody_elses(store: KeyStore) -> None:
+    keys = store.ensure([EARLY, LATE, OTHER])
+    names = [keys[each].name for each in (EARLY, LATE, OTHER)]
+    assert store.erase_numbers(NAME, [names[0].number, names[2].number, 99], 7) == 1
+    found = store.find(names)
+    assert [found[name].state for name in names] == ["erased", "present", "present"]
+    assert store.digest_key(NAME) is not None, "it makes the digests of what stays"
+
+
+def test_a_restored_key_store_destroys_again_what_an_erasure_of_a_place_names(store: KeyStore) -> None:
+    keys = store.ensure([EARLY, LATE])
+    early, late = keys[EARLY].name, keys[LATE].name
+    consents = Consents(store.mark_of)
+    scope = Scope(0, 0, "home", (ErasedTime(5, 6),), (late.number,))
+    record = erasure_record(store.mark_of(NAME), 41, scope)
+    learn_consent(consents, StoredRecord(0, 150 * DAY_NS // 10**6, record.key, record.value))
+    assert erase_again(store, consents, 8) == 1
+    found = store.find([early, late])
+    assert (found[early].state, found[late].state) == ("present", "erased")
+    assert erase_again(store, consents, 9) == 0
 
 
 def test_keys_are_due_on_the_day_on_which_retention_destroys_them(store: KeyStore) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -122,3 +122,16 @@ def store(path: Path, *epochs: Mapping[str, Sequence[Row]]) -> Path:
     finally:
         writer.close()
     return path
+
+
+def stretches(numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """(first, count) of consecutive numbers."""
+    first = before = None
+    for number in sorted(numbers):
+        if before is None or number != before + 1:
+            if first is not None and before is not None:
+                yield first, before - first + 1
+            first = number
+        before = number
+    if first is not None and before is not None:
+        yield first, before - first + 1

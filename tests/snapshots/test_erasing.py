@@ -18,6 +18,7 @@ from streams.snapshots.writer import STEPS, Writer
 from tests.patience import PATIENCE_S
 from tests.snapshots.build import T0_NS
 from tests.snapshots.contents import ask, content, hits, indexed
+from tests.snapshots.homes import of_home
 from tests.snapshots.worlds import HER, HERS, World, erasure, filled, mark, take_in
 
 Contents = dict[str, Counter[str]]
@@ -83,6 +84,42 @@ def test_what_she_captured_before_the_scope_stays_and_nothing_else_of_hers(tmp_p
     # What arrives after the statement is left out as it was taken out.
     writer = Writer.open(tmp_path / "new", fold="inline")
     writer.erase([erasure(world.at_ns, since_ns=world.since_ns)], mark, _LATER_NS)
+    take_in(writer, whole, every=3)
+    writer.settle(_LATER_NS)
+    writer.close()
+    stored = content(tmp_path / "new")
+    for table in expected:
+        assert stored[table] == expected[table], table
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("known", ["all", "some", "none"])
+@pytest.mark.parametrize("seed", [2, 5])
+def test_what_she_captured_elsewhere_stays_and_nothing_of_a_place(
+    tmp_path: Path, seed: int, known: str
+) -> None:
+    """Also of stays that nobody knew of when it was stated: their rows were on their way to the store."""
+    world = World(seed, fetches=16, until=13, home=(*range(3, 9), 14, 15))
+    whole, without = (world.lineage(with_her=with_her) for with_her in (True, False))
+    path = filled(tmp_path / "store", whole, every=3)
+    expected = content(filled(tmp_path / "reference", without, every=3))
+    gone = Counter(content(path)["events"]) - expected["events"]
+    assert HER in str(gone), f"seed {seed} has nothing of hers at home"
+    assert HER in str(expected["events"]), f"seed {seed} has nothing of hers elsewhere"
+    spans = {"all": world.stays, "some": world.stays[:3], "none": []}[known]
+    if known != "all":
+        # A check of a training run names no place, so it only goes by the time of a stay that is known.
+        del expected["training_checks"]
+    stated = of_home(world.at_ns, spans)
+    writer = Writer.open(path, fold="inline")
+    writer.erase([stated], mark, _LATER_NS)
+    writer.settle(_LATER_NS)
+    writer.close()
+    _is_as(path, expected)
+    assert ask(path, _ERASED) == [(1, True, True, True, True)]
+    # Into a new store, with the statement first: each row is left out as it was taken out.
+    writer = Writer.open(tmp_path / "new", fold="inline")
+    writer.erase([stated], mark, _LATER_NS)
     take_in(writer, whole, every=3)
     writer.settle(_LATER_NS)
     writer.close()

@@ -8,14 +8,15 @@ from __future__ import annotations
 import hashlib
 import random
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import orjson
 
-from streams.consent.words import Erasure
+from streams.consent.erased import Erasure
 from streams.events.record import StoredRecord
 from streams.lineage.tables import NO_EXAMPLE
+from streams.policy.attributes import Attributes
 from streams.snapshots.writer import Writer
 from tests.snapshots.build import (
     HOUSEHOLD,
@@ -28,6 +29,7 @@ from tests.snapshots.build import (
     record,
     row,
     stream,
+    stretches,
     tagged,
 )
 
@@ -46,13 +48,21 @@ def erasure(at_ns: int, number: int = 1, wearer: str = HER, since_ns: int = 0) -
     return Erasure(mark(wearer), number, at_ns, since_ns)
 
 
+def _attributes(place: str) -> str:
+    return Attributes("imu", "imu-right", place, "nobody", False, False, True, True).text()
+
+
 class World:
     """Records by partition with her and without; `at_ns` lies after `until` of `fetches` fetches.
 
-    What she captured before the fetch `since` is in both.
+    What she captured before the fetch `since` is in both. With `home`, what she captured elsewhere than in
+    these fetches is in both, and what she said of her data is everywhere.
     """
 
-    def __init__(self, seed: int, fetches: int = 18, until: int = 18, since: int = 0) -> None:
+    def __init__(
+        self, seed: int, fetches: int = 18, until: int = 18, since: int = 0, home: Collection[int] = ()
+    ) -> None:
+        self._home = home
         self._draw, self.at_ns = random.Random(seed), T0_NS + until * SECOND_NS - 1
         self.since_ns = T0_NS + since * SECOND_NS if since else 0
         self._number: dict[tuple[str, str], int] = defaultdict(int)
@@ -106,8 +116,16 @@ class World:
                 captured = kind == "imu"
                 self._rows[world]["streams"].append(stream(device, name, kind, captured=captured))
 
+    @property
+    def stays(self) -> list[tuple[int, int]]:
+        """The times of the fetches at home, each a stay of its own."""
+        return [(T0_NS + nth * SECOND_NS,) * 2 for nth in sorted(self._home)]
+
+    def _at_home(self, t_ns: int) -> bool:
+        return (t_ns - T0_NS) // SECOND_NS in self._home
+
     def _goes(self, t_ns: int) -> bool:
-        return self.since_ns <= t_ns <= self.at_ns
+        return self.since_ns <= t_ns <= self.at_ns and (not self._home or self._at_home(t_ns))
 
     def _fetch(self, device: str, wearer: str, t_ns: int) -> None:
         draw, hers = self._draw, wearer == HER and self._goes(t_ns)
@@ -228,6 +246,12 @@ class World:
             ),
             hers=hers,
         )
+        if self._home:
+            # Others are at home all the time, and she on any of her devices.
+            place = "home" if wearer != HER or self._at_home(t_ns) else "street"
+            around: Row = {"wearer": wearer, "appended_ns": t_ns, "attributes": _attributes(place)}
+            of = {**run, **said, **around, "sink": "glasses.zoned", "label": tagged()["label"]}
+            self._put("decisions", row("decisions", **of, mode="enforcing", at_ns=0), hers=hers)
         if not self._draw.randint(0, 2):
             following = {"next_version": HOUSEHOLD.version, "next_zone": "public", "next_verdict": "deny"}
             self._put("shadow", row("shadow", **run, **said, **following), hers=hers)
@@ -276,7 +300,7 @@ class World:
             for wearer in ("w1", HER, "w2")
             if self._draw.randint(0, 1)
         ]
-        rest = [each for each in said if each[0] != HER or not self._goes(t_ns)]
+        rest = [each for each in said if each[0] != HER or not self._goes(t_ns) or self._home]
         around: Row = {
             "kind": "consent-takeup",
             "agent": "glasses",
@@ -303,7 +327,7 @@ class World:
         self._both("events", made)
         for world, some in enumerate((examples, [each for each in examples if not each[2]])):
             for device in sorted(WEARERS):
-                for first, width in _stretches([number for source, number, _ in some if source == device]):
+                for first, width in stretches([number for source, number, _ in some if source == device]):
                     self._rows[world]["edges"].append(
                         edge(
                             ("training", "model", version),
@@ -355,19 +379,6 @@ class World:
                 ),
             )
         self._read = len(examples)
-
-
-def _stretches(numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """(first, count) of consecutive numbers."""
-    first = before = None
-    for number in sorted(numbers):
-        if before is None or number != before + 1:
-            if first is not None and before is not None:
-                yield first, before - first + 1
-            first = number
-        before = number
-    if first is not None and before is not None:
-        yield first, before - first + 1
 
 
 def take_in(writer: Writer, records: Sequence[tuple[int, StoredRecord]], *, every: int = 1) -> None:

@@ -6,12 +6,17 @@ from dataclasses import replace
 
 import pytest
 
+from streams.consent.erased import ErasedTime, Scope
 from streams.consent.record import erasure_record, learn_consent, withdrawal_record
+from streams.events.headers import SINCE
 from streams.events.record import Fetch, StoredRecord
 from streams.models.pointer import Pointer, Rollback
 from streams.models.version import CURRENT_KEY
 from streams.pipeline import training
-from streams.topology import EXAMPLES
+from streams.policy.recheck import StoredDecision, StoredPolicies, recheck
+from streams.policy.rules import ERASED_RULE
+from streams.topology import EXAMPLES, TRAINING_RUN
+from streams.training import gate
 from tests import build
 from tests.consent.test_erasure import mark_of
 from tests.hostile.test_cores import GOOD_EXAMPLES
@@ -77,6 +82,31 @@ def test_the_version_has_nothing_of_the_wearer_and_all_of_the_others() -> None:
     outcome = build.step(core, state, Fetch(EXAMPLES, 0, GOOD_EXAMPLES[11:]))
     [made] = versions(outcome.outputs)
     assert set(made.manifest.wearers) == set(wearers) - {gone}
+
+
+def test_what_was_made_at_a_place_is_refused_before_its_key_is_gone_and_all_else_is_learned() -> None:
+    """Nothing was withdrawn, so the consent lets it pass; a recheck does not know what was erased."""
+    core, _ = loop()
+    core.every = MANY
+    consents = core.followed.consents
+    consents.mark = mark_of
+    there, elsewhere = GOOD_EXAMPLES[10:12]
+    wearer = gate.read(there, build.CODEC)[0].wearer_id
+    began_ns = build.T0_NS - 60 * 10**9
+    headers = {**dict(there.headers), SINCE: str(began_ns).encode()}
+    scope = Scope(0, 0, "home", (ErasedTime(began_ns - 5, began_ns + 5),))
+    word = erasure_record(mark_of(wearer), 7, scope)
+    learn_consent(consents, StoredRecord(consents.offset, NOW_NS // 1_000_000, word.key, word.value))
+    records = [replace(there, headers=[*headers.items()]), elsewhere]
+    state = replace(core.empty(0), version=4, serving=4)
+    rows = build.lineage(build.step(core, state, Fetch(EXAMPLES, 0, records)).outputs)["decisions"]
+    rules = {row["first"]: (row["passed"], row["rule"]) for row in rows if row["sink"] == TRAINING_RUN}
+    assert rules[10] == (False, ERASED_RULE)
+    assert rules[11][0]
+    [refused] = [row for row in rows if row["rule"] == ERASED_RULE]
+    kept = {name: refused[name] for name in StoredDecision.__struct_fields__ if name in refused}
+    policies = StoredPolicies({build.policy().version: build.policy().text})
+    assert not list(recheck([StoredDecision(**kept)], policies))
 
 
 def test_that_a_run_is_owed_outlives_a_restart() -> None:

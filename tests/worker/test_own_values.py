@@ -15,8 +15,9 @@ from jsonschema import Draft202012Validator
 from msgspec.structs import replace
 
 from streams.cli.rights.handing import MANIFEST, Handing, schema_of
+from streams.consent.erased import NOTHING_ERASED, ErasedParts, Erasure
 from streams.consent.view import Consents
-from streams.consent.words import GIVEN, ErasedTime, Word
+from streams.consent.words import GIVEN, Word
 from streams.errors import InputError
 from streams.events.headers import LABEL, ZONE
 from streams.events.record import Outgoing, StoredRecord
@@ -42,12 +43,16 @@ def outputs() -> Sequence[Outgoing]:
     return records
 
 
+def until(since_ns: int, at_ns: int) -> ErasedParts:
+    return NOTHING_ERASED.after(Erasure("ab", 1, at_ns, since_ns))
+
+
 def told(
     outputs: Sequence[Outgoing],
     *,
     provided: bool,
     wearer: str = "w1",
-    erased: Sequence[ErasedTime] = (),
+    erased: ErasedParts = NOTHING_ERASED,
     text: str = "",
 ) -> tuple[OwnValues, Told]:
     policy = build.policy()
@@ -150,11 +155,11 @@ def test_the_words_of_another_who_wore_the_same_glasses_are_that_persons(outputs
 
 def test_what_was_captured_before_an_erasure_is_not_told(outputs: Sequence[Outgoing]) -> None:
     at_ns = build.T0_NS + 7 * 10**9
-    _, lines = told(outputs, provided=False, erased=(ErasedTime(0, at_ns),))
+    _, lines = told(outputs, provided=False, erased=until(0, at_ns))
     assert lines["imu"]
     assert min(int(str(line["t0_ns"])) for some in lines.values() for line in some) > at_ns
     # What is older than its scope stays, and so it is told.
-    _, since = told(outputs, provided=False, erased=(ErasedTime(at_ns - 3 * 10**9, at_ns),))
+    _, since = told(outputs, provided=False, erased=until(at_ns - 3 * 10**9, at_ns))
     times = [int(str(line["t0_ns"])) for some in since.values() for line in some]
     assert min(times) < at_ns - 3 * 10**9
     assert not [t_ns for t_ns in times if at_ns - 3 * 10**9 <= t_ns <= at_ns]
@@ -181,9 +186,7 @@ def test_only_her_words_about_her_data_and_none_of_before_an_erasure(tmp_path: P
     consents = Consents()
     for offset, (wearer, number) in enumerate((("w1", 1), ("w2", 1), ("w1", 2))):
         consents.learn(offset, wearer, Word("g1", 1, number, GIVEN, ("a:b",), 0, 10**9 * (offset + 1)))
-    values = OwnValues(
-        "w1", OFFICER, build.CODEC, StoredPolicies({}), provided=True, erased=(ErasedTime(0, 10**9),)
-    )
+    values = OwnValues("w1", OFFICER, build.CODEC, StoredPolicies({}), provided=True, erased=until(0, 10**9))
     with Handing(tmp_path, SHIPPED, without_others=True) as handing:
         values.tell_consents(consents, handing.put)
         manifest = json.loads(handing.finish({"form": "x"}, values.events))

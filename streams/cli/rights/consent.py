@@ -214,6 +214,10 @@ def plain(answer: Answered) -> dict[str, object]:
         "taken_back": taken,
         "erased": [rfc3339(at_ns) for at_ns in history.erased_ns],
         "erased_since": [_time(since_ns) for since_ns in history.erased_since_ns],
+        "erased_at_places": [
+            {"place": place, "since": _time(time.since_ns), "until": rfc3339(time.until_ns)}
+            for place, time in history.erased_at
+        ],
         "erasures_untold": history.untold,
         "records": [{"id": each["@id"], "missing": missing(each)} for each in records],
     }
@@ -249,6 +253,9 @@ def say_consent(answer: Answered) -> None:
             "notice": notice_of(answer.policy).version,
             "erased until": rfc3339(history.erased_ns[-1]) if history.erased_ns else "",
             "erased since": _time(history.erased_since_ns[-1]) if history.erased_since_ns else "",
+            "erased at places": ", ".join(
+                f"{place} until {rfc3339(time.until_ns)}" for place, time in history.erased_at
+            ),
         }
     )
     _say_table(

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import click
 
-from streams import clock
 from streams.cli.consent import wearer_option
 from streams.cli.extending import kinds_option
 from streams.cli.names import name
@@ -17,29 +16,33 @@ from streams.cli.output import (
     Stores,
     emit_facts,
     emit_json,
+    emit_left_out,
     emit_rows,
     json_option,
     keys_option,
+    role_option,
     stores_option,
 )
+from streams.cli.rights.planning import say_plan
+from streams.cli.rights.scope import FORMS, Looked, asked_scope, begun
 from streams.connection.address import broker_option
-from streams.errors import InputError
 from streams.events.codec import codec_of
 from streams.events.headers import rfc3339
 from streams.events.kinds import Kinds
 from streams.extras import require
 from streams.limits import ERASURE_LOOKS_S
 from streams.moving import Show, moving
-from streams.policy.policy import DAY_NS
 from streams.printing import say
 from streams.queries.erased import erased_lines, erased_rows
 from streams.queries.newest import newest_catalog
-from streams.queries.spread import time_ns
+from streams.queries.own import may_ask
+from streams.queries.role import Role
 from streams.queries.store import Store
 from streams.sealing.erasures import STEPS, Requested, Step
 from streams.sealing.key_store import KeyStore
 from streams.settings.kafka import Broker
-from streams.worker.erasure import Erased, Place, Plan, erase_wearer, planned
+from streams.worker.erasure import Erased, erase_wearer, planned
+from streams.worker.erasure_models import Place
 from streams.worker.erasure_receipt import NO_STORE, scope_of
 from streams.worker.sealing import key_store_of
 
@@ -68,13 +71,15 @@ _MOVING: dict[Step, str] = {
 @wearer_option
 @click.option(
     "--scope",
-    metavar="all|since TIME",
+    metavar=FORMS,
     default="all",
     show_default=True,
-    help="All that was captured, or what was captured from the beginning of that day on (UTC).",
+    help="All that was captured, what was captured from the beginning of that day on (UTC), or what was "
+    "captured at a kind of place.",
 )
 @click.option("--dry-run", is_flag=True, help="Say what would go, and change nothing.")
 @stores_option
+@role_option
 @click.option("--no-store", is_flag=True, help="Wait for no store; those that run apply it nevertheless.")
 @click.option(
     "--receipt",
@@ -92,6 +97,7 @@ def erase(
     scope: str,
     dry_run: bool,
     stores: Stores,
+    role: Role,
     no_store: bool,
     receipt: Path | None,
     broker: Broker,
@@ -104,19 +110,34 @@ def erase(
     Workers refuse it from then on, whenever it comes; keys are destroyed; no model serves that learned from
     it; the store is written again without it. What the wearer captures later, under a consent that is given
     later, is taken. If it is interrupted, the same command goes on. It cannot be undone.
+
+    place PLACE takes what was captured where the wearer's devices named that kind of place, and withdraws no
+    consent: all else is used as before. When that was is read in the store, as the privacy officer or the
+    wearer (--role), and is on record.
     """
     require("worker")
-    wearer, since_ns = name("wearer", wearer), _since_ns(scope)
+    wearer, wanted = name("wearer", wearer), asked_scope(scope)
+    if wanted.place:
+        may_ask(role, wearer)
     place = place_of(broker, keys, kinds, () if no_store else stores, receipt=receipt)
     for each in () if no_store else stores:
         # Before anything goes: a store that is not there would be waited for in vain.
         Store.open(each).close()
     with contextlib.closing(asyncio.run(key_store_at(broker, keys))) as store:
+        looked = None
+        if (on := begun(store, wearer, wanted)) is not None:
+            wanted = on
+        elif wanted.place:
+            question = {"--wearer": wearer, "--scope": f'"{scope}"', "--dry-run": dry_run}
+            looked = Looked(stores, role, wearer, wanted, question)
+            emit_left_out(looked.left_out)
+            wanted = looked.scope
         if dry_run:
-            _say_plan(asyncio.run(planned(place, store, wearer, since_ns)), wearer, as_json=as_json)
+            plan = asyncio.run(planned(place, store, wearer, wanted))
+            say_plan(plan, wearer, wanted, looked.rows if looked else {}, as_json=as_json)
             return
         with moving() as progress:
-            erased = asyncio.run(erase_wearer(place, store, wearer, telling(progress), since_ns=since_ns))
+            erased = asyncio.run(erase_wearer(place, store, wearer, telling(progress), scope=wanted))
     say_erased(erased, as_json=as_json)
 
 
@@ -171,28 +192,6 @@ def show(*, keys: Path, as_json: bool) -> None:
         emit_rows(rows)
     else:
         say("nobody was erased")
-
-
-def _since_ns(scope: str) -> int:
-    """Time (ns) before which nothing is erased: the beginning of a day of UTC, because keys are of days.
-
-    InputError if the scope is none that can be erased.
-    """
-    kind, _, time = scope.strip().partition(" ")
-    if kind == "all" and not time:
-        return 0
-    if kind == "place":
-        raise InputError(
-            f"--scope: found {scope}, expected all or since TIME; nothing was erased. A place is made of "
-            "what was captured there and has no keys of its own, so nobody could say that it is gone: erase "
-            "since the day on which the stay began"
-        )
-    if kind != "since" or not time:
-        raise InputError(f"--scope: found {scope}, expected all, or since TIME, such as since 2026-09-21")
-    since_ns = time_ns(time, "--scope")
-    if since_ns > clock.now_ns():
-        raise InputError(f"--scope: found {scope}, a time to come, expected one of before now")
-    return since_ns - since_ns % DAY_NS
 
 
 class Waiting:
@@ -255,20 +254,3 @@ def _facts(requested: Requested) -> Iterator[tuple[str, object]]:
         yield step, rfc3339(done.at_ns) if done else ""
         if _COUNTS[step]:
             yield _COUNTS[step], done.things if done and done.things != NO_STORE else ""
-
-
-def _say_plan(plan: Plan, wearer: str, *, as_json: bool) -> None:
-    facts = {
-        "wearer": wearer,
-        "devices": " ".join(plan.devices) or "none",
-        "keys": plan.keys,
-        "model versions that learned from it": " ".join(map(str, plan.versions)) or "none",
-        "serves": plan.serving,
-        "would serve": plan.would_serve or "none",
-    }
-    if as_json:
-        emit_json({key.replace(" ", "_"): value for key, value in facts.items()})
-        return
-    emit_facts(facts)
-    say()
-    say(f"nothing was changed; `sightline ask reach {wearer}` tells what was made of it")

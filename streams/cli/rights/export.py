@@ -38,6 +38,7 @@ from streams.events.codec import codec_of
 from streams.events.headers import rfc3339
 from streams.events.kinds import Kinds
 from streams.extras import require
+from streams.lineage.selection import up_to
 from streams.moving import moving
 from streams.printing import say
 from streams.queries.audit import asked_as
@@ -250,7 +251,7 @@ def _refuse_unfinished(store: Store, wanted: Wanted) -> None:
     """UnavailableError if an erasure of the wearer is not finished, here or as a whole."""
     for each in wanted.erased:
         applied = store.query("erased", {"number": each.number}).rows
-        if each.next_step or (not applied and OwnRows(store, wanted.wearer, _until_ns(each))):
+        if each.next_step or (not applied and OwnRows(store, wanted.wearer, up_to(_until_ns(each)))):
             raise UnavailableError(
                 f"{store.named}: found erasure {each.number} of this wearer before its end, expected a store "
                 "that has applied it; ask again when it is finished (`sightline rights show`)"

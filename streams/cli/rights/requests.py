@@ -33,7 +33,8 @@ from streams.sealing.key_store import KeyStore
 from streams.settings.kafka import Broker
 from streams.worker.bootstrap import consents_of_topic
 from streams.worker.by_hand import why_by_hand
-from streams.worker.erasure import Place, erase_wearer
+from streams.worker.erasure import erase_wearer
+from streams.worker.erasure_models import Place
 
 log = logging.getLogger(__name__)
 
@@ -136,8 +137,8 @@ class Open:
         if request.rule:
             return f"refused: {request.rule}"
         # One that left something is not what was asked for.
-        erased_ns = consents.wholly_erased_ns(request.wearer, consents.offset)
-        return "open" if request.is_open(erased_ns) else "erased"
+        erased = consents.erased(request.wearer, consents.offset)
+        return "open" if request.is_open(erased.wholly_ns) else "erased"
 
     def wearers(self, asked: Sequence[Asked]) -> dict[str, int]:
         """Who is to be erased, and when she asked first (ns): open requests, and what was interrupted."""

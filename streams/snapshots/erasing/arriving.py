@@ -7,17 +7,18 @@ the wearer's events, of this poll and remembered from all before.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import duckdb
 import numpy as np
 import orjson
 import pyarrow as pa
 
-from streams.consent.words import ErasedTime
+from streams.consent.erased import ErasedParts, ErasedTime, with_erased
 from streams.lineage.division import PERSONAL, divide
 from streams.lineage.ranges import Ranges
 from streams.lineage.selection import KNOWN, READ, Selection
+from streams.lineage.stays import looks, stays_at
 from streams.lineage.tables import CONSENT_TAKEUP, EXAMPLE_ORDER, TABLES
 from streams.snapshots.epochs.hot import Hot
 from streams.snapshots.erasing.erasures import PERHAPS_ALONE, Erasures
@@ -35,13 +36,36 @@ def withhold(poll: Poll, erasures: Erasures, hot: Hot, known: Lookup) -> bool:
     """
     if erasures.mark is None:
         return False
-    rounds = erasures.bounds(set(_wearers(poll))) or [{}]
-    fresh = [_withhold(poll, erasures, hot, known, bounds) for bounds in rounds]
-    return any(fresh)
+    parts = erasures.parts(set(_wearers(poll)))
+    whole = {wearer: each.words for wearer, each in parts.items() if each.words}
+    fresh = _withhold(poll, erasures, hot, known, whole, words=True)
+    # Afterwards, because what they decided about their data does not go with a place.
+    by_place = {
+        wearer: with_erased(each.times, *_there(poll, wearer, each))
+        for wearer, each in parts.items()
+        if each.places
+    }
+    return (_withhold(poll, erasures, hot, known, by_place, words=False) if by_place else False) or fresh
+
+
+def _there(poll: Poll, wearer: str, erased: ErasedParts) -> list[ErasedTime]:
+    """When a poll says that a wearer was at a place of which everything was erased.
+
+    It can be a stay of which nothing had arrived when it was looked for.
+    """
+    with duckdb.connect(config={"threads": 1}) as connection:
+        looked = looks(connection, _relations(connection, poll), wearer)
+    return [stay for where in erased.places for stay in stays_at(looked, where)]
 
 
 def _withhold(
-    poll: Poll, erasures: Erasures, hot: Hot, known: Lookup, bounds: Mapping[str, ErasedTime]
+    poll: Poll,
+    erasures: Erasures,
+    hot: Hot,
+    known: Lookup,
+    bounds: Mapping[str, Sequence[ErasedTime]],
+    *,
+    words: bool,
 ) -> bool:
     streams = sorted(set(_streams(poll)))
     wearers = set(_wearers(poll))
@@ -49,10 +73,11 @@ def _withhold(
     if not bounds and not len(remembered):
         return False
     with duckdb.connect(config={"threads": 1}) as connection:
-        selection = _selection(connection, poll, bounds, remembered)
+        rows = _relations(connection, poll)
+        selection = Selection(connection, rows, bounds, remembered, whole=False, words=words)
         if _forgotten(poll, selection, remembered, erasures, hot):
             remembered = erasures.known(streams, wearers, certain=True)
-            selection = _selection(connection, poll, bounds, remembered)
+            selection = Selection(connection, rows, bounds, remembered, whole=False, words=words)
         for table in [*PERSONAL & poll.tables.keys()]:
             rows = poll.tables[table].append_column("row", pa.array(np.arange(len(poll.tables[table]))))
             kept, taken = divide(selection, table, rows)
@@ -69,14 +94,12 @@ def _withhold(
         return True
 
 
-def _selection(
-    connection: duckdb.DuckDBPyConnection, poll: Poll, bounds: Mapping[str, ErasedTime], remembered: pa.Table
-) -> Selection:
+def _relations(connection: duckdb.DuckDBPyConnection, poll: Poll) -> Mapping[str, str]:
+    """Names by which a connection reads the tables of a poll."""
     tables = [table for table in READ if table in poll.tables and len(poll.tables[table])]
     for table in tables:
         connection.register(f"poll_{table}", poll.tables[table])
-    rows = {table: f"poll_{table}" for table in tables}
-    return Selection(connection, rows, bounds, remembered, whole=False)
+    return {table: f"poll_{table}" for table in tables}
 
 
 def _streams(poll: Poll) -> Iterator[tuple[str, str]]:
@@ -144,14 +167,14 @@ def _forgotten(poll: Poll, selection: Selection, remembered: pa.Table, erasures:
     return bool(within)
 
 
-def _learned(selection: Selection, bounds: Mapping[str, ErasedTime]) -> pa.Table:
+def _learned(selection: Selection, bounds: Mapping[str, Sequence[ErasedTime]]) -> pa.Table:
     """Runs of the poll's erased events, and the devices that they are of."""
     runs = selection.runs
     pairs = set(zip(runs.column("wearer").to_pylist(), runs.column("source").to_pylist(), strict=True))
     devices = [
-        {"wearer": wearer, "source": source, "stream": "", "revision": 0, "low": time[0], "high": time[1]}
+        {"wearer": wearer, "source": source, "stream": "", "revision": 0, "low": low, "high": high}
         for wearer, source in sorted(pairs)
-        if (time := bounds.get(wearer)) is not None
+        for low, high in bounds.get(wearer, ())
     ]
     return pa.concat_tables([runs.cast(KNOWN), pa.Table.from_pylist(devices, KNOWN)])
 

@@ -9,7 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from streams import limits
-from streams.consent.words import Erasure, Mark
+from streams.consent.erased import Erasure, Mark, with_erased
 from streams.snapshots.epochs.hot import Hot
 from streams.snapshots.erasing.arriving import withhold
 from streams.snapshots.erasing.erasures import ALONE, Applied, Erasures
@@ -90,10 +90,15 @@ class Eraser:
             raise AssertionError("an erasure is stated with its mark")
         with Rewriting(self._hot, self._path, self._after_step) as rewriting:
             wearers = rewriting.wearers()
-            bounds = {wearer: erasure.time for wearer in wearers if wearer and mark(wearer) == erasure.mark}
+            where, times = erasure.at_place, erasure.times
+            bounds = {
+                wearer: times if where is None else with_erased(times, *rewriting.stays(wearer, where))
+                for wearer in wearers
+                if wearer and mark(wearer) == erasure.mark
+            }
             streams = rewriting.streams() if before else []
             known = self._erasures.known(streams, wearers, certain=False)
-            made = rewriting.run(bounds, known)
+            made = rewriting.run(bounds, known, words=where is None)
         # What was replaced before, for another erasure of the same wearer, may still be there.
         if clean := not made.rows and not self._erasures.waiting():
             forget_in_log(self._path, self._erasures)

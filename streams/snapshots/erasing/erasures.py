@@ -13,7 +13,7 @@ import pyarrow as pa
 from msgspec import Struct
 from msgspec.structs import astuple, replace
 
-from streams.consent.words import ErasedTime, Erasure, Mark, with_erased
+from streams.consent.erased import NOTHING_ERASED, ErasedParts, Erasure, Mark
 from streams.events.headers import rfc3339
 from streams.limits import NAMES_KNOWN_MAX, TIME_NS_MAX
 from streams.lineage.selection import KNOWN
@@ -64,7 +64,7 @@ class Names:
         self._until: dict[str, str] = {}
         for each, done in sorted(applied, key=lambda pair: pair[0].at_ns):
             self.numbers[each.mark] = each.number
-            if not each.since_ns:
+            if each.leaves_nothing:
                 self._until[each.mark] = rfc3339((done and done.absent_ns) or TIME_NS_MAX)
         self._places: dict[tuple[str, int], list[tuple[str, Sequence[tuple[int, int]]]]] = {}
         for name, some in runs.items():
@@ -117,21 +117,14 @@ class Erasures:
         """How wearers, devices and streams are marked; None as long as no erasure was stated."""
         return self._mark if self._stated else None
 
-    def bounds(self, wearers: Iterable[str]) -> list[dict[str, ErasedTime]]:
-        """Times in which everything is erased, for those wearers of whom anything is.
-
-        Each wearer has one time in one mapping; there is a second mapping only if somebody has several.
-        """
+    def parts(self, wearers: Iterable[str]) -> dict[str, ErasedParts]:
+        """What is erased of those wearers of whom anything is."""
         if (mark := self.mark) is None:
-            return []
-        times: dict[str, tuple[ErasedTime, ...]] = {}
+            return {}
+        parts: dict[str, ErasedParts] = {}
         for each in self._stated.values():
-            times[each.mark] = with_erased(times.get(each.mark, ()), each.time)
-        known = {wearer: times[name] for wearer in wearers if wearer and (name := mark(wearer)) in times}
-        return [
-            {wearer: some[nth] for wearer, some in known.items() if nth < len(some)}
-            for nth in range(max(map(len, known.values()), default=0))
-        ]
+            parts[each.mark] = parts.get(each.mark, NOTHING_ERASED).after(each)
+        return {wearer: parts[name] for wearer in wearers if wearer and (name := mark(wearer)) in parts}
 
     def pending(self) -> list[Erasure]:
         """Stated erasures that are not applied, or owed again, oldest first."""

@@ -20,9 +20,10 @@ import pyarrow.parquet as pq
 from msgspec import Struct
 
 from streams import files, limits
-from streams.consent.words import ErasedTime
+from streams.consent.erased import ErasedPlace, ErasedTime
 from streams.lineage.division import PERSONAL, divide, touched
 from streams.lineage.selection import READ, Selection
+from streams.lineage.stays import looks, stays_at
 from streams.lineage.tables import CONSENT_TAKEUP, EXAMPLE_ORDER
 from streams.quoting import quoted
 from streams.snapshots.epochs.hot import Hot
@@ -135,16 +136,21 @@ class Rewriting:
         ids = (text.split("/") for text in texts if text.count("/") == 2)
         return sorted(names | {(source, stream) for source, stream, _ in ids})
 
-    def run(self, bounds: Mapping[str, ErasedTime], known: pa.Table) -> Rewritten:
-        """Make the files without what these wearers captured in a time each.
+    def stays(self, wearer: str, where: ErasedPlace) -> tuple[ErasedTime, ...]:
+        """When the rows say that a wearer was at a place."""
+        return stays_at(looks(self._connection, self._rows(), wearer), where)
+
+    def run(self, bounds: Mapping[str, Sequence[ErasedTime]], known: pa.Table, *, words: bool) -> Rewritten:
+        """Make the files without what these wearers captured in some times.
+
+        With `words`, what they decided about their data then goes, too.
 
         Raises
         ------
         duckdb.Error, OSError, pa.ArrowException
             It is not possible now: no space, too little memory, a damaged file.
         """
-        rows = {table: scan(self._paths(self._current[table])) for table in READ if table in self._current}
-        selection = Selection(self._connection, rows, bounds, known)
+        selection = Selection(self._connection, self._rows(), bounds, known, words=words)
         self._after_step(12)
         replaced, taken = list[str](), 0
         for table in sorted(PERSONAL & self._current.keys()):
@@ -161,6 +167,9 @@ class Rewriting:
         listed = [segment.file for segment in self._made if not segment.fresh] if made_index else []
         folded = Folded([*self._made], replaced, made_index, merged, listed)
         return Rewritten(folded, taken, selection.runs, selection.devices)
+
+    def _rows(self) -> Mapping[str, str]:
+        return {table: scan(self._paths(self._current[table])) for table in READ if table in self._current}
 
     def _all(self, statement: str) -> list[tuple[Any, ...]]:
         return self._connection.execute(statement).fetchall()

@@ -1,0 +1,53 @@
+"""When a wearer was at a place, and what a store holds of that: what an erasure of the place would take."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+from streams import limits
+from streams.consent.erased import ErasedPlace, ErasedTime, with_erased
+from streams.errors import InputError
+from streams.lineage.division import PERSONAL
+from streams.lineage.stays import looks, stays_at
+from streams.queries.own import may_ask
+from streams.queries.own_rows import OwnRows, origin_of
+from streams.queries.store import Store
+
+
+def stays_of(store: Store, wearer: str, where: ErasedPlace, now_ns: int) -> tuple[ErasedTime, ...]:
+    """When a wearer was at a place, within a time; errors of the role as of `own`.
+
+    InputError if the wearer was never seen there in that time, with the places where the wearer was, or more
+    often than one erasure can state.
+    """
+    may_ask(None if store.role_filter is None else store.role_filter.role, wearer)
+    with closing(store.trusted) as connection, store.lookup.reading():
+        origins = {table: origin_of(store, table) for table in ("decisions", "events")}
+        looked = looks(connection, origins, wearer)
+    times = stays_at(looked, where)
+    if not times:
+        places = sorted(set(looked.column("place").to_pylist()))
+        raise InputError(
+            f"place {where.place}: found no stay of {wearer} there{_within(where)}, expected one of "
+            f"{', '.join(places) or 'none, as nothing of this wearer is stored'}; nothing was changed"
+        )
+    if len(times) > limits.ERASED_SPANS_MAX:
+        raise InputError(
+            f"place {where.place}: found {len(times):,} stays, expected at most {limits.ERASED_SPANS_MAX} in "
+            f"one erasure; erase them in parts: place {where.place} from TIME until TIME"
+        )
+    newest_ns = max(looked.column("high").to_pylist())
+    if times[-1].until_ns == newest_ns >= now_ns - limits.ERASED_STAY_S * 1_000_000_000:
+        # The wearer is there now: what comes until the statement is of the same stay.
+        times = with_erased(times, ErasedTime(newest_ns, where.time.until_ns))
+    return times
+
+
+def rows_in(store: Store, wearer: str, times: tuple[ErasedTime, ...]) -> dict[str, int]:
+    """How many rows of each table an erasure of these stays would take, or a part of them."""
+    taken = OwnRows(store, wearer, times, words=False).taken
+    return {table: len(taken[table]) for table in sorted(PERSONAL) if len(taken[table])}
+
+
+def _within(where: ErasedPlace) -> str:
+    return "" if where.time == ErasedTime(0, limits.TIME_NS_MAX) else " in that time"

@@ -1,0 +1,120 @@
+"""Which model versions an erasure withdraws, and which one serves instead."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from streams import clock
+from streams.consent.erased import Scope
+from streams.consent.view import Consents
+from streams.errors import InputError, UnavailableError
+from streams.events.codec import Codec
+from streams.events.record import Outgoing, Received
+from streams.models.pointer import Rollback, together
+from streams.pipeline.going_back import check_permitted
+from streams.pipeline.side_inputs import SideInputs
+from streams.sealing.erasures import Requested
+from streams.settings.kafka import Broker
+from streams.worker.erasure_receipt import why_of
+from streams.worker.made_there import MadeThere, made_there
+from streams.worker.models import going_back
+from streams.worker.sealing import examples_by_key, examples_of
+
+log = logging.getLogger(__name__)
+
+#: Who asks for the keys of examples.
+PRINCIPAL = "sightline rights erase"
+
+
+class Place(NamedTuple):
+    """Where an erasure acts: the broker, the directory of the key store, the stores, and the receipt's file.
+
+    Without `receipt` the file is called after the number of the erasure, in the directory `receipts`.
+    `stores` waits until stores have applied the erasure of a number, and returns how many rows went; None if
+    nobody waits for one. `lines` counts what it changed in the audit log; None if nobody can tell.
+    """
+
+    broker: Broker
+    directory: Path
+    codec: Codec
+    stores: Callable[[int], Awaitable[int]] | None
+    receipt: Path | None = None
+    lines: Callable[[int], Awaitable[int]] | None = None
+    receipts: Path = Path()
+
+
+async def made_of(place: Place, side: SideInputs, consents: Consents, wearer: str, scope: Scope) -> MadeThere:
+    """Examples that were made of what is in the spans of a scope; none if it names no place."""
+    if not scope.place:
+        return MadeThere()
+    policy = side.policies.version(side.policies.current)
+    records = await examples_by_key(place.broker, place.directory, policy, PRINCIPAL)
+    devices = {device for device, of in consents.pairings if of == wearer}
+    return made_there(records, place.codec, wearer, devices, scope)
+
+
+def knowing_of(
+    side: SideInputs, wearer: str, scope: Scope, made: MadeThere, later: Collection[int] = ()
+) -> set[int]:
+    """Versions that learned from a wearer, but for those that did so under `later` consent records alone.
+
+    What was trained before a time learned nothing that was captured from then on. Of a place it is those that
+    learned from an example which was made there.
+    """
+    versions = side.models.versions.items()
+    if scope.place:
+        return {number for number, each in versions if made.taught(each)}
+    return {
+        number
+        for number, each in versions
+        if each.trained_ns >= scope.since_ns and {*each.manifest.wearers.get(wearer, ())} - {*later}
+    }
+
+
+def given_later(consents: Consents, of: Requested) -> set[int]:
+    """Numbers of consent records that the wearer gave after the erasure, and on no device before."""
+    words, stopped_ns = consents.words_of(of.wearer), of.steps["stopped"].at_ns
+    before = {word.number for word in words if word.at_ns <= stopped_ns}
+    return {word.number for word in words if word.at_ns > stopped_ns} - before
+
+
+async def pointer_of(
+    place: Place, of: Requested, side: SideInputs, records: Sequence[Received], knowing: set[int]
+) -> list[Outgoing]:
+    """Records that go back to the newest version that learned nothing from the wearer and may serve.
+
+    One that serves goes on. They tell training all versions that were withdrawn, by earlier erasures too.
+    """
+    serving, before = side.models.serving, side.models.rollback
+    withdrawn = together(
+        before.withdrawn if before is not None else (), tuple((version, version) for version in knowing)
+    )
+    permitted = [serving] if serving not in knowing else await permitted_of(place, side, knowing)
+    for number in permitted:
+        at_ns = clock.now_ns()
+        back = Rollback(number, serving, why_of(of.number), at_ns, erasure=True, withdrawn=withdrawn)
+        return going_back(records, back)
+    raise UnavailableError(
+        f"erasure {of.number}: found no model version that may serve without the wearer, expected at least "
+        "that of the licensed seed; publish a policy that permits it, then erase again"
+    )
+
+
+async def permitted_of(place: Place, side: SideInputs, knowing: set[int]) -> list[int]:
+    """Versions up to the one that serves that may serve and learned nothing from the wearer, newest first."""
+    policy, now_ns = side.policies.version(side.policies.current), clock.now_ns()
+    history = await examples_of(place.broker, place.directory, policy, PRINCIPAL)
+    permitted = list[int]()
+    for number, version in sorted(side.models.versions.items(), reverse=True):
+        if version.declined or number in knowing or number > side.models.serving:
+            continue
+        try:
+            check_permitted(version, side, history, place.codec, now_ns)
+        except InputError as error:
+            log.info("Not gone back to: %s", error)
+        else:
+            permitted.append(number)
+    return permitted

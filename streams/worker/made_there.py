@@ -1,0 +1,70 @@
+"""Examples that were made of what a wearer captured at a place, and the keys under which they are sealed."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection, Iterable
+from typing import NamedTuple
+
+from streams.consent.erased import Scope
+from streams.errors import MalformedError
+from streams.events.codec import Codec
+from streams.events.headers import SINCE
+from streams.events.record import Received, stamp_ns
+from streams.models.version import ModelVersion, ids_of
+from streams.sealing.sealed import unopened
+from streams.training import gate
+
+
+class MadeThere(NamedTuple):
+    """Ids of the examples, and numbers of their keys, which are those of a day and a retention.
+
+    So they may seal examples of the same wearer that were made of other data too: `beside` is how many.
+    """
+
+    examples: frozenset[str] = frozenset()
+    keys: frozenset[int] = frozenset()
+    beside: int = 0
+
+    def taught(self, version: ModelVersion) -> bool:
+        """Whether a version learned from one of them, or was compared on one."""
+        manifest = version.manifest
+        return not self.examples.isdisjoint(ids_of(manifest.admitted, manifest.validation, manifest.test))
+
+
+def made_there(
+    records: Iterable[tuple[Received, int]],
+    codec: Codec,
+    wearer: str,
+    devices: Collection[str],
+    scope: Scope,
+) -> MadeThere:
+    """Those among records of `glasses.examples` as they were opened, each with the number of its key.
+
+    An example counts if any time from the oldest that it was made of until its feedback lies in a span of the
+    scope. One that nobody can open any more counts by its device, as if it were the wearer's.
+    """
+    examples, keys, elsewhere = set[str](), set[int](), list[int]()
+    for record, key in records:
+        if unopened(record.headers):
+            headers = dict(record.headers)
+            oldest, id_ = headers.get(SINCE) or b"", (headers.get("ce_id") or b"").decode(errors="replace")
+            of_device = (record.key or b"").decode(errors="replace") in devices
+            if of_device and oldest.isdigit() and _is_there(scope, int(oldest), stamp_ns(record)):
+                examples.add(id_)
+            continue
+        with contextlib.suppress(MalformedError):
+            batch, *_ = gate.read(record, codec)
+            if batch.wearer_id != wearer:
+                continue
+            if _is_there(scope, batch.oldest_ns, batch.last_ns):
+                examples.add(batch.first_id)
+                keys.add(key)
+            else:
+                elsewhere.append(key)
+    keys.discard(0)
+    return MadeThere(frozenset(examples), frozenset(keys), sum(key in keys for key in elsewhere))
+
+
+def _is_there(scope: Scope, first_ns: int, last_ns: int) -> bool:
+    return any(each.has(first_ns, last_ns) for each in scope.spans)

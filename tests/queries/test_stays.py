@@ -1,0 +1,110 @@
+"""When a wearer was at a place is told to whom it may be told, and is what an erasure then takes."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from pathlib import Path
+
+import pytest
+
+from streams import limits
+from streams.cli.rights.scope import Looked, asked_scope
+from streams.consent.erased import ErasedPlace, ErasedTime
+from streams.errors import InputError
+from streams.limits import TIME_NS_MAX
+from streams.queries.reads import reads
+from streams.queries.role import Role
+from streams.queries.stays import rows_in, stays_of
+from streams.queries.store import Store
+from streams.snapshots.writer import Writer
+from streams.topology import TO_WEARER
+from tests.snapshots.build import T0_NS
+from tests.snapshots.contents import ask
+from tests.snapshots.homes import of_home
+from tests.snapshots.worlds import HER, SECOND_NS, World, filled, mark
+
+OFFICER = Role("privacy-officer", exporting=True, into=TO_WEARER)
+HOME = ErasedPlace("home", ErasedTime(0, TIME_NS_MAX))
+#: Long after everything.
+LATER_NS = T0_NS + 10**6 * SECOND_NS
+AT_HOME = (*range(3, 9), 14, 15)
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    world = World(2, fetches=16, home=AT_HOME)
+    return filled(tmp_path_factory.mktemp("stays") / "store", world.lineage(with_her=True), every=3)
+
+
+def _expected(path: Path) -> list[tuple[int, int]]:
+    """Her fetches in order of time, as long as one after another is at home."""
+    rows = ask(path, f"SELECT DISTINCT t_first_ns FROM events WHERE wearer = '{HER}' AND kind = 'imu'")
+    times = sorted(t_ns for (t_ns,) in rows)
+    stays = []
+    for at_home, some in groupby(times, lambda t_ns: (t_ns - T0_NS) // SECOND_NS in AT_HOME):
+        if at_home:
+            stay = list(some)
+            stays.append((stay[0], stay[-1]))
+    return stays
+
+
+def test_stays_are_those_of_her_fetches_and_the_rows_are_what_an_erasure_takes(tmp_path: Path) -> None:
+    world = World(2, fetches=16, home=AT_HOME)
+    store = filled(tmp_path / "store", world.lineage(with_her=True), every=3)
+    with Store.open(store, OFFICER) as opened:
+        times = stays_of(opened, HER, HOME, LATER_NS)
+        rows = rows_in(opened, HER, times)
+    assert list(times) == _expected(store)
+    assert len(times) > 1
+    before = {table: ask(store, f"SELECT count(*) FROM {table}") for table in ("events", "decisions")}
+    writer = Writer.open(store, fold="inline")
+    writer.erase([of_home(LATER_NS, times)], mark, LATER_NS)
+    writer.close()
+    assert ask(store, "SELECT rows FROM erasures") == [(sum(rows.values()),)]
+    for table in ("events", "decisions"):
+        [(left,)], [(all_,)] = ask(store, f"SELECT count(*) FROM {table}"), before[table]
+        assert all_ - left == rows[table], table
+
+
+def test_a_place_where_she_never_was_is_refused_with_those_where_she_was(path: Path) -> None:
+    with Store.open(path, OFFICER) as opened:
+        with pytest.raises(InputError, match="no stay of canarywearer there, expected one of home, street;"):
+            stays_of(opened, HER, HOME._replace(place="clinic"), LATER_NS)
+        early = HOME._replace(time=ErasedTime(0, T0_NS - 1))
+        with pytest.raises(InputError, match="no stay of canarywearer there in that time, expected"):
+            stays_of(opened, HER, early, LATER_NS)
+        with pytest.raises(InputError, match="nothing of this wearer is stored"):
+            stays_of(opened, "nobody", HOME, LATER_NS)
+
+
+@pytest.mark.parametrize("role", [Role("analyst"), Role("wearer", wearer="w1")])
+def test_it_is_told_to_nobody_else(path: Path, role: Role) -> None:
+    with Store.open(path, role) as opened, pytest.raises(InputError, match="may not ask"):
+        stays_of(opened, HER, HOME, LATER_NS)
+
+
+def test_more_stays_than_a_statement_holds_are_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "ERASED_SPANS_MAX", len(_expected(path)) - 1)
+    with (
+        Store.open(path, OFFICER) as opened,
+        pytest.raises(InputError, match="place home from TIME until TIME"),
+    ):
+        stays_of(opened, HER, HOME, LATER_NS)
+
+
+def test_who_is_there_now_stays_until_the_erasure_and_who_was_long_ago_does_not(path: Path) -> None:
+    [*_, (_, last_ns)] = _expected(path)
+    for later_s, until_ns in ((limits.ERASED_STAY_S, TIME_NS_MAX), (limits.ERASED_STAY_S + 1, last_ns)):
+        with Store.open(path, OFFICER) as opened:
+            times = stays_of(opened, HER, HOME, last_ns + later_s * SECOND_NS)
+        assert times[-1].until_ns == until_ns
+
+
+def test_that_somebody_looked_is_on_record(path: Path) -> None:
+    question = {"--wearer": HER, "--scope": '"place home"', "--dry-run": True}
+    looked = Looked((path,), Role("privacy-officer"), HER, asked_scope("place home"), question)
+    assert [tuple(each) for each in looked.scope.spans] == _expected(path)
+    assert looked.rows["events"] > 0
+    with Store.open(path) as opened:
+        read, *_ = reads(opened).latest
+    assert read.question == f'rights erase --wearer {HER} --scope "place home" --dry-run'

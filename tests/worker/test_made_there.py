@@ -1,0 +1,93 @@
+"""Which examples were made of what was captured at a place, by their times, and under which keys they lie."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from streams.consent.erased import ErasedTime, Scope
+from streams.events.headers import SINCE
+from streams.events.record import StoredRecord, stamp_ns
+from streams.sealing.sealed import ENCODING
+from streams.training import gate
+from streams.worker.made_there import MadeThere, made_there
+from tests import build
+from tests.hostile.test_cores import GOOD_EXAMPLES
+from tests.training.test_rollback import loop
+
+S_NS = 10**9
+#: When feedback came, of each of the examples.
+AT_NS = build.T0_NS
+
+
+def _scope(first_ns: int, last_ns: int) -> Scope:
+    return Scope(0, 0, "home", (ErasedTime(first_ns, last_ns),))
+
+
+def _example(nth: int, seconds: int = 10) -> StoredRecord:
+    """An example that was made of something of some seconds before its feedback."""
+    record: StoredRecord = GOOD_EXAMPLES[nth]
+    headers = {**dict(record.headers), SINCE: str(AT_NS - seconds * S_NS).encode()}
+    return replace(record, headers=[*headers.items()])
+
+
+def _made(records: Sequence[tuple[StoredRecord, int]], wearer: str, scope: Scope) -> MadeThere:
+    return made_there(records, build.CODEC, wearer, {"g1"}, scope)
+
+
+def test_an_example_counts_from_the_oldest_that_it_was_made_of_until_its_feedback() -> None:
+    record = _example(0)
+    batch, *_ = gate.read(record, build.CODEC)
+    assert (batch.since_ns, batch.last_ns) == (AT_NS - 10 * S_NS, AT_NS)
+    for first, last, counts in (
+        (AT_NS - 10 * S_NS, AT_NS - 10 * S_NS, True),
+        (AT_NS, AT_NS, True),
+        (AT_NS - 5 * S_NS, AT_NS - 4 * S_NS, True),
+        (0, AT_NS - 10 * S_NS - 1, False),
+        (AT_NS + 1, AT_NS + 9, False),
+    ):
+        made = _made([(record, 7)], batch.wearer_id, _scope(first, last))
+        one = MadeThere(frozenset({batch.first_id}), frozenset({7}), 0)
+        assert made == (one if counts else MadeThere())
+    whole = _scope(0, AT_NS)
+    assert _made([(record, 7)], "another", whole) == MadeThere()
+    assert _made([(record, 0)], batch.wearer_id, whole).keys == frozenset(), "it is not sealed"
+
+
+def test_what_lies_under_the_same_key_and_is_of_elsewhere_is_counted() -> None:
+    wearer = gate.read(_example(0), build.CODEC)[0].wearer_id
+    hers = [nth for nth in range(12) if gate.read(_example(nth), build.CODEC)[0].wearer_id == wearer]
+    first, second, third, *_ = hers
+    others = [nth for nth in range(12) if nth not in hers]
+    records = [(_example(first), 7), (_example(second, 0), 7), (_example(third, 0), 8)]
+    records += [(_example(nth, 0), 7) for nth in others]
+    found = _made(records, wearer, _scope(AT_NS - 6 * S_NS, AT_NS - 5 * S_NS))
+    assert (len(found.examples), found.keys, found.beside) == (1, frozenset({7}), 1)
+
+
+@pytest.mark.parametrize(("device", "counts"), [("g1", True), ("g9", False)])
+def test_one_that_nobody_can_open_counts_by_its_device_and_its_times(device: str, counts: bool) -> None:
+    record = _example(0)
+    since_ns = int(dict(record.headers)[SINCE])
+    closed = replace(
+        record, key=device.encode(), value=None, headers=[*record.headers, (ENCODING, b"erased")]
+    )
+    at = (since_ns, stamp_ns(record))
+    for first, last in ((at[0], at[0]), (at[1], at[1])):
+        made = _made([(closed, 7)], "w1", _scope(first, last))
+        assert bool(made.examples) == counts
+        assert not made.keys
+    assert _made([(closed, 7)], "w1", _scope(at[1] + 1, at[1] + 9)) == MadeThere()
+
+
+def test_a_version_was_taught_by_what_its_manifest_lists_and_by_nothing_else() -> None:
+    core, _ = loop()
+    versions = core.followed.models.now.versions
+    learned = versions[max(versions)].manifest
+    source, stream, run = learned.admitted[0]
+    made = MadeThere(frozenset({f"{source}/{stream}/{run.first}"}), frozenset(), 0)
+    assert made.taught(versions[max(versions)])
+    assert not made.taught(versions[1]), "the seed"
+    assert not MadeThere(frozenset({"g1/example/99999"})).taught(versions[max(versions)])
