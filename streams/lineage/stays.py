@@ -48,6 +48,15 @@ def looks(connection: Connection, rows: Mapping[str, str], wearer: str) -> pa.Ta
     return connection.sql(f"WITH told AS MATERIALIZED ({told}) {' UNION ALL '.join(parts)}").to_arrow_table()
 
 
+def wearers_at(connection: Connection, rows: Mapping[str, str], place: str) -> list[str]:
+    """Everybody whose devices ever named a place, in order."""
+    found = connection.execute(
+        f"SELECT DISTINCT wearer FROM {rows['decisions']} WHERE wearer <> '' AND sink = {quoted(ZONED)} "  # noqa: S608
+        f"AND {_PLACE} = {quoted(place)} ORDER BY 1"
+    ).fetchall()
+    return [wearer for (wearer,) in found]
+
+
 def stays_at(of: pa.Table, where: ErasedPlace) -> tuple[ErasedTime, ...]:
     """The stays at a place, cut to its time, in rows of `looks`."""
     low, high = (of.column(name).to_numpy().astype(np.int64) for name in ("low", "high"))

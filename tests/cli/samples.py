@@ -306,6 +306,12 @@ LIVE: tuple[Sample, ...] = (
         " --broker {broker} --keys {keys} --store {live} --role wearer:w1 --json",
         code=2,
     ),
+    Sample(
+        "sightline rights bystander --place home --from 2020-01-01 --until 2020-01-02 --dry-run --no-store"
+        " --broker {broker} --keys {keys} --store {live} --role privacy-officer --topic-prefix ''"
+        " --receipts {tmp} --extend tests.extensions.temple --json",
+        code=2,
+    ),
     Sample("sightline rights erase --wearer nobody --no-store --broker {broker} --keys {keys}", code=2),
     Sample(
         "sightline rights erase --wearer w1 --scope 'since 2026-09-21' --no-store"

@@ -44,9 +44,9 @@ def test_it_is_the_same_scope_whatever_was_known_of_the_stays() -> None:
     [
         ("place", "expected all, since TIME, such as since 2026-09-21, or place PLACE"),
         ("place attic", "expected one that devices name: cafe, clinic, home, street, unknown, work"),
-        ("place home since 2026-09-21", "expected from TIME and until TIME behind the place, or none"),
-        ("place home from", "expected from TIME and until TIME behind the place, or none"),
-        ("place home from 2026-09-21 from 2026-09-22", "expected from TIME and until TIME behind"),
+        ("place home since 2026-09-21", "with from TIME or until TIME behind it"),
+        ("place home from", "with from TIME or until TIME behind it"),
+        ("place home from 2026-09-21 from 2026-09-22", "with from TIME or until TIME behind it"),
         ("place home from 2026-09-22 until 2026-09-21", "expected from before until"),
         ("place home until 2999-01-01", "a time to come"),
         ("place home from noon", "a time in RFC 3339"),
@@ -62,5 +62,25 @@ def test_it_is_the_same_scope_whatever_was_known_of_the_stays() -> None:
 def test_another_scope_is_refused_before_anything_is_asked(scope: str, says: str) -> None:
     arguments = ["rights", "erase", "--wearer", "w1", "--no-store", "--broker", "localhost:1"]
     result = CliRunner().invoke(main, [*arguments, "--role", "analyst", "--scope", scope])
+    assert result.exit_code == 2
+    assert says in result.output
+
+
+@pytest.mark.parametrize(
+    ("place", "since", "until", "role", "says"),
+    [
+        ("attic", "2026-09-21", "2026-09-22", "privacy-officer", "--place: found place attic, expected one"),
+        ("cafe", "2026-09-22", "2026-09-21", "privacy-officer", "expected from before until"),
+        ("cafe", "2026-09-21", "2999-01-01", "privacy-officer", "a time to come"),
+        ("cafe", "2026-09-21", "2026-09-22", "analyst", "may not ask who was at a place"),
+        ("cafe", "2026-09-21", "2026-09-22", "wearer:w1", "may not ask who was at a place"),
+    ],
+)
+def test_for_a_bystander_another_request_is_refused_before_anything_is_asked(
+    place: str, since: str, until: str, role: str, says: str
+) -> None:
+    times = ["--place", place, "--from", since, "--until", until]
+    more = ["--no-store", "--broker", "localhost:1", "--role", role]
+    result = CliRunner().invoke(main, ["rights", "bystander", *times, *more])
     assert result.exit_code == 2
     assert says in result.output

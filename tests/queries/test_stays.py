@@ -14,7 +14,7 @@ from streams.errors import InputError
 from streams.limits import TIME_NS_MAX
 from streams.queries.reads import reads
 from streams.queries.role import Role
-from streams.queries.stays import rows_in, stays_of
+from streams.queries.stays import rows_in, stays_of, stays_of_all
 from streams.queries.store import Store
 from streams.snapshots.writer import Writer
 from streams.topology import TO_WEARER
@@ -81,6 +81,34 @@ def test_a_place_where_she_never_was_is_refused_with_those_where_she_was(path: P
 def test_it_is_told_to_nobody_else(path: Path, role: Role) -> None:
     with Store.open(path, role) as opened, pytest.raises(InputError, match="may not ask"):
         stays_of(opened, HER, HOME, LATER_NS)
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 99), (4, 8), (9, 13)])
+def test_everybody_who_was_there_then_is_found_with_what_is_of_that_time(
+    path: Path, low: int, high: int
+) -> None:
+    """Others are at home all the time, so each has one stay, from the first fetch to the last."""
+    within = ErasedTime(T0_NS + low * SECOND_NS, T0_NS + high * SECOND_NS)
+    rows = ask(path, "SELECT DISTINCT wearer, t_first_ns FROM events WHERE kind = 'imu'")
+    expected: dict[str, list[tuple[int, int]]] = {}
+    for wearer in {wearer for wearer, _ in rows}:
+        times = sorted(t_ns for name, t_ns in rows if name == wearer)
+        stays = _expected(path) if wearer == HER else [(times[0], times[-1])]
+        cut = [(max(first, within[0]), min(last, within[1])) for first, last in stays]
+        if some := [stay for stay in cut if stay[0] <= stay[1]]:
+            expected[wearer] = some
+    assert len(expected) > 1
+    with Store.open(path, OFFICER) as opened:
+        found = stays_of_all(opened, HOME._replace(time=within), LATER_NS)
+    assert {wearer: [tuple(each) for each in times] for wearer, times in found.items()} == expected
+    with Store.open(path, OFFICER) as opened:
+        assert stays_of_all(opened, HOME._replace(place="clinic"), LATER_NS) == {}
+
+
+@pytest.mark.parametrize("role", [Role("analyst"), Role("wearer", wearer=HER)])
+def test_who_was_there_is_told_to_the_privacy_officer_alone(path: Path, role: Role) -> None:
+    with Store.open(path, role) as opened, pytest.raises(InputError, match="may not ask who was at a place"):
+        stays_of_all(opened, HOME, LATER_NS)
 
 
 def test_more_stays_than_a_statement_holds_are_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from streams.cli.rights.bystander import bystander
 from streams.cli.rights.consent import consent
 from streams.cli.rights.due import due
 from streams.cli.rights.erase import erase, show
@@ -17,5 +18,5 @@ def command() -> None:
     """Do for a wearer what the law says: consents, retention, own data, erasure, and its proof."""
 
 
-for _subcommand in (consent, due, erase, export, requests, show, verify):
+for _subcommand in (bystander, consent, due, erase, export, requests, show, verify):
     command.add_command(_subcommand)
