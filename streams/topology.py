@@ -17,6 +17,8 @@ from streams.limits import EXAMPLES_AHEAD_MS_MAX
 
 PARTITIONS_DEFAULT = 4
 Cleanup = Literal["delete", "compact"]
+#: Which values of a topic are sealed (`streams.sealing`): none, those whose label owes it, or all.
+Sealing = Literal["never", "owed", "always"]
 _HOUR_MS = 3_600_000
 _DAY_MS = 24 * _HOUR_MS
 #: Topic settings by which a broker sets or limits the time of a record.
@@ -45,7 +47,7 @@ class Topic:
     """A Kafka topic: its key, its cleanup policy, and whether its partitions follow the devices.
 
     `single` topics have one partition, for one owner and one order; all others have the same number of
-    partitions. The values of `sealed` topics are sealed (`streams.sealing`).
+    partitions. `sealed` says which of its values are sealed.
     """
 
     name: str
@@ -53,7 +55,7 @@ class Topic:
     cleanup: Cleanup
     holds: str
     single: bool = False
-    sealed: bool = False
+    sealed: Sealing = "never"
     config: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -116,6 +118,7 @@ TOPICS: tuple[Topic, ...] = (
         "device",
         "delete",
         "the same batches, tagged: for other teams",
+        sealed="owed",
         config=_kept(_DAY_MS, _HOUR_MS),
     ),
     Topic(
@@ -123,6 +126,7 @@ TOPICS: tuple[Topic, ...] = (
         "device",
         "delete",
         "activity, fixation, speech, place, situation: for other teams",
+        sealed="owed",
         config=_kept(7 * _DAY_MS, _DAY_MS),
     ),
     Topic(ANSWERS, "device", "delete", "answers: for the device", config=_kept(7 * _DAY_MS, _DAY_MS)),
@@ -132,7 +136,7 @@ TOPICS: tuple[Topic, ...] = (
         "delete",
         "examples with their utterances; a training run reads all of it again",
         single=True,
-        sealed=True,
+        sealed="always",
         # An example has the time of its feedback, which sets training's "now". The limit keeps another writer
         # of this topic from setting a time so late that everybody's examples would have expired.
         config={**_kept(365 * _DAY_MS, 7 * _DAY_MS), AHEAD_MS: str(EXAMPLES_AHEAD_MS_MAX)},
@@ -197,7 +201,11 @@ TOPICS: tuple[Topic, ...] = (
 )
 
 #: Topics whose values are kept for long, so that they are sealed under keys that can be destroyed.
-SEALED: frozenset[str] = frozenset(topic.name for topic in TOPICS if topic.sealed)
+SEALED: frozenset[str] = frozenset(topic.name for topic in TOPICS if topic.sealed == "always")
+#: Topics that have sealed values: those, and those where a value is sealed if its label has this obligation.
+#: Answers are not among them, because the device that asked has no keys.
+SEALABLE: tuple[str, ...] = tuple(topic.name for topic in TOPICS if topic.sealed != "never")
+SEALED_OBLIGATION = "local:Sealed"
 _SINGLES = frozenset(topic.name for topic in TOPICS if topic.single)
 
 STAGES: tuple[Stage, ...] = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -31,8 +32,9 @@ from streams.pipeline.followed import Followed
 from streams.pipeline.live import LiveGlasses
 from streams.pipeline.partition import PartitionState
 from streams.policy.crossing import Crossing
-from streams.policy.load import load
+from streams.policy.load import load, parse
 from streams.policy.policy import Policy
+from streams.policy.source import POLICIES
 from streams.policy.step import Step
 from streams.policy.versions import PolicyTable, PolicyVersions
 from streams.topology import CAPTURED, CONSENTS, LINEAGE, MODELS
@@ -42,6 +44,8 @@ T = TypeVar("T")
 State = TypeVar("State")
 #: Reads the values of the shipped kinds.
 CODEC = codec_of(SHIPPED)
+#: The file from which a policy has the obligation to seal.
+SEALED_WORDS = "vocabulary/sealed.toml"
 T0_NS = 1_790_000_000_000_000_000
 BOUND = [
     (device, f"w{wearer}")
@@ -248,6 +252,23 @@ async def say_on(broker: str) -> None:
     await declare(broker)
     said = [Outgoing(CONSENTS, 0, one.key or b"", one.value, (), 0) for one in consent_records()]
     await publish_now(broker, said)
+
+
+@cache
+def sealing(*zones: str) -> Policy:
+    """The policy of the demo where values of these zones are sealed."""
+    shared, mark, own = policy().text.partition("#=== file household.toml\n")
+    part = f"#=== file {SEALED_WORDS}\n{(POLICIES / SEALED_WORDS).read_text(encoding='utf-8')}"
+    own = own.replace('["vocabulary/glasses.toml"]', f'["vocabulary/glasses.toml", "{SEALED_WORDS}"]')
+    own = own.replace("honours = [", 'honours = ["local:Sealed", ')
+    for zone in zones:
+        before, name, rest = own.partition(f'[[zones]]\nname = "{zone}"\n')
+        table, end, after = rest.partition("\n\n")
+        owed = re.search(r"^obligations = \[(.*)\]\n", table, re.MULTILINE)
+        table = table.replace(owed[0], "") if owed else table
+        words = '"local:Sealed"' + (f", {owed[1]}" if owed else "")
+        own = f"{before}{name}obligations = [{words}]\n{table}{end}{after}"
+    return parse(f"{shared}{part}{mark}{own}", "a policy that seals", kinds=SHIPPED)
 
 
 def patient(directory: Path) -> str:

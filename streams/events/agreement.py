@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from streams.errors import MalformedError
 from streams.events.batch import JSON, Batch
-from streams.events.headers import CONTENT_TYPE, RESERVED, RUN, WRITTEN, rfc3339
+from streams.events.headers import CONTENT_TYPE, ENCODING, RESERVED, RUN, WRITTEN, rfc3339
 from streams.events.kinds import event_type
 from streams.events.record import Headers
 from streams.limits import CAPTURED_HEADERS_MAX, FOREIGN_HEADERS_BYTES_MAX
@@ -20,6 +20,8 @@ from streams.limits import CAPTURED_HEADERS_MAX, FOREIGN_HEADERS_BYTES_MAX
 _OWN_PREFIXES = ("sightline-", "ce_")
 _FOREIGN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _REQUIRED = frozenset({"ce_specversion", "ce_id", "ce_source", "ce_type", RUN})
+#: By these a reader would take what a device says for what a stage said.
+_FORGED = RESERVED | {ENCODING}
 _KNOWN = _REQUIRED | {"ce_time", CONTENT_TYPE, "traceparent"}
 _TRACEPARENT_BYTES = 55
 
@@ -43,7 +45,7 @@ def check_headers(headers: Headers, batch: Batch, *, captured: bool = True) -> N
             "headers: found a name twice, expected each once, "
             "or readers would disagree about which one counts"
         )
-    forged = min(RESERVED & by_name.keys(), default=None) if captured else None
+    forged = min(_FORGED & by_name.keys(), default=None) if captured else None
     if forged is not None:
         raise MalformedError(
             f"headers: found {forged}, which only the zones stage may write; send the batch without it"

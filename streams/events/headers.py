@@ -24,7 +24,9 @@ CONTENT_TYPE = "content-type"
 SINCE = "sightline-since"
 #: Digest of a value, where the value itself does not show it: of a sealed or a rejected one.
 DIGEST = "sightline-digest"
-#: Headers that only stages write. A captured record that has one is rejected as forged.
+#: Says that a value is sealed (`streams.sealing.sealed`); no device may write it.
+ENCODING = "content-encoding"
+#: Headers of ours that only stages write. A captured record that has one is rejected as forged.
 RESERVED = frozenset({ZONE, LABEL, PARENTS, SINCE, DIGEST})
 
 

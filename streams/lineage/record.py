@@ -15,7 +15,6 @@ from msgspec import Struct
 from msgspec.structs import astuple, replace
 
 from streams.events.batch import Batch
-from streams.events.digest import digest
 from streams.events.record import Outgoing
 from streams.events.runs import EdgeRun, Parent, Run, extends, longer_run
 from streams.limits import LINEAGE_ROWS_MAX, LINEAGE_TEXT_BYTES_MAX
@@ -45,17 +44,29 @@ class Block(Struct):
 Blocks = dict[str, list[Block]]
 
 
-class Written(NamedTuple):
-    """What lineage says of a value: its size and its digest."""
+class Passed(NamedTuple):
+    """Digests of the values of one stretch, and of the value that was split, if it is a part of one."""
+
+    split_from: str
+    digests: Sequence[str]
+
+
+class Made(NamedTuple):
+    """Size and digest of the value of one output."""
 
     size_bytes: int
     digest: str
 
 
-def blocks_of(
-    step: Step, policy_version: str, topic: str, partition: int, written: Sequence[Written]
-) -> Blocks:
-    """Rows of one fetch of `topic`/`partition`; `written` is of the outputs' values, in the step's order."""
+class Written(NamedTuple):
+    """What lineage says of the values of a step: of its stretches and of its outputs, in the step's order."""
+
+    passed: Sequence[Passed]
+    made: Sequence[Made]
+
+
+def blocks_of(step: Step, policy_version: str, topic: str, partition: int, written: Written) -> Blocks:
+    """Rows of one fetch of `topic`/`partition`."""
     return {
         "events": _events(step, policy_version, partition, written),
         "edges": _blocks_of_rows(_edges(step.outputs)),
@@ -208,17 +219,17 @@ class _Alike(NamedTuple):
         )
 
 
-def _events(step: Step, policy_version: str, partition: int, written: Sequence[Written]) -> list[Block]:
+def _events(step: Step, policy_version: str, partition: int, written: Written) -> list[Block]:
     """One row for each batch; rows that agree in `_Alike` are one block."""
     groups: dict[_Alike, tuple[list[Batch], list[int], list[str]]] = {}
-    for stretch in step.stretches:
+    for stretch, passed in zip(step.stretches, written.passed, strict=True):
         batches, sizes, digests = groups.setdefault(
-            _Alike.of(stretch.first, CAPTURED, stretch.source_digest), ([], [], [])
+            _Alike.of(stretch.first, CAPTURED, passed.split_from), ([], [], [])
         )
         batches += stretch.batches
         sizes += map(len, stretch.values)
-        digests += map(digest, stretch.values)
-    for output, value in zip(step.outputs, written, strict=True):
+        digests += passed.digests
+    for output, value in zip(step.outputs, written.made, strict=True):
         batches, sizes, digests = groups.setdefault(_Alike.of(output.tagged, output.topic), ([], [], []))
         batches.append(output.tagged.batch)
         sizes.append(value.size_bytes)

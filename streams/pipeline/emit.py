@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from operator import itemgetter
 
 import orjson
@@ -23,38 +22,46 @@ from streams.policy.consent_record import record_id
 from streams.policy.notice import PolicyNotice, notice_of
 from streams.policy.policy import Policy
 from streams.policy.step import Output, Reject, Step, Stretch
-from streams.topology import CONSENTS, EXAMPLES, REJECTED, SEALED, TOPICS, ZONED
+from streams.topology import CONSENTS, EXAMPLES, REJECTED, TOPICS, ZONED
 
 _SINGLE = frozenset(topic.name for topic in TOPICS if topic.single)
+_NONE: tuple[tuple[str, bytes], ...] = ()
 
 
 def records_of(
     step: Step, policy: Policy, place: tuple[str, int], digests: Digests = plain_digest
-) -> tuple[list[Outgoing], list[record.Written]]:
-    """Records of one fetch, without lineage, and what lineage says of the value of every output of the step.
+) -> tuple[list[Outgoing], record.Written]:
+    """Records of one fetch, without lineage, and what lineage says of the values of the step.
 
     The order is: zoned batches in partition order, outputs, rejects. `place` is the (topic, partition) that
     was read. Records go to the partition of the same number, or to partition 0 of topics that have only one
-    (docs/architecture.md, Wire). `digests` makes the digests of values for sealed topics.
+    (docs/architecture.md, Wire). `digests` makes the digests of values that are sealed.
     """
     topic, partition = place
+    handed_on = [_passed(stretch, policy, digests) for stretch in step.stretches]
     values = [
         output.value if output.value is not None else encode(output.tagged.batch) for output in step.outputs
     ]
-    passed = [placed for stretch in step.stretches for placed in _zoned(stretch, policy, partition)]
+    passed = [
+        placed
+        for stretch, of in zip(step.stretches, handed_on, strict=True)
+        for placed in _zoned(stretch, of, policy, partition)
+    ]
     # The sort is stable, so parts of one batch, which share its position, stay in order.
     passed.sort(key=itemgetter(0))
     records = [each for _, each in passed]
-    written = [
-        record.Written(
+    made = [
+        record.Made(
             len(value),
-            digests(output.tagged.batch.wearer_id, value) if output.topic in SEALED else digest(value),
+            digests(output.tagged.batch.wearer_id, value)
+            if policy.seals(output.topic, output.tagged.label)
+            else digest(value),
         )
         for output, value in zip(step.outputs, values, strict=True)
     ]
     records += [
         _output(output, value, of, policy, partition)
-        for output, value, of in zip(step.outputs, values, written, strict=True)
+        for output, value, of in zip(step.outputs, values, made, strict=True)
         if output.topic
     ]
     return (
@@ -62,7 +69,7 @@ def records_of(
         + [
             _reject(reject, topic, partition) for reject in step.rejects if reject.cause.outcome != "repeated"
         ],
-        written,
+        record.Written(handed_on, made),
     )
 
 
@@ -124,7 +131,7 @@ def _receipt(batch: Batch, word: Word, notice: PolicyNotice, policy: str) -> dic
 
 def lineage_of(
     step: Step,
-    written: Sequence[record.Written],
+    written: record.Written,
     policy: Policy,
     place: tuple[str, int],
     extra: Rows,
@@ -141,10 +148,27 @@ def lineage_of(
     )
 
 
-def _zoned(stretch: Stretch, policy: Policy, partition: int) -> list[tuple[int, Outgoing]]:
+def _passed(stretch: Stretch, policy: Policy, digests: Digests) -> record.Passed:
+    """Digests of the values of a stretch; under the wearer's key if they are sealed."""
+    first, source = stretch.first, stretch.source
+    if not policy.seals(ZONED, first.label):
+        return record.Passed(digest(source) if source else "", list(map(digest, stretch.values)))
+    wearer = first.batch.wearer_id
+    return record.Passed(
+        digests(wearer, source) if source else "", [digests(wearer, value) for value in stretch.values]
+    )
+
+
+def _zoned(
+    stretch: Stretch, passed: record.Passed, policy: Policy, partition: int
+) -> list[tuple[int, Outgoing]]:
     """Make (position in the partition, record for `glasses.zoned`) of each batch of a stretch."""
     first = stretch.first
     key, tags = first.batch.source.encode(), tag(first.zone, policy.header(first.label))
+    seal, named = None, [_NONE] * len(stretch.batches)
+    if policy.seals(ZONED, first.label):
+        seal = Seal(first.batch.wearer_id, policy.retention_days(first.label))
+        named = [((DIGEST, each.encode()),) for each in passed.digests]
     return [
         (
             batch.position,
@@ -153,23 +177,25 @@ def _zoned(stretch: Stretch, policy: Policy, partition: int) -> list[tuple[int, 
                 partition,
                 key,
                 value,
-                [*(headers or envelope(batch)), *tags],
+                [*(headers or envelope(batch)), *tags, *own],
                 batch.appended_ns // 1_000_000,
+                seal,
             ),
         )
-        for batch, value, headers in zip(stretch.batches, stretch.values, stretch.headers, strict=True)
+        for batch, value, headers, own in zip(
+            stretch.batches, stretch.values, stretch.headers, named, strict=True
+        )
     ]
 
 
-def _output(
-    output: Output, value: bytes, written: record.Written, policy: Policy, partition: int
-) -> Outgoing:
+def _output(output: Output, value: bytes, made: record.Made, policy: Policy, partition: int) -> Outgoing:
     tagged = output.tagged
     batch = tagged.batch
     tags = tag(tagged.zone, policy.header(tagged.label))
     root = root_of(batch.source, output.parents)
-    since = ((SINCE, b"%d" % batch.oldest_ns),) if output.topic == EXAMPLES else ()
-    sealed = output.topic in SEALED
+    sealed = policy.seals(output.topic, tagged.label)
+    # By it whoever opens a value knows which consents it needs.
+    since = ((SINCE, b"%d" % batch.oldest_ns),) if sealed or output.topic == EXAMPLES else ()
     key = version_key(batch.run.first) if batch.kind == "model" else batch.source.encode()
     return Outgoing(
         output.topic,
@@ -181,7 +207,7 @@ def _output(
             *tags,
             (PARENTS, pack_parents(batch, output.parents)),
             *since,
-            *(((DIGEST, written.digest.encode()),) if sealed else ()),
+            *(((DIGEST, made.digest.encode()),) if sealed else ()),
         ],
         batch.appended_ns // 1_000_000,
         Seal(batch.wearer_id, policy.retention_days(tagged.label)) if sealed else None,

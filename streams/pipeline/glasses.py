@@ -54,7 +54,7 @@ class Stages:
     processing: Callable[..., tuple[dict[str, DeviceState], list[Asked]]] = processing.run
     assistant: Callable[..., dict[str, DeviceState]] = assistant.run
     feedback: Callable[..., dict[str, DeviceState]] = feedback.run
-    records: Callable[..., tuple[list[Outgoing], list[Written]]] = records_of
+    records: Callable[..., tuple[list[Outgoing], Written]] = records_of
     lineage: Callable[..., list[Outgoing]] = lineage_of
     tally: Callable[..., Tally] = tallied
 

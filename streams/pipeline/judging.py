@@ -5,16 +5,21 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from streams.errors import MalformedError
 from streams.events.codec import Codec
-from streams.events.record import Received
+from streams.events.headers import content_type_of
+from streams.events.record import Received, stamp_ns
 from streams.limits import TRAINING_READ_RATIO
 from streams.models.pointer import Versions, together
 from streams.pipeline.side_inputs import SideInputs
 from streams.pipeline.training_state import TrainingState
 from streams.policy.crossing import Crossing
-from streams.policy.policy import Policy
+from streams.policy.flow import at_gate, enforced, flow_of
+from streams.policy.policy import Flow, Policy
 from streams.policy.step import Step
+from streams.topology import TRAINING_RUN, ZONED
 from streams.training import gate, run
 from streams.training.seed import Licensed
 from streams.training.splits import key_of
@@ -73,6 +78,28 @@ def used_of(
     streams = policy.training_assets.streams
     used = run.within(open_, reserved, policy.training.examples_max, streams)
     return used, run.divided(used, reserved, streams)
+
+
+def judged_by_tag(
+    record: Received, topic: str, codec: Codec, side: SideInputs, now_ns: int, sink: str
+) -> Flow:
+    """Whether a record of `glasses.zoned` or `glasses.derived` may go into a sink at `now_ns`.
+
+    Judged are its label and zone, the retention, and the wearer's consent of now. Whatever the mode of the
+    zone, the flow enforces. MalformedError if the record is no batch with a tag.
+    """
+    captured, crossing = topic == ZONED, crossing_now(side)
+    form = content_type_of(record.headers)
+    batch = codec.decode(record.value, record.offset, stamp_ns(record), content_type=form, captured=captured)
+    if not captured:
+        batch = replace(batch, since_ns=gate.since_of(record, batch.t0_ns))
+    zone, header = gate.tag_of(record)
+    policy = crossing.policy
+    label = gate.label_of(header, policy, adopting(side))
+    tagged = crossing.tagged(batch, zone, label, batch.consent, now_ns)
+    if sink == TRAINING_RUN:
+        return at_gate(policy, tagged, now_ns)
+    return enforced(flow_of(policy, tagged, sink, now_ns))
 
 
 def adopting(side: SideInputs) -> gate.Adopt:

@@ -14,7 +14,7 @@ from streams import clock, metrics
 from streams.errors import UnavailableError
 from streams.events.kinds import Kinds
 from streams.events.record import Fetch, Outcome, Outgoing, Received
-from streams.limits import RETRAIN_EVERY_EXAMPLES
+from streams.limits import KEYS_HELD_MAX, RETRAIN_EVERY_EXAMPLES
 from streams.models.drift import Drift
 from streams.pipeline.fitting import Fit
 from streams.pipeline.followed import Followed
@@ -61,6 +61,8 @@ class LiveGlasses(GlassesCore):
         super().__init__(operators=operators, stages=stages, shelf=shelf)
         self.followed, self._file, self._keys, self._time = followed, shelf, keys, time or BrokersTime()
         self.sending = Sending()
+        #: Wearers for whom something of a device was sealed: the next fetch has something of them too.
+        self._sealed_for: dict[bytes, set[str]] = {}
         self._drift: Drift | None = None
 
     def restore(self, partition: int, entries: Mapping[str, bytes]) -> PartitionState:
@@ -110,11 +112,15 @@ class LiveGlasses(GlassesCore):
     ) -> Outcome[PartitionState]:
         """Run `GlassesCore.process` with the device states loaded, and seal what is kept for long.
 
-        Whoever has an answer that waits for feedback may get an example, whose digest needs a key.
+        Digests of what is sealed need keys of its wearers. Who they are follows from the answers that wait
+        for feedback, and from what was sealed before; a fetch with others is computed twice.
 
         OSError if the shelf's file fails, UnavailableError if the key store does.
         """
-        held = {} if self._keys is None else dict(await self._keys.digest_keys(_answered(state, fetch)))
+        held: dict[str, bytes] = {}
+        if self._keys is not None:
+            held |= await self._keys.digest_keys(_answered(state, fetch))
+            held |= await self._keys.digest_keys_there(self._known_by(fetch))
         while True:
             digests = FetchDigests(held)
             given = inputs if self._keys is None else replace(inputs, digests=digests.digest)
@@ -127,8 +133,23 @@ class LiveGlasses(GlassesCore):
             self._time.heard(outcome.state.now_ns, clock.monotonic_ns())
             self._measure(state, fetch, inputs, outcome)
             if self._keys is not None:
+                self._note_sealed(outcome.outputs)
                 outcome = replace(outcome, outputs=await self._keys.sealed(outcome.outputs))
         return outcome
+
+    def _known_by(self, fetch: Fetch) -> set[str]:
+        """Wearers of whom something was sealed that came from the devices of a fetch."""
+        if not self._sealed_for:
+            return set()
+        keys = {record.key or b"" for record in fetch.records}
+        return set[str]().union(*(self._sealed_for.get(key, ()) for key in keys))
+
+    def _note_sealed(self, outputs: Sequence[Outgoing]) -> None:
+        if len(self._sealed_for) > KEYS_HELD_MAX:
+            self._sealed_for.clear()
+        for output in outputs:
+            if output.seal is not None:
+                self._sealed_for.setdefault(output.key, set()).add(output.seal.wearer)
 
     async def _processed(
         self,

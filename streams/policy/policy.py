@@ -34,6 +34,7 @@ from streams.policy.rules import (
 )
 from streams.policy.step import Tagged, Verdict
 from streams.policy.vocabulary import LISTS, Vocabulary, translate
+from streams.topology import SEALABLE, SEALED, SEALED_OBLIGATION
 
 UNCONFIGURED = "unconfigured"
 #: Value of `events.rule` for derived events: the label is the join of the parents' labels.
@@ -116,6 +117,7 @@ class Policy:
         self.highest = lru_cache(maxsize=ATTRIBUTE_COMBINATIONS_MAX)(self._highest)
         self.adopted = lru_cache(maxsize=ATTRIBUTE_COMBINATIONS_MAX)(self._adopted)
         self.header = lru_cache(maxsize=ATTRIBUTE_COMBINATIONS_MAX)(self._header)
+        self.seals = lru_cache(maxsize=ATTRIBUTE_COMBINATIONS_MAX)(self._seals)
 
     def zone_of(self, attributes: Attributes) -> tuple[str, str]:
         """Return (zone, rule) for a combination of attributes.
@@ -287,6 +289,13 @@ class Policy:
     def _header(self, packed: bytes) -> str:
         """Text of a label for a record header; it can be read with this policy."""
         return f"{self.version}:{packed.hex()}"
+
+    def _seals(self, topic: str, packed: bytes) -> bool:
+        """Whether values with a label are sealed on a topic: all of the topic, or those that owe it."""
+        owed = topic in SEALABLE and SEALED_OBLIGATION in self.vocabulary.obligations
+        return topic in SEALED or (
+            owed and bool(packed) and SEALED_OBLIGATION in self.vocabulary.says(packed)["obligations"]
+        )
 
     def describe(self, packed: bytes) -> dict[str, str]:
         """A label in the policy's own words, by component."""

@@ -60,13 +60,13 @@ class Stretch(Struct):
     latest with the fetch.
 
     `first` is the first batch, tagged. `batches`, their `values` and `headers` are parallel lists in
-    partition order. A part of a batch that was split is a stretch of its own, and `source_digest` is the
-    digest of the value that was split. `due` is the number after the highest of the stream that had arrived
+    partition order. A part of a batch that was split is a stretch of its own; `source` is the value that was
+    split. `due` is the number after the highest of the stream that had arrived
     before it; `seen` are the numbers that had arrived, without those that follow the last interval.
     """
 
     first: Tagged
-    source_digest: str = ""
+    source: bytes = b""
     due: int = 0
     seen: Sequence[tuple[int, int]] = ()
     batches: list[Batch] = struct_field(default_factory=list)

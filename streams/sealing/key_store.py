@@ -171,8 +171,7 @@ class KeyStore:
 
     def digest_keys(self, wearers: Collection[str]) -> dict[str, bytes]:
         """Keys of wearers' digests (32 bytes each), made if absent; each lives until an erasure."""
-        with self._file.read() as file:
-            kept = self._digest_keys(file, wearers)
+        kept = self.digest_keys_there(wearers)
         if absent := [wearer for wearer in wearers if wearer not in kept]:
             with self._file.write() as file:
                 generation = key_rows.generation(file)
@@ -198,10 +197,23 @@ class KeyStore:
         named = [(of, wrapped, key_rows.named(self.id, wearer)) for wearer, of, wrapped in rows]
         return {wearer: key for (wearer, *_), key in zip(rows, self._unwrapped(named), strict=True)}
 
-    def digest_key(self, wearer: str) -> bytes | None:
-        """The key of a wearer's digests; None if there is none, or none any more."""
+    def digest_keys_there(self, wearers: Collection[str]) -> dict[str, bytes]:
+        """Keys of the digests of those of the wearers who have one."""
         with self._file.read() as file:
-            return self._digest_keys(file, [wearer]).get(wearer)
+            return self._digest_keys(file, wearers)
+
+    def digest_key(self, wearer: str) -> bytes | None:
+        """The key of a wearer's digests, of whom something was sealed; None if an erasure destroyed it.
+
+        DamagedError if it is neither there nor was destroyed.
+        """
+        key = self.digest_keys_there([wearer]).get(wearer)
+        if key is None and self.mark_of(wearer) not in {each.mark for each in self.erasures.all()}:
+            raise DamagedError(
+                f"{self.path}: found no key for digests of a wearer of whom something is sealed, expected it;"
+                " it is older than the topics, or not theirs. Nothing is erased, bring back the newest one"
+            )
+        return key
 
     def due(self, now_ns: int) -> int:
         """How many keys retention destroys at a time of the broker (ns)."""

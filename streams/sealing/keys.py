@@ -14,11 +14,12 @@ from msgspec.structs import replace
 from streams import clock, limits, metrics
 from streams.errors import MalformedError, SightlineError, UnavailableError
 from streams.events.digest import keyed_digest
+from streams.events.headers import ENCODING
 from streams.events.record import Outgoing, Received, StoredRecord
 from streams.sealing.key_rows import KeyFor
 from streams.sealing.key_store import Kept, Key, KeyStore, day_of
 from streams.sealing.release import NotReleasedError
-from streams.sealing.sealed import BROKEN, ENCODING, KeyName, is_sealed, key_of, seal, unopened, unseal
+from streams.sealing.sealed import BROKEN, KeyName, is_sealed, key_of, seal, unopened, unseal
 
 _Name = TypeVar("_Name")
 _Known = TypeVar("_Known")
@@ -131,10 +132,15 @@ class Keys(Opening):
         super().__init__(store.find)
         self._sealing = _Memory[KeyFor, Key](store.ensure)
         self._digests = _Memory[str, bytes](store.digest_keys)
+        self._digests_there = _Memory[str, bytes](store.digest_keys_there)
 
     async def digest_keys(self, wearers: Collection[str]) -> Mapping[str, bytes]:
         """Keys of the wearers' digests; those that are absent are made."""
         return await self._digests.of(wearers) if wearers else {}
+
+    async def digest_keys_there(self, wearers: Collection[str]) -> Mapping[str, bytes]:
+        """Those of these keys that are there: whoever was erased is not to get one again by a guess."""
+        return await self._digests_there.of(wearers) if wearers else {}
 
     async def sealed(self, outputs: Sequence[Outgoing]) -> Sequence[Outgoing]:
         """The same records, with those sealed that ask for it (`Outgoing.seal`)."""

@@ -24,11 +24,11 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from streams.errors import MalformedError
-from streams.events.headers import CONTENT_TYPE, RESERVED, RUN
+from streams.events.headers import CONTENT_TYPE, ENCODING, RESERVED, RUN
 from streams.events.record import Headers
 from streams.limits import VALUE_BYTES_MAX
 
-ENCODING, SEALED = "content-encoding", b"sightline-sealed"
+SEALED = b"sightline-sealed"
 #: Stands in that header of a record that could not be opened, if its key is there.
 BROKEN = "broken"
 STORE_ID_BYTES, KEY_BYTES, MARK_BYTES, NONCE_BYTES, TAG_BYTES = 8, 32, 8, 12, 16

@@ -91,14 +91,24 @@ def read(record: Received, codec: Codec) -> tuple[Batch, str, str]:
     check_headers(record.headers, batch, captured=False)
     if record.key != batch.source.encode():
         raise MalformedError("key: found another one than device_id, expected the key to be the device")
-    headers = dict(record.headers)
-    since = headers.get(SINCE, b"1")
+    # Examples of older versions lack this header; their data counts as captured at the earliest time.
+    batch = replace(batch, since_ns=since_of(record, otherwise_ns=1))
+    return batch, *tag_of(record)
+
+
+def since_of(record: Received, otherwise_ns: int) -> int:
+    """Capture time (ns) of the oldest data in a record by its header; MalformedError if it has no time."""
+    since = dict(record.headers).get(SINCE, b"%d" % otherwise_ns) or b""
     if not since.isdigit() or not 0 < int(since) <= NUMBER_MAX:
         raise MalformedError(f"headers: {SINCE} holds no time, expected what the pipeline writes")
-    # Examples of older versions lack this header; their data counts as captured at the earliest time.
-    batch = replace(batch, since_ns=int(since))
+    return int(since)
+
+
+def tag_of(record: Received) -> tuple[str, str]:
+    """(zone, label) as the headers of a record have them; MalformedError if they are no text."""
+    headers = dict(record.headers)
     try:
-        return batch, headers.get(ZONE, b"").decode(), headers.get(LABEL, b"").decode()
+        return (headers.get(ZONE) or b"").decode(), (headers.get(LABEL) or b"").decode()
     except UnicodeDecodeError:
         raise MalformedError(
             "headers: found a tag that is no text, expected what the pipeline writes"
@@ -124,7 +134,7 @@ def judge(
     """
     batch, zone, header = read(record, codec)
     policy = crossing.policy
-    tagged = crossing.tagged(batch, zone, _label(header, policy, adopt), batch.consent, now_ns)
+    tagged = crossing.tagged(batch, zone, label_of(header, policy, adopt), batch.consent, now_ns)
     flow = at_gate(policy, tagged, now_ns, sink)
     erased = crossing.consents.erased_as_known(batch.wearer_id)
     if flow.passed and erased.has(batch.oldest_ns, batch.last_ns):
@@ -173,7 +183,7 @@ def labelled_under(record: Received) -> str:
     )
 
 
-def _label(header: str, policy: Policy, adopt: Adopt) -> bytes:
+def label_of(header: str, policy: Policy, adopt: Adopt) -> bytes:
     """Label of a header in the words of the policy in force; MalformedError if it is no label.
 
     It is empty, and passes nowhere, if the header has none or the policy cannot express it.

@@ -14,7 +14,9 @@ from streams.events.codec import Codec, codec_of
 from streams.events.kinds import Kinds
 from streams.events.record import Received
 from streams.events.shipped import SHIPPED
-from streams.pipeline.judging import adopting, crossing_now
+from streams.pipeline.judging import adopting, crossing_now, judged_by_tag
+from streams.policy.policy import Flow
+from streams.policy.step import Decision
 from streams.sealing.asked import check_principal
 from streams.sealing.asking import KeyService
 from streams.sealing.key_store import KeyStore
@@ -22,7 +24,7 @@ from streams.sealing.keys import Opening
 from streams.sealing.release import Releases
 from streams.sealing.sealed import unopened
 from streams.settings.kafka import Broker
-from streams.topology import CONSENTS, EXAMPLES, POLICIES
+from streams.topology import CONSENTS, EXAMPLES, POLICIES, SEALABLE
 from streams.training import gate
 from streams.worker.in_force import InForce
 
@@ -35,7 +37,7 @@ class Opened(NamedTuple):
 
 
 class SealedReader:
-    """Opens records of `glasses.examples` for a principal and the purpose of a sink; see `open_sealed`."""
+    """Opens records for a principal and the purpose of a sink; see `open_sealed`."""
 
     def __init__(
         self,
@@ -48,33 +50,43 @@ class SealedReader:
         self._in_force, self._opening, self._releases, self._codec = in_force, opening, releases, codec
         self._sink, self._principal = asked
 
-    async def opened(self, record: Received) -> Opened:
+    async def opened(self, record: Received, topic: str = EXAMPLES) -> Opened:
         """The value of a record as it was before it was sealed, if the policy permits it now.
 
-        Judged are the label and the wearer's consent as of now, and the retention. A key that was destroyed
-        less than 2 s ago may still open it.
+        Judged are the label and the wearer's consent as of now, and the retention; a record whose value is
+        not sealed is judged alike. `topic` is where it lies, by its plain name, since a value opens nowhere
+        else. A key that was destroyed less than 2 s ago may still open it.
 
         Raises
         ------
+        InputError
+            Nothing is sealed on that topic.
         NotReleasedError
             The policy in force has no such sink, or its `keys_for` does not name the principal.
         UnavailableError
             Broker, key store or key service are away, or a key is unknown: nothing is taken for erased.
         """
+        if topic not in SEALABLE:
+            raise InputError(
+                f"{topic}: found a topic on which nothing is sealed, expected one of {', '.join(SEALABLE)}"
+            )
         side = await self._in_force.side()
         policy, now_ns = side.policies.version(side.policies.current), clock.now_ns()
         if self._releases is not None:
             await asyncio.to_thread(self._releases.ask, policy, self._sink, self._principal, now_ns)
-        [opened] = await self._opening.opened(EXAMPLES, [record])
+        [opened] = await self._opening.opened(topic, [record])
         if state := unopened(opened.headers):
             return Opened(None, f"key: it is {state}")
-        crossing = crossing_now(side)
+        verdict: Decision | Flow
         try:
-            candidate = gate.judge(opened, self._codec, crossing, adopting(side), now_ns, self._sink)
+            if topic == EXAMPLES:
+                crossing, adopt = crossing_now(side), adopting(side)
+                verdict = gate.judge(opened, self._codec, crossing, adopt, now_ns, self._sink).decision
+            else:
+                verdict = judged_by_tag(opened, topic, self._codec, side, now_ns, self._sink)
         except MalformedError as error:
             return Opened(None, str(error))
-        passed = candidate.decision.passed
-        return Opened(opened.value if passed else None, "" if passed else candidate.decision.rule)
+        return Opened(opened.value if verdict.passed else None, "" if verdict.passed else verdict.rule)
 
 
 @contextlib.asynccontextmanager
@@ -88,7 +100,7 @@ async def open_sealed(
     token: Path | str | None = None,
     kinds: Kinds = SHIPPED,
 ) -> AsyncIterator[SealedReader]:
-    """Open what is sealed on `glasses.examples`, for as long as the block runs.
+    """Open what is sealed on `glasses.examples`, `.zoned` and `.derived`, for as long as the block runs.
 
     Keys come from the key store itself (`keys`, its directory) or from a key service (`service`, its address,
     with a `token` file). Either way the policy in force on the broker decides, and the release is written

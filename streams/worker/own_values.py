@@ -11,7 +11,6 @@ import contextlib
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +22,12 @@ from streams.consent.erased import NOTHING_ERASED, WORDS, ErasedParts
 from streams.consent.view import Consents
 from streams.errors import InputError, MalformedError
 from streams.events.batch import Batch
+from streams.events.claims import claimed
 from streams.events.codec import Codec, encode
 from streams.events.headers import LABEL, ZONE, content_type_of, rfc3339
 from streams.events.record import Received, stamp_ns
-from streams.kafka.reader import read_all, read_through
+from streams.kafka.reader import Follower
+from streams.limits import FETCH_RECORDS_MAX
 from streams.policy.audience import permits
 from streams.policy.policy import Policy
 from streams.policy.recheck import StoredPolicies
@@ -34,12 +35,12 @@ from streams.queries.role import Role
 from streams.sealing.key_store import KeyStore
 from streams.sealing.keys import Keys
 from streams.sealing.release import release
-from streams.sealing.sealed import is_sealed, unopened
+from streams.sealing.sealed import KeyName, is_sealed, unopened
 from streams.settings.kafka import Broker
 from streams.topology import ANSWERS, DERIVED, EXAMPLES, TO_WEARER, ZONED
 from streams.worker.bootstrap import consents_of_topic
 from streams.worker.models import put_in_force
-from streams.worker.sealing import recognise, refuse_other
+from streams.worker.sealing import names_in, recognise, refuse_other
 
 #: Kinds with words: what was said, what was answered, and what was made of both.
 TALK = frozenset(
@@ -52,6 +53,7 @@ OTHERS_COLUMNS: Mapping[str, tuple[str, ...]] = {"voice_segment": ("speaker",), 
 _NOT_PROVIDED = frozenset({"review"})
 #: The name under which what is on record of consents, and utterances of examples, are handed out.
 CONSENTS_NAME, UTTERANCES = "consents", "utterances"
+_POLL_MS = 500
 #: A line of JSON for the file of a kind.
 Put = Callable[[str, bytes], None]
 
@@ -222,30 +224,72 @@ class Topics:
 
         InputError, DamagedError or UnavailableError if sealed values cannot be opened with this key store.
         """
-        for topic in (ZONED,) if own.provided else (ZONED, DERIVED, ANSWERS):
-            await read_through(self.broker, topic, partial(own.take, topic, put))
-        for record in await self.opened(own, await read_all(self.broker, EXAMPLES), devices):
-            own.take(EXAMPLES, put, record)
+        with contextlib.closing(Opener(self, own, devices)) as opener:
+            for topic in (ZONED, EXAMPLES) if own.provided else (ZONED, DERIVED, ANSWERS, EXAMPLES):
+                async with Follower(self.broker, topic) as follower:
+                    ends = await follower.end_offsets()
+                    while any(at < ends[of] for of, at in (await follower.positions()).items()):
+                        for records in (await follower.poll(_POLL_MS, FETCH_RECORDS_MAX)).values():
+                            for record in await opener.opened(topic, records):
+                                own.take(topic, put, record)
+            opener.refuse_other()
         own.tell_consents(self.consents, put)
 
-    async def opened(
-        self, own: OwnValues, records: Sequence[Received], devices: Collection[str]
-    ) -> Sequence[Received]:
-        """Those of some records of `glasses.examples` that are of the devices, with sealed values opened.
 
-        Others' are not opened, and that keys were asked for is recorded. Errors as of `tell`.
+class Opener:
+    """Opens what is sealed of the devices that a wearer ever wore; close it afterwards.
+
+    Others' values are not opened. Keys are asked for with the first value, which is recorded.
+    """
+
+    def __init__(self, topics: Topics, own: OwnValues, devices: Collection[str]) -> None:
+        self._topics, self._own = topics, own
+        self._devices = {device.encode() for device in devices}
+        self._store: KeyStore | None = None
+        self._keys: Keys | None = None
+        self._names = dict[KeyName, None]()
+
+    async def opened(self, topic: str, records: Sequence[Received]) -> list[Received]:
+        """Some records of a topic, without those whose values cannot be told; these are counted.
+
+        InputError, DamagedError or UnavailableError without the key store or its key-encryption key.
         """
-        names = {device.encode() for device in devices}
-        hers = [record for record in records if record.key in names]
-        if not any(is_sealed(record.headers) for record in hers):
-            return hers
-        with contextlib.closing(KeyStore(self.keys)) as store:
-            refuse_other(store, records)
-            principal = f"sightline rights export ({own.role.name})"
-            policy = self.policies[-1][1]
-            await asyncio.to_thread(release, store, policy, TO_WEARER, principal, clock.now_ns())
-            opened = await Keys(store).opened(EXAMPLES, hers)
-        for record in opened:
+        self._names.update(dict.fromkeys(names_in(records)))
+        sealed = [record for record in records if is_sealed(record.headers)]
+        hers = [record for record in sealed if record.key in self._devices]
+        told = [record for record in records if not is_sealed(record.headers)]
+        if not hers:
+            return told
+        for record in await (await self._asked()).opened(topic, hers):
             if state := unopened(record.headers):
-                own.left_out["example", f"its key is {state}; whose it was is not known any more"] += 1
-        return opened
+                reason = f"its key is {state}; whose it was is not known any more"
+                run = claimed(record).run
+                self._own.left_out[_kind_of(record), reason] += 1 if run is None else run.count
+            else:
+                told.append(record)
+        return sorted(told, key=lambda record: record.offset)
+
+    async def _asked(self) -> Keys:
+        if self._store is None or self._keys is None:
+            self._store = KeyStore(self._topics.keys)
+            self._keys = Keys(self._store)
+            principal = f"sightline rights export ({self._own.role.name})"
+            policy = self._topics.policies[-1][1]
+            await asyncio.to_thread(release, self._store, policy, TO_WEARER, principal, clock.now_ns())
+        return self._keys
+
+    def refuse_other(self) -> None:
+        """InputError if all that was opened is sealed under keys of other key stores."""
+        if self._store is not None:
+            refuse_other(self._store, [*self._names])
+
+    def close(self) -> None:
+        """Close the key store."""
+        if self._store is not None:
+            self._store.close()
+
+
+def _kind_of(record: Received) -> str:
+    """Kind of a record by its header, as `event_type` writes it."""
+    written = (dict(record.headers).get("ce_type") or b"").decode(errors="replace")
+    return written.partition(".")[2].rpartition(".")[0]

@@ -22,11 +22,11 @@ from streams.sealing.keys import Keys
 from streams.sealing.release import release
 from streams.sealing.sealed import KeyName, is_sealed, key_of, unopened
 from streams.settings.kafka import Broker
-from streams.topology import EXAMPLES, TRAINING_RUN
+from streams.topology import EXAMPLES, POLICIES, SEALABLE, SEALED, SEALED_OBLIGATION, TRAINING_RUN
 
 log = logging.getLogger(__name__)
 
-#: Offsets at the end of the topic that are looked through for a sealed record.
+#: Offsets at the end of each partition that are looked through for a sealed record.
 _LOOKED_AT = 1000
 
 
@@ -43,14 +43,14 @@ async def key_store_of(broker: Broker, directory: Path) -> KeyStore:
         The broker is absent, or the key-encryption key is.
     """
     absent = not await asyncio.to_thread(KeyStore.is_in, directory)
-    # All of the topic once, where there is no key store: a first start is not to be mistaken.
+    # All of the topics once, where there is no key store: a first start is not to be mistaken.
     names = await _names(broker, None if absent else _LOOKED_AT)
     store = await asyncio.to_thread(KeyStore.made if absent and not names else KeyStore, directory)
     try:
         if names and not _own(store, names):
-            # Somebody else's may fill the end of the topic.
+            # Somebody else's may fill the ends of the topics.
             names = await _names(broker, None)
-        _refuse_other(store, names)
+        refuse_other(store, names)
         await asyncio.to_thread(store.find, _own(store, names))
         await asyncio.to_thread(store.settle)
     except BaseException:
@@ -63,17 +63,12 @@ def _own(store: KeyStore, names: Collection[KeyName]) -> list[KeyName]:
     return [name for name in names if name.store == store.id]
 
 
-def refuse_other(store: KeyStore, records: Iterable[Received]) -> None:
-    """InputError if the records are sealed under keys of other key stores."""
-    _refuse_other(store, _names_in(records))
-
-
-def _refuse_other(store: KeyStore, names: Sequence[KeyName]) -> None:
+def refuse_other(store: KeyStore, names: Sequence[KeyName]) -> None:
     """InputError if the names are of other key stores; a few among those of this one are somebody's noise."""
     if names and not _own(store, names):
         raise InputError(
             f"{store.path}: found key store {store.id.hex()}, expected {names[-1].store.hex()}, under whose "
-            f"keys {EXAMPLES} is sealed; nothing is erased by that, name the right one with --keys"
+            f"keys the topics are sealed; nothing is erased by that, name the right one with --keys"
         )
 
 
@@ -136,7 +131,7 @@ async def examples_by_key(
     if not any(is_sealed(record.headers) for record in records):
         return [(record, 0) for record in records]
     with contextlib.closing(KeyStore(directory)) as store:
-        refuse_other(store, records)
+        refuse_other(store, names_in(records))
         await asyncio.to_thread(release, store, policy, TRAINING_RUN, principal, clock.now_ns())
         opened = await Keys(store).opened(EXAMPLES, records)
     numbers = (next((name.number for name in _names_in([record])), 0) for record in records)
@@ -144,19 +139,27 @@ async def examples_by_key(
 
 
 async def _names(broker: Broker, at_end: int | None) -> list[KeyName]:
-    """Names of keys in some offsets at the end of the topic (None: in all), as its records have them."""
-    begin, end = (await log_bounds(broker, EXAMPLES))[0]
-    start = begin if at_end is None else max(begin, end - at_end)
+    """Names of keys in some offsets at the ends of topics (None: in all), as their records have them.
+
+    Where values are sealed only if a policy says so, nothing is looked for unless one ever did.
+    """
     names = dict[KeyName, None]()
 
     def look(record: Received) -> None:
-        names.update(dict.fromkeys(_names_in([record])))
+        names.update(dict.fromkeys(names_in([record])))
 
-    await read_through(broker, EXAMPLES, look, 0, from_offsets={0: start})
+    word = SEALED_OBLIGATION.encode()
+    owed = any(word in (record.value or b"") for record in await read_all(broker, POLICIES))
+    for topic in SEALABLE if owed else SEALED:
+        starts = {
+            partition: begin if at_end is None else max(begin, end - at_end)
+            for partition, (begin, end) in (await log_bounds(broker, topic)).items()
+        }
+        await read_through(broker, topic, look, from_offsets=starts)
     return list(names)
 
 
-def _names_in(records: Iterable[Received]) -> list[KeyName]:
+def names_in(records: Iterable[Received]) -> list[KeyName]:
     """Names of the keys of sealed records; what has not the form of one is passed over."""
     names = []
     for record in records:

@@ -166,12 +166,12 @@ class Track:
         return not fresh
 
     def _tag_parts(self, record: Received, batch: Batch, parts: Sequence[tuple[int, int]]) -> None:
-        first, source_digest = batch.run.first, digest(record.value or b"")
+        first = batch.run.first
         for low, high in parts:
             for start, end, context in batch.spans():
                 start_here, end_here = max(start, low - first), min(end, high - first + 1)
                 if start_here < end_here:
-                    self._hand_on(record, batch.part(start_here, end_here, context), None, source_digest)
+                    self._hand_on(record, batch.part(start_here, end_here, context), None)
 
     def _tag_whole(self, record: Received, batch: Batch) -> None:
         """Pass on a batch of which every event is new.
@@ -195,14 +195,13 @@ class Track:
             ):
                 self._tag_parts(record, batch, [(batch.run.first, batch.run.last)])
                 return
-        self._hand_on(record, batch, record.value, "")
+        self._hand_on(record, batch, record.value)
 
     def _tag_changes(self, record: Received, batch: Batch) -> None:
         """Pass on consent changes one by one, because each is judged by those before it."""
-        source_digest = digest(record.value or b"")
         for start, end, context in batch.spans():
             for index in range(start, end):
-                self._hand_on(record, batch.part(index, index + 1, context), None, source_digest)
+                self._hand_on(record, batch.part(index, index + 1, context), None)
 
     def _reject(self, record: Received, batch: Batch, cause: Cause, erased: ErasedParts) -> None:
         """Reject a batch before it is tagged.
@@ -279,28 +278,29 @@ class Track:
             self._asked_ns = batch.appended_ns
         return standing.consent
 
-    def _hand_on(self, record: Received, batch: Batch, forwarded: bytes | None, source_digest: str) -> None:
+    def _hand_on(self, record: Received, batch: Batch, forwarded: bytes | None) -> None:
         """Tag a batch of one zone, and pass it on or reject it.
 
         A part of a split batch, and a consent change, is a stretch of its own.
         """
+        source = record.value or b"" if forwarded is None else b""
         tagged = self._tagged(batch, batch.context)
         alone = forwarded is None or batch.kind == change.KIND
         if alone or self._stretch is None or not self._stretch.continued_by(tagged):
             self._close()
-            self._begin(tagged, source_digest)
+            self._begin(tagged, source)
         self._holds = self._standing if tagged.consent_number else _ALWAYS
         self._holds_at = self._known.version
         if forwarded is None:
-            self._add(record, batch, encode(batch, split_from=source_digest), ())
+            self._add(record, batch, encode(batch, split_from=digest(source)), ())
         else:
             self._add(record, batch, forwarded, record.headers)
         if alone:
             self._close()
 
-    def _begin(self, tagged: Tagged, source_digest: str) -> None:
+    def _begin(self, tagged: Tagged, source: bytes) -> None:
         """Begin a stretch and decide whether it may pass."""
-        self._stretch = Stretch(tagged, source_digest, self._due, self._before)
+        self._stretch = Stretch(tagged, source, self._due, self._before)
         run = tagged.batch.run
         if run.first != self._due:
             # The next part of a batch that is split must know of this one, and of the hole before it.

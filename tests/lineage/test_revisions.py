@@ -102,9 +102,12 @@ def written(graph: Graph, nodes: Sequence[Node]) -> list[Outgoing]:
     return record.encode(rows, 0, b"glasses/0", T0_NS // 1_000_000)
 
 
-def written_of(step: Step) -> list[record.Written]:
+def written_of(step: Step) -> record.Written:
     values = [output.value or b"" for output in step.outputs]
-    return [record.Written(len(value), digest(value)) for value in values]
+    return record.Written(
+        [record.Passed("", [digest(value) for value in stretch.values]) for stretch in step.stretches],
+        [record.Made(len(value), digest(value)) for value in values],
+    )
 
 
 def sent(graph: Graph, nodes: Sequence[Node], offset: int) -> list[StoredRecord]:

@@ -13,7 +13,7 @@ from msgspec.structs import replace as replace_batch
 from streams import clock, limits, metrics
 from streams.errors import UnavailableError
 from streams.events.digest import keyed_digest
-from streams.events.headers import DIGEST
+from streams.events.headers import DIGEST, ENCODING
 from streams.events.record import Fetch, Outgoing, Received, Seal, StoredRecord
 from streams.pipeline.live import LiveGlasses, LiveTraining
 from streams.pipeline.training_state import TrainingState
@@ -21,7 +21,7 @@ from streams.replay import fit_here
 from streams.sealing.key_rows import KeyFor
 from streams.sealing.key_store import KeyStore, day_of
 from streams.sealing.keys import Keys
-from streams.sealing.sealed import ENCODING, SEALED, is_sealed, key_of, seal, unseal
+from streams.sealing.sealed import SEALED, is_sealed, key_of, seal, unseal
 from streams.topology import EXAMPLES, LINEAGE, REJECTED
 from tests import build
 from tests.feedback.test_feedback import T

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.errors import MalformedError
-from streams.events.headers import CONTENT_TYPE, DIGEST, LABEL, PARENTS, RUN, SINCE, ZONE
+from streams.events.headers import CONTENT_TYPE, DIGEST, ENCODING, LABEL, PARENTS, RUN, SINCE, ZONE
 from streams.limits import VALUE_BYTES_MAX
-from streams.sealing.sealed import ENCODING, SEALED, KeyName, is_sealed, key_of, seal, unseal
+from streams.sealing.sealed import SEALED, KeyName, is_sealed, key_of, seal, unseal
 
 KEY, NAME, TOPIC = bytes(range(32)), KeyName(b"keystore", 7, b"a mark 8"), "glasses.examples"
 HEADERS = [

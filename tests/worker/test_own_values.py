@@ -26,8 +26,9 @@ from streams.policy.recheck import StoredPolicies
 from streams.queries.role import Role
 from streams.sealing.key_store import KeyStore
 from streams.sealing.keys import Keys
+from streams.sealing.sealed import is_sealed
 from streams.topology import ANSWERS, DERIVED, EXAMPLES, TO_WEARER, ZONED
-from streams.worker.own_values import OTHERS_CONTEXT, OwnValues, Topics
+from streams.worker.own_values import OTHERS_CONTEXT, Opener, OwnValues, Topics
 from tests import build
 from tests.golden.story import life
 
@@ -69,8 +70,8 @@ def told(
     return values, lines
 
 
-def stored(each: Outgoing) -> StoredRecord:
-    return StoredRecord(0, each.timestamp_ms, each.key, each.value, each.headers)
+def stored(each: Outgoing, offset: int = 0) -> StoredRecord:
+    return StoredRecord(offset, each.timestamp_ms, each.key, each.value, each.headers)
 
 
 def numbers(lines: Sequence[dict[str, object]]) -> set[int]:
@@ -214,7 +215,9 @@ def opened(keys: Path, records: Sequence[StoredRecord], *devices: str) -> tuple[
     policy = build.policy()
     topics = Topics("nowhere:9", keys, Consents(), [(0, policy)])
     values, _ = told((), provided=False)
-    some = asyncio.run(topics.opened(values, records, devices))
+    with contextlib.closing(Opener(topics, values, devices)) as opener:
+        some = asyncio.run(opener.opened(EXAMPLES, records))
+        opener.refuse_other()
     for each in some:
         values.take(EXAMPLES, lambda _kind, _line: None, each)
     return values, [word["says"]["utterance"][0] for word in values.words]
@@ -248,6 +251,47 @@ def test_what_has_no_key_any_more_is_counted_and_why(
     assert utterances == []
     reason = f"its key is {state}; whose it was is not known any more"
     assert values.left_out == {("example", reason): len(records)}
+
+
+def test_what_a_zone_owes_to_seal_is_told_as_if_it_were_open(tmp_path: Path) -> None:
+    policy = build.sealing("voice-assistant", "home-private")
+    records, _ = build.process(build.core(policy), [build.fetch(BATCHES)])
+    with contextlib.closing(KeyStore.made(tmp_path)) as store:
+        written = asyncio.run(Keys(store).sealed(records))
+    lines = dict[bool, Told]()
+    topics = Topics("nowhere:9", tmp_path, Consents(), [(0, policy)])
+    for is_open, some in ((False, written), (True, records)):
+        values, _ = told((), provided=False)
+        values.policies = StoredPolicies({policy.version: policy.text})
+        of = lines[is_open] = defaultdict(list)
+
+        def put(kind: str, line: bytes, of: Told = of) -> None:
+            of[kind].append(orjson.loads(line))
+
+        with contextlib.closing(Opener(topics, values, ["g1"])) as opener:
+            for topic in (ZONED, DERIVED, ANSWERS, EXAMPLES):
+                on_topic = [stored(each, at) for at, each in enumerate(some) if each.topic == topic]
+                for record in asyncio.run(opener.opened(topic, on_topic)):
+                    values.take(topic, put, record)
+            opener.refuse_other()
+        assert values.left_out == {}
+    assert lines[True] == lines[False]
+    assert {"imu", "voice_query", "situation", "activity", "example"} <= lines[True].keys()
+    with contextlib.closing(KeyStore(tmp_path)) as store:
+        assert len(store.releases()) == 1
+        store.erase("w1", build.T0_NS)
+    values, _ = told((), provided=False)
+    queries = [
+        stored(each)
+        for each in written
+        if b"glasses.voice_query.v1" in dict(each.headers).values() and is_sealed(each.headers)
+    ]
+    assert queries
+    with contextlib.closing(Opener(topics, values, ["g1"])) as opener:
+        assert asyncio.run(opener.opened(ZONED, queries)) == []
+    assert values.left_out == {
+        ("voice_query", "its key is erased; whose it was is not known any more"): len(queries)
+    }
 
 
 def test_the_key_store_of_another_log_is_refused(outputs: Sequence[Outgoing], tmp_path: Path) -> None:
