@@ -41,6 +41,7 @@ class Consents:
         self._appended_ms: list[int] = []
         self._words: dict[str, tuple[list[int], list[Words]]] = {}
         self._pairings: dict[tuple[str, str], tuple[list[int], list[bool]]] = {}
+        self._wearers: dict[str, set[str]] = {}
 
     def learn(
         self, offset: int, wearer: str, statement: Word | Pairing | Erasure, *, appended_ms: int = 0
@@ -63,6 +64,7 @@ class Consents:
             parts.append((parts[-1] if parts else NOTHING_ERASED).after(statement))
             return
         if isinstance(statement, Pairing):
+            self._wearers.setdefault(statement.device, set()).add(wearer)
             places, bound = self._pairings.setdefault((statement.device, wearer), ([], []))
             places.append(offset)
             bound.append(statement.bound)
@@ -124,6 +126,10 @@ class Consents:
         """Devices that are bound to a wearer now."""
         return [device for (device, of), bound in self.pairings.items() if of == wearer and bound]
 
+    def wearers_of(self, device: str) -> Collection[str]:
+        """Everybody who was ever bound to a device."""
+        return self._wearers.get(device, ())
+
     def words_of(self, wearer: str) -> list[Word]:
         """Every word of a wearer, in order."""
         statements = self.between(0, self.offset)
@@ -173,6 +179,10 @@ class ConsentView:
         """Statements of other partitions since `taken`, and own words that are not on the topic yet."""
         foreign, left = self._divided(taken, own)
         return [(wearer, statement) for _, wearer, statement in foreign], left
+
+    def wearers_of(self, device: str) -> Collection[str]:
+        """Everybody who was ever bound to a device, as far as it is known by now."""
+        return self._log.wearers_of(device)
 
     def appended_ms(self, taken: int, own: Own) -> list[int]:
         """Append times of the words among these statements, ms since the epoch, as far as they are known."""

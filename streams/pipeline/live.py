@@ -14,7 +14,7 @@ from streams import clock, metrics
 from streams.errors import UnavailableError
 from streams.events.kinds import Kinds
 from streams.events.record import Fetch, Outcome, Outgoing, Received
-from streams.limits import KEYS_HELD_MAX, RETRAIN_EVERY_EXAMPLES
+from streams.limits import RETRAIN_EVERY_EXAMPLES
 from streams.models.drift import Drift
 from streams.pipeline.fitting import Fit
 from streams.pipeline.followed import Followed
@@ -61,8 +61,6 @@ class LiveGlasses(GlassesCore):
         super().__init__(operators=operators, stages=stages, shelf=shelf)
         self.followed, self._file, self._keys, self._time = followed, shelf, keys, time or BrokersTime()
         self.sending = Sending()
-        #: Wearers for whom something of a device was sealed: the next fetch has something of them too.
-        self._sealed_for: dict[bytes, set[str]] = {}
         self._drift: Drift | None = None
 
     def restore(self, partition: int, entries: Mapping[str, bytes]) -> PartitionState:
@@ -112,15 +110,16 @@ class LiveGlasses(GlassesCore):
     ) -> Outcome[PartitionState]:
         """Run `GlassesCore.process` with the device states loaded, and seal what is kept for long.
 
-        Digests of what is sealed need keys of its wearers. Who they are follows from the answers that wait
-        for feedback, and from what was sealed before; a fetch with others is computed twice.
+        Digests of what is sealed need keys of its wearers. Who they may be follows from the answers that wait
+        for feedback, and from who is bound to the devices; for whom a key is made first, a fetch is computed
+        twice.
 
         OSError if the shelf's file fails, UnavailableError if the key store does.
         """
         held: dict[str, bytes] = {}
         if self._keys is not None:
             held |= await self._keys.digest_keys(_answered(state, fetch))
-            held |= await self._keys.digest_keys_there(self._known_by(fetch))
+            held |= await self._keys.digest_keys_there(_owed(inputs, fetch))
         while True:
             digests = FetchDigests(held)
             given = inputs if self._keys is None else replace(inputs, digests=digests.digest)
@@ -133,23 +132,8 @@ class LiveGlasses(GlassesCore):
             self._time.heard(outcome.state.now_ns, clock.monotonic_ns())
             self._measure(state, fetch, inputs, outcome)
             if self._keys is not None:
-                self._note_sealed(outcome.outputs)
                 outcome = replace(outcome, outputs=await self._keys.sealed(outcome.outputs))
         return outcome
-
-    def _known_by(self, fetch: Fetch) -> set[str]:
-        """Wearers of whom something was sealed that came from the devices of a fetch."""
-        if not self._sealed_for:
-            return set()
-        keys = {record.key or b"" for record in fetch.records}
-        return set[str]().union(*(self._sealed_for.get(key, ()) for key in keys))
-
-    def _note_sealed(self, outputs: Sequence[Outgoing]) -> None:
-        if len(self._sealed_for) > KEYS_HELD_MAX:
-            self._sealed_for.clear()
-        for output in outputs:
-            if output.seal is not None:
-                self._sealed_for.setdefault(output.key, set()).add(output.seal.wearer)
 
     async def _processed(
         self,
@@ -218,6 +202,14 @@ def _answered(state: PartitionState, fetch: Fetch) -> set[str]:
     slots = [state.devices.slot(name) for name in names_of(fetch.records)]
     states = [slot.state for slot in slots if slot is not None and slot.state is not None]
     return {answer.wearer_id for device in states for answer in device.answers}
+
+
+def _owed(inputs: SideInputs, fetch: Fetch) -> set[str]:
+    """Wearers of the devices of a fetch, if the policy in force seals more than examples."""
+    policies, consents = inputs.policies, inputs.consents
+    if not policies.version(policies.current).seals_zones:
+        return set()
+    return set[str]().union(*map(consents.wearers_of, names_of(fetch.records)))
 
 
 class LiveTraining(TrainingCore):

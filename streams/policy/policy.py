@@ -34,7 +34,7 @@ from streams.policy.rules import (
 )
 from streams.policy.step import Tagged, Verdict
 from streams.policy.vocabulary import LISTS, Vocabulary, translate
-from streams.topology import SEALABLE, SEALED, SEALED_OBLIGATION
+from streams.topology import SEALABLE, SEALED, SEALED_OBLIGATION, ZONED
 
 UNCONFIGURED = "unconfigured"
 #: Value of `events.rule` for derived events: the label is the join of the parents' labels.
@@ -78,7 +78,8 @@ class Policy:
     `training_assets` what it may be made from, `speech` what the assistant says, `anonymised`
     what an anonymised export has to hold to (None: none is made), `second_order` what becomes after an
     erasure of others' examples that were made with the erased wearer's models. `owner` answers for the
-    policy, and for its zones that name nobody; empty if it names nobody.
+    policy, and for its zones that name nobody; empty if it names nobody. `seals_zones` says whether any zone
+    owes that its values are sealed.
     """
 
     name: str
@@ -108,6 +109,7 @@ class Policy:
 
     def __post_init__(self) -> None:
         self.zones_by_name = {zone.name: zone for zone in self.zones}
+        self.seals_zones = any(self._seals(ZONED, label) for label in self.labels.values())
         self.shortest_ns = min(self.vocabulary.retention_days.values()) * DAY_NS
         self.named = tuple(sorted({name for zone in self.zones for name in zone.condition.names}))
         self._zone_for = lru_cache(maxsize=ATTRIBUTE_COMBINATIONS_MAX)(self._first_zone)

@@ -35,6 +35,9 @@ from streams.sealing.wrapping import FileWrapping, Wrapping
 _FILE, _KEK = "keys.sqlite", "key-encryption-key"
 #: Bytes of the mark of a wearer.
 ERASED_MARK_BYTES = 16
+_DIGEST_KEYS = "SELECT wearer, generation, wrapped FROM digest_keys WHERE wearer"
+#: Names in one statement; SQLite permits more.
+_AT_ONCE = 500
 _DAY_NS = 86_400_000_000_000
 
 
@@ -189,10 +192,12 @@ class KeyStore:
 
     def _digest_keys(self, file: sqlite3.Connection, wearers: Collection[str]) -> dict[str, bytes]:
         """Those of the wearers that have one."""
+        asked = list(dict.fromkeys(wearers))
         rows = [
-            (wearer, *row)
-            for wearer in dict.fromkeys(wearers)
-            for row in file.execute("SELECT generation, wrapped FROM digest_keys WHERE wearer = ?", (wearer,))
+            row
+            for begin in range(0, len(asked), _AT_ONCE)
+            for some in [asked[begin : begin + _AT_ONCE]]
+            for row in file.execute(f"{_DIGEST_KEYS} IN ({', '.join('?' * len(some))})", some)
         ]
         named = [(of, wrapped, key_rows.named(self.id, wearer)) for wearer, of, wrapped in rows]
         return {wearer: key for (wearer, *_), key in zip(rows, self._unwrapped(named), strict=True)}
