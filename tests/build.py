@@ -196,7 +196,8 @@ def policy() -> Policy:
 
 
 @cache
-def _first_records(in_force: Policy) -> list[Outgoing]:
+def first_records_of(in_force: Policy) -> list[Outgoing]:
+    """What a worker publishes first under a policy: the policy, and the seed model with its lineage."""
     return first_records(in_force, T0_NS)
 
 
@@ -218,7 +219,7 @@ def followed(with_policy: Policy | None = None) -> Followed:
     policies = PolicyTable(PolicyVersions.of(in_force))
     models = ModelTable(lambda version: can_serve(version, policies.now.versions))
     made = Followed(policies, models, consents())
-    for one in _first_records(in_force):
+    for one in first_records_of(in_force):
         if one.topic == MODELS:
             made.models.learn(one.key, one.value)
     return made

@@ -32,6 +32,8 @@ from streams.moving import moving
 from streams.policy.load import load
 from streams.printing import say
 from streams.queries.store import Store
+from streams.sealing.key_store import KeyStore
+from streams.sealing.keys import Keys
 from streams.settings.kafka import Broker
 from streams.snapshots.files.directory import claim
 
@@ -138,7 +140,7 @@ def command(
             with moving("bringing what was sent into the store") as demo.show:
                 demo.drain()
                 demo.show("comparing what was sent with every topic and the store")
-                result = run_ledger(demo.journal, demo.broker, demo.store, began_ns, erased_devices(demo))
+                result = _compared(demo, began_ns)
             rss_mb = demo.rss_mb()
         finally:
             with moving("stopping") as demo.show:
@@ -155,6 +157,14 @@ def command(
         with contextlib.suppress(KeyboardInterrupt):
             demo.await_page()
     context.exit(0 if result["clean"] else 1)
+
+
+def _compared(demo: Demo, began_ns: int) -> Ledger:
+    """What the ledger makes of a demo, with its keys."""
+    with contextlib.closing(KeyStore(demo.keys)) as store:
+        return run_ledger(
+            demo.journal, demo.broker, demo.store, began_ns, erased_devices(demo), keyring=Keys(store)
+        )
 
 
 def _link(demo: Demo) -> str:

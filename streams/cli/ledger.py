@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import click
@@ -12,6 +13,8 @@ from streams.connection.address import broker_option
 from streams.events.kinds import Kinds
 from streams.ledger import lines, run_ledger
 from streams.printing import say
+from streams.sealing.key_store import KeyStore
+from streams.sealing.keys import Keys
 from streams.settings.kafka import Broker
 
 
@@ -25,6 +28,12 @@ from streams.settings.kafka import Broker
     metavar="DEVICE",
     help="A device whose wearer was erased; nothing of it is compared. May be given several times.",
 )
+@click.option(
+    "--keys",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Key store of what is sealed. Without it sealed values are not opened, and sealed events are "
+    "compared by their numbers; it is said how many.",
+)
 @kinds_option
 @json_option
 @click.pass_context
@@ -34,6 +43,7 @@ def command(
     broker: Broker | None,
     stores: Stores,
     erased: tuple[str, ...],
+    keys: Path | None,
     kinds: Kinds,
     *,
     as_json: bool,
@@ -44,7 +54,10 @@ def command(
     its way is missing. Exits with 1 unless all is clean. Kinds of the store that are not known here are
     counted like any other, and named.
     """
-    result = run_ledger(journal, broker, stores, erased=erased)
+    with contextlib.ExitStack() as stack:
+        key_store = None if keys is None else stack.enter_context(contextlib.closing(KeyStore(keys)))
+        keyring = None if key_store is None else Keys(key_store)
+        result = run_ledger(journal, broker, stores, erased=erased, keyring=keyring)
     unknown = sorted(set(result["kinds"]) - kinds.keys())
     if as_json:
         emit_json({**result, "kinds_unknown": unknown})

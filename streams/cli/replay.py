@@ -17,7 +17,7 @@ from streams.cli.extending import operators_option
 from streams.cli.output import emit_json
 from streams.connection.address import broker_option
 from streams.consent.erased import Mark
-from streams.errors import InputError
+from streams.errors import DamagedError, InputError, UnavailableError
 from streams.events import journal as journals
 from streams.events.digest import digest, keyed_digest
 from streams.events.record import Outgoing
@@ -168,8 +168,14 @@ class _Job:
         return None if self.key_store is None else self.key_store.mark_of
 
     def digest(self, wearer: str, value: bytes) -> str:
-        """Digest of a sealed value, under the wearer's key if that is known."""
-        key = None if self.key_store is None else self.key_store.digest_key(wearer)
+        """Digest of a sealed value, under the wearer's key unless an erasure destroyed it.
+
+        UnavailableError if the key store does not know it: no record is to blame.
+        """
+        try:
+            key = None if self.key_store is None else self.key_store.digest_key(wearer)
+        except DamagedError as error:
+            raise UnavailableError(str(error)) from None
         return digest(value) if key is None else keyed_digest(key, value)
 
 

@@ -16,8 +16,9 @@ from streams.ledger.compare import topic_counts
 from streams.ledger.findings import find
 from streams.ledger.journal import Batches, Journals, read_journals
 from streams.ledger.lost import lost
-from streams.ledger.result import Derived, Ledger, Milliseconds, ZoneTruth
+from streams.ledger.result import Derived, Ledger, Milliseconds, SealedCounts, ZoneTruth
 from streams.ledger.runs import NONE, ByStream, Intervals, Ints, column, cover, size
+from streams.ledger.sealed import Keyring, Sealed
 from streams.ledger.sources import StoreReader, numbered
 from streams.ledger.topics import read_topics
 from streams.quoting import quoted
@@ -30,6 +31,7 @@ def run_ledger(
     stores: Path | Sequence[Path],
     since_ns: int = 0,
     erased: Collection[str] = (),
+    keyring: Keyring | None = None,
 ) -> Ledger:
     """Compare journals, topics and store.
 
@@ -51,22 +53,29 @@ def run_ledger(
     erased
         Devices whose data was erased: what they sent is in their journals and still on the topics, but is to
         be in the store no more, so nothing of theirs is compared.
+    keyring
+        Keys of what is sealed. Without them sealed events are compared by their numbers, and sealed records
+        by the digests that they name; `sealed` says how many.
 
     Raises
     ------
     InputError
         There is no journal, one cannot be read, or a partition is in two stores.
     UnavailableError
-        The broker is absent, or the store has no epoch.
+        The broker is absent, or the store has no epoch; or the key store is away.
+    DamagedError
+        The key store does not know a key of what is sealed: nothing is taken for erased.
     """
     journal = read_journals(journal_dir, frozenset(erased))
-    topics = read_topics(broker, journal.erased) if broker is not None else None
     store = StoreReader(*([stores] if isinstance(stores, Path) else stores))
     try:
+        sealed = Sealed.of(store, keyring)
+        topics = read_topics(broker, journal.erased, sealed) if broker is not None else None
         findings: list[str] = []
         stored = store.spread(RUNS)
+        stored_data = sealed.stored_data(journal, journal_dir, store)
         result: Ledger = {
-            **accounts(journal, stored, store, findings),
+            **accounts(journal, stored, stored_data, store, findings),
             **lost(store, findings),
             **_zones(journal, stored, store, findings),
             **_derived(store, stored, findings),
@@ -74,6 +83,7 @@ def run_ledger(
             "sent_to_visible_ms": (
                 _sent_to_visible_ms(journal, store, since_ns) if topics else {"p50": None, "p99": None}
             ),
+            "sealed": sealed.counts(),
             "topics": None,
             "findings": findings,
             "clean": False,
@@ -149,11 +159,27 @@ def lines(result: Ledger) -> list[str]:
             names = ", ".join(topics["begin_later"])
             text.append(f"retention {names}: what they held before is gone, and was not compared")
         text.append(f"link      {topics['repeated']:,} batches came again, {topics['late']:,} late")
+    text += _sealed(result["sealed"])
     return [
         *text,
         *(f"FOUND     {finding}" for finding in result["findings"]),
         "clean" if result["clean"] else "not clean",
     ]
+
+
+def _sealed(counts: SealedCounts) -> list[str]:
+    """Say what of the sealed was compared, and what nobody could; nothing if nothing is sealed."""
+    opened, closed, by_number = (
+        counts[name] for name in ("records_opened", "records_closed", "events_by_number")
+    )
+    parts = [
+        (opened, f"{opened:,} records were opened"),
+        (counts["events_compared"], f"{counts['events_compared']:,} events compared by keyed digests"),
+        (counts["records_destroyed"], f"{counts['records_destroyed']:,} records have no key any more"),
+        (closed, f"{closed:,} records were not opened (--keys names their key store)"),
+        (by_number, f"{by_number:,} events were compared by their numbers alone, not by what they hold"),
+    ]
+    return ["sealed    " + ", ".join(text for count, text in parts if count)] if any(dict(parts)) else []
 
 
 def _by_rule(batches: Mapping[str, int]) -> str:

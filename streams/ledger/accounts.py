@@ -5,6 +5,8 @@ Bytes are compared by digest, independently of what the pipeline recorded about 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from streams.ledger.findings import find
@@ -43,12 +45,6 @@ _REFUSED = (
 _ONCE = f"{_REFUSED} AND rule NOT IN {EARLY}"
 #: Rejections with a zone, which can be compared with the truth.
 JUDGED = f"{_REFUSED} AND zone <> ''"
-# A part of a split batch has the digest of the batch that was sent.
-_SENT_AS = HALVES.format("coalesce(nullif(split_from, ''), digest)")
-_STORED_DATA = (
-    f'SELECT source || \'/\' || stream, "first", "count", {_SENT_AS} FROM events '  # noqa: S608 - constants
-    "JOIN streams USING (source, stream) WHERE captured"
-)
 _REJECTED_DATA = (
     f'SELECT source || \'/\' || stream, "first", "count", {HALVES.format("digest")} FROM rejected '  # noqa: S608
     f"WHERE stage = 'zones' AND {_NAMED} AND "
@@ -61,11 +57,16 @@ _RULES = f"""
     FROM rejected WHERE {_OF_ZONES} GROUP BY said ORDER BY batches DESC, said"""  # noqa: S608
 
 
-def accounts(journal: Journals, stored: ByStream, store: StoreReader, findings: list[str]) -> Accounts:
+def accounts(
+    journal: Journals,
+    stored: ByStream,
+    stored_data: Mapping[str, Data],
+    store: StoreReader,
+    findings: list[str],
+) -> Accounts:
     """Check that every sent event is stored or rejected, once and unchanged, and no other event is stored."""
     missing, taken = dict[str, Intervals](), dict[str, Intervals]()
     twice, unsent = dict[str, Intervals](), dict[str, Intervals]()
-    stored_data = store.data(_STORED_DATA)
     rejected_data = store.data(f"{_REJECTED_DATA} outcome NOT IN {_AGAIN}")
     collided = store.data(f"{_REJECTED_DATA} outcome = 'collision'")
     once = store.spread(_ONCE)

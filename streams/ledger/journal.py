@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from array import array
 from base64 import b64decode
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import orjson
 import xxhash
@@ -101,7 +102,7 @@ def read_journals(path: Path, erased: frozenset[str] = frozenset()) -> Journals:
 
     An incomplete last line, which a crash leaves behind, is skipped; its batch was not sent.
     """
-    files = [path] if path.is_file() else sorted(path.glob("*.jsonl"))
+    files = _files(path)
     if not files:
         raise InputError(
             f"{path}: found no journal (*.jsonl); name the directory that device-sim --journal wrote to"
@@ -119,39 +120,58 @@ def read_journals(path: Path, erased: frozenset[str] = frozenset()) -> Journals:
     return journals
 
 
-def _read_file(file: Path, journals: Journals, truths: _Truths) -> None:
+def values_of(path: Path, streams: Collection[str]) -> Iterator[tuple[str, int, bytes]]:
+    """(stream, first number, value) of every batch that was sent of some streams, as journals have them."""
+    if not streams:
+        return
+    for file in _files(path):
+        for fields in _lines(file):
+            if fields["line"] == "sent" and (key := fields["id"].rpartition("/")[0]) in streams:
+                yield key, fields["first"], _value(fields)
+
+
+def _files(path: Path) -> list[Path]:
+    return [path] if path.is_file() else sorted(path.glob("*.jsonl"))
+
+
+def _value(fields: Mapping[str, Any]) -> bytes:
+    return b64decode(fields["value_base64"]) if "value_base64" in fields else fields["value"].encode()
+
+
+def _lines(file: Path) -> Iterator[dict[str, Any]]:
+    """Lines of a journal; InputError if one is not JSON, unless it is the last and incomplete."""
     with file.open("rb") as text:
         for number, line in enumerate(text, 1):
             try:
-                fields = orjson.loads(line)
+                yield orjson.loads(line)
             except orjson.JSONDecodeError:
                 if not line.endswith(b"\n"):
                     return
                 raise InputError(
                     f"{file}, line {number}: found text that is not JSON; is this a device's journal?"
                 ) from None
-            if fields["line"] == "truth":
-                if fields["source"] in journals.erased:
-                    continue
-                zones = truths.setdefault(
-                    (fields["zone"], f"{fields['source']}/{fields['stream']}"), (array("q"), array("q"))
-                )
-                zones[0].append(fields["first"])
-                zones[1].append(fields["n"])
+
+
+def _read_file(file: Path, journals: Journals, truths: _Truths) -> None:
+    for fields in _lines(file):
+        if fields["line"] == "truth":
+            if fields["source"] in journals.erased:
                 continue
-            key, _, first = fields["id"].rpartition("/")
-            if not journals.counts(key):
-                continue
-            if fields["line"] == "sent":
-                journals.batches.setdefault(key, Batches()).sent(
-                    fields["first"],
-                    fields["n"],
-                    fields["sent_ns"],
-                    xxhash.xxh3_128_digest(
-                        b64decode(fields["value_base64"])
-                        if "value_base64" in fields
-                        else fields["value"].encode()
-                    ),
-                )
-            elif fields["line"] == "ack" and key in journals.batches:
-                journals.batches[key].acknowledged(int(first), fields["sent_ns"])
+            zones = truths.setdefault(
+                (fields["zone"], f"{fields['source']}/{fields['stream']}"), (array("q"), array("q"))
+            )
+            zones[0].append(fields["first"])
+            zones[1].append(fields["n"])
+            continue
+        key, _, first = fields["id"].rpartition("/")
+        if not journals.counts(key):
+            continue
+        if fields["line"] == "sent":
+            journals.batches.setdefault(key, Batches()).sent(
+                fields["first"],
+                fields["n"],
+                fields["sent_ns"],
+                xxhash.xxh3_128_digest(_value(fields)),
+            )
+        elif fields["line"] == "ack" and key in journals.batches:
+            journals.batches[key].acknowledged(int(first), fields["sent_ns"])

@@ -14,12 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from streams.ledger.repeated import NO_CANDIDATES, ROWS, RUNS, SEALED_DIGEST, Rows
+from streams.ledger.repeated import NO_CANDIDATES, ROWS, RUNS, Rows
 from streams.ledger.result import Comparison
+from streams.ledger.sealed import sealed_values
 from streams.ledger.sources import StoreReader
 from streams.ledger.spans import Difference, Marks, differences, spans_of
 
 NAMED_MAX = 5
+#: Columns of events that are keyed digests if the value is sealed.
+_KEYED = frozenset({'"digest"', '"split_from"'})
 _SHOWN_CHARACTERS_MAX = 40
 
 
@@ -102,7 +105,8 @@ def _rows(
     where = NO_CANDIDATES if table == "rejected" and not candidates else spec.where
     every = _quoted((*spec.key, *spec.columns))
     if table == "events" and not sealed:
-        every[every.index('"digest"')] = SEALED_DIGEST
+        closed = f"({sealed_values(*readers)})"
+        every = [f"CASE WHEN {closed} THEN '' ELSE {name} END" if name in _KEYED else name for name in every]
     sides = [
         reader.columns(
             f"SELECT {_mark(_quoted(spec.key))} AS key, {_mark(every)} AS row, "  # noqa: S608

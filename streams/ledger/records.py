@@ -10,12 +10,16 @@ import re
 from array import array
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xxhash
 
 from streams import limits
 from streams.ledger.runs import ByStream, Ints, column, halves, spread
+
+if TYPE_CHECKING:
+    from streams.ledger.sealed import Sealed
 
 _NAMED_MAX = 5
 #: Only bytes that are safe to print; the bound is longer than any valid name.
@@ -41,17 +45,22 @@ def run_of(headers: Mapping[str, bytes | None]) -> tuple[str, int, int, int] | N
     return (named[1] + (named[3] or b"")).decode(), first, step, count
 
 
+def is_sealed(headers: Mapping[str, bytes | None]) -> bool:
+    """Whether a record says that its value is sealed."""
+    return headers.get("content-encoding") == b"sightline-sealed"
+
+
 @dataclass(slots=True)
 class Records:
     """Records of one topic that name their events, in order within each partition.
 
     `unreadable` counts records that do not, and `unread` has (partition, offset) of the first of these.
-    `whole`: records are batches of devices, whose numbers are consecutive. `sealed`: those that say so are
-    sealed, and are compared by the digest that they name; whether their value opens is seen by who has keys.
+    `whole`: records are batches of devices, whose numbers are consecutive. `sealed`: records that say so may
+    be sealed there, and it tells by which digest each is compared.
     """
 
     whole: bool = False
-    sealed: bool = False
+    sealed: Sealed | None = None
 
     keys: list[str] = field(default_factory=list)
     key: array[int] = field(default_factory=lambda: array("q"))
@@ -61,16 +70,21 @@ class Records:
     partition: array[int] = field(default_factory=lambda: array("q"))
     offset: array[int] = field(default_factory=lambda: array("q"))
     digests: bytearray = field(default_factory=bytearray)
-    """XXH3-128 of every value, or the digest that a sealed record names, 16 bytes each."""
+    """XXH3-128 of every value, or the keyed one of a sealed value, 16 bytes each."""
     records: int = 0
     unreadable: int = 0
     unread: list[tuple[int, int]] = field(default_factory=list)
     _index: dict[str, int] = field(default_factory=dict)
 
     def take(
-        self, headers: Mapping[str, bytes | None], value: bytes | None, partition: int, offset: int
+        self,
+        headers: Mapping[str, bytes | None],
+        value: bytes | None,
+        partition: int,
+        offset: int,
+        opened: Any = None,
     ) -> None:
-        """Add one record."""
+        """Add one record; `opened` is the same with its value open, if somebody tried to open it."""
         self.records += 1
         run = run_of(headers)
         if run is None or (self.whole and run[2] != 1):
@@ -84,11 +98,12 @@ class Records:
         columns = (self.key, self.first, self.step, self.count, self.partition, self.offset)
         for place, number in zip(columns, (index, *run[1:], partition, offset), strict=True):
             place.append(number)
-        sealed = self.sealed and headers.get("content-encoding") == b"sightline-sealed"
-        # Only who has keys can compute the digest of what is sealed, so that which the record names is taken.
-        named = _DIGEST.fullmatch(headers.get("sightline-digest") or b"") if sealed else None
+        sealed = self.sealed if is_sealed(headers) else None
+        named = _DIGEST.fullmatch(headers.get("sightline-digest") or b"") if sealed is not None else None
         self.digests += (
-            bytes.fromhex(named[0].decode()) if named is not None else xxhash.xxh3_128_digest(value or b"")
+            xxhash.xxh3_128_digest(value or b"")
+            if named is None or sealed is None
+            else sealed.digest(run[0], value or b"", bytes.fromhex(named[0].decode()), opened)
         )
 
     def __len__(self) -> int:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from streams import topology
-from streams.quoting import quoted
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +32,6 @@ class Runs:
 #: Leaves out rejections of malformed records of lineage and policies, which a replay does not read.
 NOT_OURS = f"topic NOT IN ('{topology.LINEAGE}', '{topology.POLICIES}')"
 NO_CANDIDATES = f"{NOT_OURS} AND NOT (topic = '{topology.EXAMPLES}' AND rule = 'malformed')"
-#: Column `digest` of events without those of sealed values.
-_SEALED = ", ".join(map(quoted, sorted(topology.SEALED)))
-SEALED_DIGEST = f"CASE WHEN topic IN ({_SEALED}) THEN '' ELSE digest END"
 TAKEN = "kind NOT LIKE 'lost-%'"
 ROWS: Mapping[str, Rows] = {
     "events": Rows(

@@ -33,6 +33,22 @@ class LostRecords(TypedDict):
     rows_erased: int
 
 
+class SealedCounts(TypedDict):
+    """What is sealed: how much of it was compared.
+
+    `events_compared` were compared by their keyed digests with what journals have, `events_by_number` by
+    their numbers alone, because no key tells more. Of the records on topics, `records_opened` were opened and
+    compared, `records_destroyed` have no key any more, and `records_closed` were compared by the digests that
+    they name, because no key store was named.
+    """
+
+    events_compared: int
+    events_by_number: int
+    records_opened: int
+    records_destroyed: int
+    records_closed: int
+
+
 class ZoneTruth(TypedDict):
     """Number of events whose true zone is known, and of those that are in another zone."""
 
@@ -95,6 +111,7 @@ class Ledger(Accounts, LostRecords, ZoneTruth, Derived):
     """
 
     sent_to_visible_ms: Milliseconds
+    sealed: SealedCounts
     topics: TopicCounts | None
     findings: Sequence[str]
     clean: bool

@@ -130,13 +130,14 @@ class StoreReader:
         """Columns of a table."""
         return {str(name) for name, *_ in self.rows(f"DESCRIBE {table}")}
 
-    def of_each(self, table: str, columns: str) -> list[tuple[Any, ...]]:
+    def of_each(self, table: str, columns: str, where: str = "true") -> list[tuple[Any, ...]]:
         """Rows of a table of the catalogs, of the stores that have it; catalogs of before may lack it."""
         have = self.rows(
             f"SELECT table_catalog FROM information_schema.tables WHERE table_name = {quoted(table)} "  # noqa: S608
             "AND table_catalog <> 'memory'"
         )
-        return [row for (name,) in have for row in self.rows(f"SELECT {columns} FROM {name}.{table}")]  # noqa: S608
+        statements = (f"SELECT {columns} FROM {name}.{table} WHERE {where}" for (name,) in have)  # noqa: S608
+        return [row for statement in statements for row in self.rows(statement)]
 
     def scalar(self, statement: str) -> Any:
         """First column of the first row."""

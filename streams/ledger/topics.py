@@ -14,8 +14,9 @@ import numpy as np
 from streams import limits, topology
 from streams.kafka.reader import Follower, log_bounds
 from streams.ledger.accounts import COLLISION, EARLY
-from streams.ledger.records import Records
+from streams.ledger.records import Records, is_sealed
 from streams.ledger.runs import Ints, column, groups
+from streams.ledger.sealed import Sealed
 from streams.settings.kafka import Broker
 
 #: Topics of derived events: records on them and events in the store must correspond one to one.
@@ -74,13 +75,16 @@ class Topics:
         return self.early if rule in EARLY else self.collided if rule == COLLISION else self.rejected
 
 
-def read_topics(broker: Broker, erased: frozenset[str] = frozenset()) -> Topics:
-    """Read every topic of the event path up to its end, but for the records of erased devices."""
-    return asyncio.run(_read_topics(broker, frozenset(device.encode() for device in erased)))
+def read_topics(broker: Broker, erased: frozenset[str] = frozenset(), sealed: Sealed | None = None) -> Topics:
+    """Read every topic of the event path up to its end, but for the records of erased devices.
+
+    `sealed` opens what is sealed, if it has the keys, and counts it.
+    """
+    return asyncio.run(_read_topics(broker, frozenset(device.encode() for device in erased), sealed))
 
 
-async def _read_topics(broker: Broker, erased: frozenset[bytes]) -> Topics:
-    topics = Topics()
+async def _read_topics(broker: Broker, erased: frozenset[bytes], sealed: Sealed | None) -> Topics:
+    topics = Topics(zoned=Records(whole=True, sealed=sealed))
     for topic in (topology.CAPTURED, topology.ZONED, topology.REJECTED, *DERIVED, topology.LINEAGE):
         if any(begin for begin, _ in (await log_bounds(broker, topic)).values()):
             topics.begin_later.append(topic)
@@ -96,7 +100,9 @@ async def _read_topics(broker: Broker, erased: frozenset[bytes]) -> Topics:
         headers = dict(record.headers)
         topics.refusal(headers).take(headers, record.value, record.partition, record.offset)
     topics.derived = {
-        topic: await _read(broker, topic, Records(sealed=topic in topology.SEALED), erased)
+        topic: await _read(
+            broker, topic, Records(sealed=sealed if topic in topology.SEALABLE else None), erased
+        )
         for topic in DERIVED
     }
     async with Follower(broker, topology.LINEAGE) as follower:
@@ -122,8 +128,12 @@ async def _records(broker: Broker, topic: str, erased: frozenset[bytes]) -> Asyn
 
 
 async def _read(broker: Broker, topic: str, records: Records, erased: frozenset[bytes]) -> Records:
+    keyring = None if records.sealed is None else records.sealed.keyring
     async for record in _records(broker, topic, erased):
-        records.take(dict(record.headers), record.value, record.partition, record.offset)
+        headers, opened = dict(record.headers), None
+        if keyring is not None and is_sealed(headers):
+            [opened] = await keyring.opened(topic, [record])
+        records.take(headers, record.value, record.partition, record.offset, opened)
     return records
 
 

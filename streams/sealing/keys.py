@@ -133,6 +133,8 @@ class Keys(Opening):
         self._sealing = _Memory[KeyFor, Key](store.ensure)
         self._digests = _Memory[str, bytes](store.digest_keys)
         self._digests_there = _Memory[str, bytes](store.digest_keys_there)
+        #: See `KeyStore.digest_key`; of the store, as it is now.
+        self.digest_key = store.digest_key
 
     async def digest_keys(self, wearers: Collection[str]) -> Mapping[str, bytes]:
         """Keys of the wearers' digests; those that are absent are made."""

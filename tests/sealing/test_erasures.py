@@ -16,7 +16,7 @@ from streams.cli.rights.erase import state_of
 from streams.consent.erased import ErasedTime, Scope
 from streams.consent.record import erasure_record, learn_consent
 from streams.consent.view import Consents
-from streams.errors import InputError, UnavailableError
+from streams.errors import DamagedError, InputError, UnavailableError
 from streams.events.codec import codec_of
 from streams.events.record import StoredRecord
 from streams.events.shipped import SHIPPED
@@ -295,3 +295,17 @@ def test_one_process_at_a_time_carries_out_an_erasure(tmp_path: Path) -> None:
     with alone(tmp_path, 7):
         assert [path.name for path in tmp_path.iterdir()] == ["erasure-7.lock"]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_digest_key_is_there_or_erased_and_anything_else_is_an_error(tmp_path: Path) -> None:
+    store = KeyStore.made(tmp_path)
+    made = store.digest_keys(["anna"])
+    assert store.digest_key("anna") == made["anna"]
+    with pytest.raises(DamagedError, match=r"older than the topics, or not theirs\. Nothing is erased"):
+        store.digest_key("bert")
+    number = store.erasures.request("anna", store.mark_of("anna"), 1).number
+    store.erase("anna", 2)
+    assert store.digest_key("anna") is None
+    store.erasures.done(number, "finished", Done(3, 0))
+    assert store.digest_key("anna") is None, "also when nothing but the mark names her"
+    assert store.digest_keys_there(["anna", "bert"]) == {}, "and nothing is made"

@@ -17,7 +17,6 @@ from pathlib import Path
 import pytest
 
 from streams.errors import DamagedError, InputError, UnavailableError
-from streams.sealing.erasures import Done
 from streams.sealing.key_rows import KeyFor, mark
 from streams.sealing.key_store import KeyStore, Release, day_of
 from streams.sealing.sealed import KeyName
@@ -388,17 +387,3 @@ def test_an_empty_file_is_no_key_store(tmp_path: Path) -> None:
     (tmp_path / "keys.sqlite").touch()
     with pytest.raises(DamagedError, match="found no tables of a key store"):
         KeyStore(tmp_path)
-
-
-def test_a_digest_key_is_there_or_erased_and_anything_else_is_an_error(tmp_path: Path) -> None:
-    store = KeyStore.made(tmp_path)
-    made = store.digest_keys(["anna"])
-    assert store.digest_key("anna") == made["anna"]
-    with pytest.raises(DamagedError, match=r"older than the topics, or not theirs\. Nothing is erased"):
-        store.digest_key("bert")
-    number = store.erasures.request("anna", store.mark_of("anna"), 1).number
-    store.erase("anna", 2)
-    assert store.digest_key("anna") is None
-    store.erasures.done(number, "finished", Done(3, 0))
-    assert store.digest_key("anna") is None, "also when nothing but the mark names her"
-    assert store.digest_keys_there(["anna", "bert"]) == {}, "and nothing is made"
