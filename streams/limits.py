@@ -168,6 +168,7 @@ FOLD_CHUNK_ROWS = 100_000  #: rows that a fold holds in memory at once
 FOLD_MEMORY_MB = 192  #: of DuckDB for a fold
 FOLD_WAIT_MAX_S = 2.0  #: for which an epoch waits for a fold if there are too many files
 FOLD_PAUSE_MAX_S = 300.0  #: until a failed fold is tried again
+KEPT_DAYS_MAX = 100_000  #: of a retention class, as the store counts it in ns; 273 years
 RESIDUE_ROWS = 8192  #: rows of one audience; with fewer, it shares a file with others
 TIER_ROWS = 512  #: rows of a file in the lowest tier; each further tier has TIER_FACTOR times as many
 TIER_FACTOR = 4

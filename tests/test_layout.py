@@ -98,6 +98,7 @@ INSIDE: dict[str, dict[str, set[str]]] = {
         "epochs": {"rows", "files", "folds"},
         "intake": {"rows", "files", "epochs"},
         "erasing": {"rows", "files", "folds", "epochs", "intake"},
+        "expiring": {"rows", "files", "folds", "epochs", "intake", "erasing"},
         "upgrade": {"rows", "files", "epochs", "intake"},
     },
     "page": {

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
 from streams.consent.erased import ErasedTime
 from streams.errors import MalformedError
 from streams.events.identity import EventId
-from streams.lineage.selection import Selection
+from streams.lineage.ranges import Ranges
 from streams.lineage.tables import NO_EXAMPLE
+
+
+class Chosen(Protocol):
+    """Some events: their devices, and their numbers by (source, stream, revision)."""
+
+    @property
+    def sources(self) -> frozenset[str]:
+        """The devices."""
+
+    @property
+    def exact(self) -> Ranges:
+        """The numbers."""
 
 
 def statements(times: Mapping[str, Sequence[ErasedTime]], value: str) -> tuple[str, str]:
@@ -37,7 +49,7 @@ def _is_said_by(times: Mapping[str, Sequence[ErasedTime]], row: Any) -> bool:
     return any(each.has(at_ns, at_ns) for each in times[row[0]])
 
 
-def examples(selection: Selection, value: str) -> tuple[str, str]:
+def examples(selection: Chosen, value: str) -> tuple[str, str]:
     """An example order with NO_EXAMPLE in place of selected ids, and those alone, as `statements` does."""
     ids = value.split(" ")
     gone = frozenset(text for text in ids if is_selected(selection, text))
@@ -47,7 +59,7 @@ def examples(selection: Selection, value: str) -> tuple[str, str]:
     return kept, " ".join(text for text in ids if text in gone)
 
 
-def is_selected(selection: Selection, text: str) -> bool:
+def is_selected(selection: Chosen, text: str) -> bool:
     """Whether a text is the id of a selected event."""
     try:
         event = EventId.parse(text)

@@ -192,7 +192,8 @@ TABLES: Mapping[str, Mapping[str, ColumnType]] = {
 }
 #: Tables that a store of version 4 may lack, because they came later.
 ADDED = ("promotions", "training_checks", "training_assets", "feedback")
-#: Tables that the store makes itself: runs of a stream's numbers of one class, and the history of its epochs.
+#: Tables that the store makes itself: runs of a stream's numbers of one class, those whose retention is over
+#: (so that they do not count as missing), and the history of its epochs.
 STORED: Mapping[str, Mapping[str, ColumnType | Literal["offsets"]]] = {
     "zone_runs": {
         "source": "text",
@@ -205,6 +206,15 @@ STORED: Mapping[str, Mapping[str, ColumnType | Literal["offsets"]]] = {
         "label": "text",
         "wearer": "text",
         "consent": "int",
+    },
+    "expired": {
+        "source": "text",
+        "stream": "text",
+        "low": "int",
+        "high": "int",
+        "events": "int",
+        "appended_ns": "int",
+        "expired_ns": "int",
     },
     "epochs": {
         "published_ns": "int",

@@ -12,6 +12,7 @@ from typing import Any
 
 from streams import clock, metrics
 from streams.errors import UnavailableError
+from streams.events.brokers_time import BrokersTime
 from streams.events.kinds import Kinds
 from streams.events.record import Fetch, Outcome, Outgoing, Received
 from streams.limits import RETRAIN_EVERY_EXAMPLES
@@ -27,7 +28,6 @@ from streams.pipeline.training import TrainingCore
 from streams.pipeline.training_state import TrainingState
 from streams.processing.operators import Operators
 from streams.processing.shipped import SHIPPED_OPERATORS
-from streams.sealing.brokers_time import BrokersTime
 from streams.sealing.keys import FetchDigests, Keys
 from streams.topology import EXAMPLES
 from streams.training.gate import labelled_under

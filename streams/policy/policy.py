@@ -324,6 +324,19 @@ class Policy:
         """Days for which data with a label may be kept."""
         return self.vocabulary.retention_days[self.vocabulary.retention(packed)]
 
+    def kept_days(self, zone: str, label: str) -> int | None:
+        """Days for which what a store has of a class may be kept; None if its label (hexadecimal) is none.
+
+        Without a label it is the retention of the zone, and without a zone the shortest of all.
+        """
+        days = self.vocabulary.retention_days
+        try:
+            if label:
+                return self.retention_days(bytes.fromhex(label))
+        except (ValueError, IndexError):
+            return None
+        return days[self.zones_by_name[zone].retention] if zone in self.zones_by_name else min(days.values())
+
     def declassify(self, name: str, packed: bytes, wearers: int) -> bytes:
         """Label after the declassifier `name`, for data that came from `wearers` people.
 

@@ -15,6 +15,7 @@ from streams.events.identity import EventId, format_id
 from streams.policy.stored import read_stored
 from streams.queries.answers import ReachedRow, ToldDecision, ToldRejection
 from streams.queries.relation import Interval, Stream
+from streams.queries.role import SHOWN_TO
 from streams.queries.rows import EventRow, Rows, StreamClass
 from streams.queries.store import Store
 from streams.queries.walk import Reached, Step, size, walk
@@ -42,7 +43,23 @@ def parsed(identity: str) -> EventId:
 
 
 def unknown(store: Store, event: EventId) -> InputError:
-    """Error for an event that the store does not have; a role gets the same sentence for a hidden event."""
+    """Error for an event that the store does not have; a role gets the same sentence for a hidden event.
+
+    That its retention is over is told to who may see what is over.
+    """
+    role = store.role_filter and store.role_filter.role.name
+    if role is None or role in SHOWN_TO["expired"]:
+        at = {"source": event.source, "stream": event.stream, "number": event.number}
+        for expired_ns, events, low, high in store.query("expired_at", at).rows:
+            when = (
+                f"on {rfc3339(expired_ns)}"
+                if expired_ns
+                else "and leaves the files of the store within a day"
+            )
+            return InputError(
+                f"{event}: expired {when}, when the retention of its label was over. The store has nothing "
+                f"of it: its number is among those from {low} to {high}, of {events:,} events"
+            )
     if store.role_filter is not None:
         # Only who asks for what is not there waits for what it takes to find out what may be meant.
         from streams.queries.nearest import nearest  # noqa: PLC0415

@@ -44,6 +44,8 @@ _UNCLASSED = frozenset({"shadow", "feedback"})
 _FOR_ALL = frozenset({"policies", "vocabularies", "store", "epochs", "epoch_rows", "io_coverage"})
 #: Columns with the zones of rows, which are needed to note the zones that a statement may show.
 _NOTED = frozenset({"policy_version", "zone"})
+#: Of each class how long it is kept: what views leave out by it is of classes that the role may see.
+_KEEPING = "keeping"
 _NOBODYS = ", ''"
 
 
@@ -220,6 +222,8 @@ class Boundary:
             # Quoted, because the pseudonym is untrusted input.
             mine = quoted(role.wearer)
             return f"{shown} AND wearer IN ({mine if table == 'rejected' else mine + _NOBODYS})"
+        if table == _KEEPING:
+            return "(policy_version, zone, label) IN (FROM permitted)"
         if table == "streams":
             shown = "(source, stream) IN (SELECT (source, stream) FROM seen)"
             unseen = " OR (source, stream) NOT IN (SELECT (source, stream) FROM runs)"

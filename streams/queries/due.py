@@ -38,16 +38,26 @@ class DueKeys(Struct, frozen=True):
     keys: int
 
 
+class GoneEvents(Struct, frozen=True):
+    """Events whose retention was over, and which left the store on a day, by the broker's time."""
+
+    on: str
+    events: int
+
+
 class Due(Answer, frozen=True, kw_only=True):
     """What may not be used any more after a day, in the order of the days.
 
-    `keys` is empty unless a key store was asked. Decisions refuse what is due; the rows about it stay in the
-    store, which holds no content.
+    `keys` is empty unless a key store was asked. Decisions refuse what is due, and nobody is shown it; its
+    rows leave the store when the broker's day is over. `overdue` counts the events whose rows are still in
+    files, `gone` those that have left; both count what the role is not shown too.
     """
 
     epoch: int
     events: Bounded[DueEvents]
     models: Bounded[DueModel]
+    overdue: int
+    gone: Bounded[GoneEvents]
     keys: Bounded[DueKeys] = Bounded.of(())
 
 
@@ -65,7 +75,14 @@ def due(store: Store) -> Due:
         DueEvents(day_on(day), zone, days, count) for (day, zone, days), count in sorted(events.items())
     ]
     versions = [DueModel(day_on(row.day), row.model) for row in sorted(models, key=lambda row: row.day)]
-    return Due(epoch=store.epoch, events=Bounded.of(by_day), models=Bounded.of(versions))
+    [(overdue,)] = store.query("overdue").rows
+    return Due(
+        epoch=store.epoch,
+        events=Bounded.of(by_day),
+        models=Bounded.of(versions),
+        overdue=overdue,
+        gone=Bounded.of([GoneEvents(day_on(day), count) for day, count in store.query("gone").rows]),
+    )
 
 
 def due_keys(days: Iterable[tuple[int, int]]) -> Bounded[DueKeys]:

@@ -42,6 +42,9 @@ _COMPUTED = frozenset(
         "passed",
         "operator",
         "topic",
+        "days",
+        "until_ns",
+        "clock_ns",
     }
 )
 #: The same of single views. Others have such columns too and only hand them on, so they need not load them.
@@ -49,6 +52,8 @@ _COMPUTED_BY: Mapping[str, frozenset[str]] = {
     "training_runs": frozenset({"split_seed", "outcome", "licence", "digest"}),
     "training_checks": frozenset({"examples", "judged"}),
     "feedback": frozenset({"answer", "answer_stream"}),
+    **dict.fromkeys(("events", "event_records"), frozenset({"t_last_ns"})),
+    **dict.fromkeys(("decisions", "rejected"), frozenset({"t_ns"})),
 }
 #: DuckDB's tables that list views and columns, with those of their columns that would reveal more.
 TOLD: Mapping[str, tuple[str, ...]] = {

@@ -59,9 +59,10 @@ class CollisionRun(Struct, frozen=True):
 
 
 class CapturedStream(Struct, frozen=True):
-    """Totals of a captured stream: its highest number, and how many numbers are stored and rejected.
+    """Totals of a captured stream: its highest number, and how many numbers are stored, rejected and over.
 
-    Unreadable batches do not count as rejected here, because their numbers count as missing.
+    Numbers that are over (`expired`) were stored or rejected, and their retention ended. Unreadable batches
+    do not count as rejected here, because their numbers count as missing.
     """
 
     source: str
@@ -70,6 +71,7 @@ class CapturedStream(Struct, frozen=True):
     highest: int
     stored: int
     rejected: int
+    expired: int
 
 
 class StreamInPart(Struct, frozen=True):
@@ -103,7 +105,8 @@ class Missing(Answer, frozen=True, kw_only=True):
 def missing(store: Store) -> Missing:
     """Return which numbers and data of captured streams are missing.
 
-    A number between 0 and the highest known one is `missing` if it is neither stored nor rejected. Data is
+    A number between 0 and the highest known one is `missing` if it is neither stored nor rejected, nor was so
+    until its retention ended. Data is
     missing if its numbers belong to other data: `collisions`, as far as the pipeline detected them; only the
     ledger knows all. `malformed` counts the missing numbers that arrived in an unreadable batch, as far as
     the role may see that; the question `why` says what was wrong with each. `rejected` of a stream counts the
@@ -122,7 +125,9 @@ def missing(store: Store) -> Missing:
     claims, wanting = _claims(store), store.query("missing")
     collisions = store.query("collisions").of(ClaimedRun)
     every = store.query("captured").of(partial(CapturedStream, rejected=0))
-    streams = [row for row in every if (row.source, row.stream) in seen]
+    # Of a stream whose retention is over nothing is left by which a role could be shown it.
+    whole_store = store.role_filter is None
+    streams = [row for row in every if whole_store or (row.source, row.stream) in seen]
     if store.role_filter is not None:
         store.role_filter.hide("streams", len(every) - len(streams))
         # A stream may have collisions and nothing stored, so collisions are checked by their own class.
@@ -135,8 +140,8 @@ def missing(store: Store) -> Missing:
     absent: dict[Named, list[MissingRun]] = {}
     for run in runs:
         absent.setdefault((run.source, run.stream), []).append(run)
-    whole = [row for row in streams if seen[row.source, row.stream]]
-    in_part = [row for row in streams if not seen[row.source, row.stream]]
+    whole = [row for row in streams if whole_store or seen[row.source, row.stream]]
+    in_part = [row for row in streams if not (whole_store or seen[row.source, row.stream])]
     newest = store.newest
     lost_records, lost = _lost(store)
     return Missing(
@@ -166,10 +171,10 @@ def _overlap(first: int, count: int, claims: Sequence[Interval]) -> int:
 
 
 def _refused(row: CapturedStream, absent: Iterable[MissingRun]) -> CapturedStream:
-    """Set `rejected` of a stream: the numbers that are neither stored nor missing."""
+    """Set `rejected` of a stream: the numbers that are neither stored nor missing, nor over."""
     end = row.highest + 1
     missing_events = sum(min(run.count, max(end - run.first, 0)) for run in absent)
-    return replace(row, rejected=end - row.stored - missing_events)
+    return replace(row, rejected=end - row.stored - row.expired - missing_events)
 
 
 def _claims(store: Store) -> dict[Named, list[Interval]]:

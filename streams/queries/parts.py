@@ -45,7 +45,9 @@ def opened(
     Errors as in `_attach` and `refuse_overlap`.
     """
     if len(directories) == 1:
-        return [_attach(connection, directories[0], "store", older=older)]
+        part = _attach(connection, directories[0], "store", older=older)
+        _lend(connection)
+        return [part]
     if twice := [path for place, path in enumerate(directories) if path in directories[:place]]:
         raise InputError(f"{twice[0]}: found the store named twice, expected each once")
     parts = [_attach(connection, path, f"part_{place}") for place, path in enumerate(directories)]
@@ -55,11 +57,29 @@ def opened(
 
     try:
         join(connection, parts)
+        _lend(connection)
     except duckdb.Error as error:
         raise intact.damaged(
             listed(directories), f"found files that DuckDB cannot read ({type(error).__name__})"
         ) from None
     return parts
+
+
+def _lend(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make what a catalog of before lacks and questions read, empty and beside it: what says what is over."""
+    known = connection.execute(
+        "SELECT count(*) FROM duckdb_tables() WHERE database_name = 'store' AND table_name = 'keeping'"
+    ).fetchall()
+    if known == [(0,)]:
+        texts, times = ("policy_version", "zone", "label"), ("days", "until_ns", "clock_ns", "began_ns")
+        for name, columns in {
+            "keeping": [*(f"{text} VARCHAR" for text in texts), *(f"{time} BIGINT" for time in times)],
+            "expired": [
+                *("source VARCHAR", "stream VARCHAR"),
+                *(f"{number} BIGINT" for number in ("low", "high", "events", "appended_ns", "expired_ns")),
+            ],
+        }.items():
+            connection.execute(f"CREATE TEMP TABLE {name} ({', '.join(columns)})")
 
 
 def _attach(

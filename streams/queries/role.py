@@ -23,7 +23,9 @@ from streams.topology import EXPORT
 SHOWN_TO: Mapping[str, frozenset[RoleName]] = {
     "inputs": frozenset({"privacy-officer"}),
     "shadow": frozenset({"privacy-officer"}),
-    **dict.fromkeys(("segments", "spans", "indexes", "classes", "erasures"), frozenset({"privacy-officer"})),
+    **dict.fromkeys(
+        ("segments", "spans", "indexes", "classes", "erasures", "expired"), frozenset({"privacy-officer"})
+    ),
     "training_runs": frozenset({"privacy-officer", "analyst"}),
     "promotions": frozenset({"privacy-officer", "analyst"}),
     "training_checks": frozenset({"privacy-officer", "analyst"}),

@@ -115,9 +115,10 @@ def one_hop(
         low, high = reached.get(met, numbers[0])
         reached[met] = (min(low, *(each[0] for each in numbers)), max(high, *(each[1] for each in numbers)))
     zones = {stream: judged(store, runs) for stream, runs in store.lookup.zones(reached).items()}
+    over = {stream: union(numbers) for stream, numbers in store.lookup.over(reached).items()}
     for (origin, met, how), numbers in sorted(numbers_met.items()):
         shown_runs, hidden = zones[met]
-        every = union(numbers)
+        every = subtract(union(numbers), over.get(met, ()))
         shown = subtract(every, hidden)
         near = (
             [run for run in shown_runs if run.low <= shown[-1][1] and run.high >= shown[0][0]]

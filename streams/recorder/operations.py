@@ -324,12 +324,12 @@ _WRITER = (
         ),
     ),
     _of_writer(
-        "writer erases a wearer's rows",
+        "writer takes rows out of files",
         (_FOLDED,),
         "erasures",
         (
-            "streams/snapshots/erasing/rewriting.py:Rewriting._written:files.create",
-            "streams/snapshots/erasing/rewriting.py:Rewriting._written:write_table",
+            "streams/snapshots/erasing/rewriting.py:Rewriting._index:files.create",
+            "streams/snapshots/erasing/rewriting.py:Rewriting._index:write_table",
         ),
     ),
     _of_writer(

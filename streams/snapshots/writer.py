@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from io import FileIO
 from pathlib import Path
 from typing import Any, Literal
@@ -24,8 +23,10 @@ from streams.snapshots.epochs import catalog, fresh, logs, share
 from streams.snapshots.epochs.hot import PUBLISHED, RECORDED, Hot
 from streams.snapshots.epochs.plan import plan
 from streams.snapshots.erasing.eraser import Erased, Eraser
+from streams.snapshots.expiring.keeping import Keeping
 from streams.snapshots.files import directory
 from streams.snapshots.files.retention import Retention
+from streams.snapshots.folds.fold import Fold
 from streams.snapshots.folds.folder import Folder
 from streams.snapshots.folds.tiers import choose
 from streams.snapshots.intake import decode
@@ -45,12 +46,8 @@ Of a fold: 10 segments made, 11 index made. Of an erasure: `rewriting.STEPS` and
 """
 
 
-def _no_hook(step: int) -> None:
-    del step
-
-
-def _no_word(sentence: str) -> None:
-    del sentence
+def _nothing(told: object) -> None:
+    del told
 
 
 class Writer:
@@ -75,6 +72,7 @@ class Writer:
         self._folder = folder
         self._known = Lookup(self._hot)
         self._eraser = Eraser(self._hot, path, after_step)
+        self._keeping = Keeping(self._hot, self._known)
         self._retention = Retention(path)
         #: Approximate number of current files; exact when a fold is chosen.
         self._files = 0
@@ -86,9 +84,9 @@ class Writer:
         cls,
         path: Path,
         *,
-        after_step: Callable[[int], None] = _no_hook,
+        after_step: Callable[[int], None] = _nothing,
         fold: Literal["beside", "inline"] = "beside",
-        say: Callable[[str], None] = _no_word,
+        say: Callable[[str], None] = _nothing,
     ) -> Writer:
         """Open or create the store in `path`, and finish an epoch that a crash left half published.
 
@@ -114,8 +112,7 @@ class Writer:
         lock = directory.claim(path)
         try:
             migrations.take_over(path)
-            folder = Folder(inline=fold == "inline", after_step=after_step, say=say)
-            writer = cls(path, lock, after_step, folder)
+            writer = cls(path, lock, after_step, Folder(inline=fold == "inline", say=say))
         except BaseException:
             lock.close()
             raise
@@ -148,6 +145,7 @@ class Writer:
             self._hot.close()
         self._hot.open()
         self._eraser.opened_again()
+        self._keeping.read()
         self._recover()
 
     def offsets(self) -> dict[int, int]:
@@ -182,10 +180,10 @@ class Writer:
     def erase(self, erasures: Sequence[Erasure], mark: Mark, now_ns: int) -> int | None:
         """Apply erasures that the store has not applied yet; what they are about is never taken in again.
 
-        Rows of the erased wearers up to the time of each erasure, and what was derived from them, leave all
-        files with an epoch of its own; files of before are deleted after the time that readers are promised.
-        `mark` is `KeyStore.mark_of`. Return the last new epoch, or None if there is none. The table
-        `erasures` says how far each has come. After an error, the next call goes on with what is left.
+        Rows of the erased wearers in the time of each erasure, and what was derived from them, leave all
+        files with an epoch of its own, and files of before after the time that readers are promised. `mark`
+        is `KeyStore.mark_of`. Return the last new epoch, or None if there is none. The table `erasures` says
+        how far each has come. After an error, the next call goes on with what is left.
         """
         self._eraser.state(erasures, mark)
         return self._erase(now_ns)
@@ -212,13 +210,12 @@ class Writer:
         """Like `ingest`, for records that were decoded with `decode.read`, possibly in another thread."""
         stored = self.offsets()
         poll.pass_over(stored)
+        self._keeping.hear(poll)
         self._eraser.withhold(poll, self._known, monotonic_ns)
         moved = dict(next_offsets)
         for place in poll.places:
             moved[place.partition] = max(moved.get(place.partition, 0), place.record.offset + 1)
-        moved = {
-            partition: offset for partition, offset in moved.items() if offset > stored.get(partition, 0)
-        }
+        moved = {part: offset for part, offset in moved.items() if offset > stored.get(part, 0)}
         return self._append(believed(poll, self._known), moved, monotonic_ns)
 
     def ingest_tables(self, tables: Mapping[str, Mapping[str, Sequence[Any]]], monotonic_ns: int) -> int:
@@ -231,9 +228,8 @@ class Writer:
         unknown = tables.keys() - TABLES.keys()
         if unknown:
             raise MalformedError(f"lineage tables: found {min(unknown)}, which is none of ours")
-        return self._append(
-            {name: decode.arrow_of(name, columns) for name, columns in tables.items()}, {}, monotonic_ns
-        )
+        made = {name: decode.arrow_of(name, columns) for name, columns in tables.items()}
+        return self._append(made, {}, monotonic_ns)
 
     def publish_due(self, monotonic_ns: int) -> int | None:
         """Publish if rows or a finished fold have waited for PUBLISH_INTERVAL_MS.
@@ -242,14 +238,12 @@ class Writer:
         """
         if self._eraser.due(monotonic_ns):
             return self._erase(clock.now_ns())
-        if self._eraser.epoch:
+        if self._eraser.epoch or self._keeping.epoch:
             self._sweep()
         if self.waiting_since_ns is None and self._anything_new():
             self.waiting_since_ns = monotonic_ns
-        if (
-            self.waiting_since_ns is None
-            or monotonic_ns - self.waiting_since_ns < limits.PUBLISH_INTERVAL_MS * 1_000_000
-        ):
+        since_ns = self.waiting_since_ns
+        if since_ns is None or monotonic_ns - since_ns < limits.PUBLISH_INTERVAL_MS * 1_000_000:
             return None
         return self.publish(clock.now_ns())
 
@@ -273,8 +267,7 @@ class Writer:
             if newest.number and not self._anything_new():
                 return None
             if self._files > limits.CURRENT_FILES_MAX - 2 * len(TABLES):
-                # Folds cannot keep up with new rows, so wait: a late epoch is better than one of too many
-                # files. The wait is bounded, so that a fold that hangs does not stop publishing.
+                # Folds cannot keep up, so wait a bounded time: late is better than of too many files.
                 self._folder.result(limits.FOLD_WAIT_MAX_S)
             self._record(newest.number + 1, now_ns)
         self._finish()
@@ -316,12 +309,14 @@ class Writer:
         if not self._folder.free:
             self._files += len(TABLES)
             return False
+        if (over := self._keeping.work(self.path, self._after_step)) is not None:
+            self._folder.start(over)
+            return True
         current = self._hot.files.segments()
         self._files = len(current)
-        choice = choose(current, self._folder.rows_max, all_fresh=all_fresh)
-        if choice is None:
+        if (choice := choose(current, self._folder.rows_max, all_fresh=all_fresh)) is None:
             return False
-        self._folder.start(plan(self._hot, self.path, choice))
+        self._folder.start(Fold(plan(self._hot, self.path, choice), self._after_step))
         return True
 
     def _append(self, tables: Mapping[str, Any], moved: Mapping[int, int], monotonic_ns: int) -> int:
@@ -356,13 +351,17 @@ class Writer:
 
     def _record(self, number: int, now_ns: int, erased: Erased | None = None) -> None:
         """Write the files of a new epoch and record them; only then does the epoch exist."""
-        began_s = clock.monotonic_s()
-        made, moved = fresh.write(self._hot, self.path, number)
+        began_s, (made, moved) = clock.monotonic_s(), fresh.write(self._hot, self.path, number)
         folded = self._folder.result() if erased is None else erased.folded
         self._after_step(2)
         # The time of publication, as closely as a row inside the published file can have it.
         at_ns = now_ns + int((clock.monotonic_s() - began_s) * 1e9)
-        also = (lambda: None) if erased is None else partial(erased.keep, number, at_ns)
+
+        def also() -> None:
+            self._keeping.note(folded, number)
+            if erased is not None:
+                erased.keep(number, at_ns)
+
         self._hot.record(number, LINEAGE, made, moved, folded, at_ns, also)
         # A fold that ended meanwhile is left for the next epoch.
         if folded is not None:
@@ -374,7 +373,7 @@ class Writer:
         newest = self._hot.newest()
         if newest.state == RECORDED:
             if directory.pointed(self.path) != directory.catalog_name(newest.number):
-                catalog.write(self._hot, self.path, newest.number, self._known.vocabularies())
+                catalog.write(self._hot, self.path, newest.number, self._keeping.content())
                 self._after_step(4)
                 directory.point(self.path, newest.number)
             self._hot.published()
@@ -398,3 +397,4 @@ class Writer:
             self._hot.forget(gone)
             self._after_step(7)
         self._eraser.finish(self._hot.files.superseded().values(), self._rebuild, clock.now_ns())
+        self._keeping.finish(self._hot.files.superseded().values(), self._rebuild)

@@ -16,6 +16,7 @@ from streams.consent.record import learn_consent, pairing_record
 from streams.consent.view import Consents
 from streams.ends import end_with
 from streams.errors import InputError, MalformedError, UnavailableError
+from streams.events.brokers_time import BrokersTime
 from streams.events.kinds import Kinds
 from streams.events.record import AgentSpec, LiveCore, Outgoing, Received, stamp_ns
 from streams.kafka import tracing
@@ -32,7 +33,6 @@ from streams.pipeline.shelf import FileShelf
 from streams.policy.load import load, parse
 from streams.policy.policy import Policy
 from streams.policy.versions import CURRENT_KEY, Check, PolicyTable, PolicyVersions
-from streams.sealing.brokers_time import BrokersTime
 from streams.sealing.key_store import KeyStore
 from streams.sealing.keys import Keys
 from streams.sealing.release import release

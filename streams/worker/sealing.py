@@ -11,11 +11,11 @@ from pathlib import Path
 from streams import clock, metrics
 from streams.consent.view import Consents
 from streams.errors import InputError, MalformedError, SightlineError, reason
+from streams.events.brokers_time import BrokersTime
 from streams.events.record import Received
 from streams.kafka.reader import log_bounds, read_all, read_through
 from streams.limits import CLOCKS_APART_S_MAX, KEYS_EXPIRE_S
 from streams.policy.policy import Policy
-from streams.sealing.brokers_time import BrokersTime
 from streams.sealing.erasures import Done
 from streams.sealing.key_store import KeyStore, day_of
 from streams.sealing.keys import Keys

@@ -151,7 +151,10 @@ def test_missing_names_no_number_of_a_stream_that_is_shown_in_part(
     assert hiding.not_shown_whole.rows == (StreamInPart("g1", "imu", "imu"),)
     assert without.not_shown_whole.rows == ()
     assert ("g1", "imu") not in [(row.source, row.stream) for row in hiding.streams]
-    assert CapturedStream("g1", "imu", "imu", highest=304, stored=155, rejected=0) in without.streams.rows
+    assert (
+        CapturedStream("g1", "imu", "imu", highest=304, stored=155, rejected=0, expired=0)
+        in without.streams.rows
+    )
     assert without.missing.rows == (
         MissingRun("g1", "imu", first=100, count=50, malformed=0),
         MissingRun("g1", "imu", first=200, count=100, malformed=0),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from streams import clock, limits, metrics
-from streams.sealing.brokers_time import BrokersTime
+from streams.events.brokers_time import BrokersTime
 from streams.sealing.key_rows import KeyFor
 from streams.sealing.key_store import KeyStore
 from streams.worker.sealing import expire_keys

@@ -20,6 +20,7 @@ from streams.sealing.key_store import KeyStore
 _DUE: dict[str, Sequence[str]] = {
     "events": ("on", "zone", "retention_days", "events"),
     "models": ("on", "model"),
+    "gone": ("on", "events"),
     "keys": ("on", "keys"),
 }
 

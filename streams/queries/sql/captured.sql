@@ -1,4 +1,13 @@
--- Captured streams with how far they are known.
-SELECT s.source, s.stream, s.kind, max(e."first" + e.step * (e."count" - 1)) AS highest, sum(e."count")::BIGINT AS stored
-FROM streams s JOIN events e USING (source, stream) WHERE s.captured
+-- Captured streams with how far they are known, how many numbers are stored, and how many are over.
+WITH known AS (
+    SELECT source, stream, max("first" + step * ("count" - 1)) AS highest, sum("count") AS stored, 0 AS expired FROM events GROUP BY ALL
+    UNION ALL
+    SELECT source, stream, max(high), 0, sum(high - low + 1) FROM expired GROUP BY ALL
+    UNION ALL
+    SELECT source, stream, max("first" + step * ("count" - 1)), 0, sum("count")
+    FROM files.events e JOIN keeping k USING (policy_version, zone, label)
+    WHERE coalesce(nullif(e.appended_ns, 0), e.t_last_ns) <= k.until_ns + greatest(epoch_ns(now()) - k.clock_ns, 0) GROUP BY ALL
+)
+SELECT source, stream, kind, max(highest) AS highest, sum(stored)::BIGINT AS stored, sum(known.expired)::BIGINT AS expired
+FROM streams JOIN known USING (source, stream) WHERE captured
 GROUP BY ALL ORDER BY ALL

@@ -77,14 +77,18 @@ _BOOKS = (
     "CREATE TABLE migrations (name VARCHAR, done_ns BIGINT)",
 )
 """Tables of the file besides those of rows: offsets, the newest epochs, and the files of the store."""
-ERASED = (
+LATER = (
     "CREATE TABLE IF NOT EXISTS erasures (mark VARCHAR, number BIGINT, at_ns BIGINT, epoch BIGINT, "
     "rows BIGINT, files BIGINT, rewritten_ns BIGINT, absent_ns BIGINT, owed BOOLEAN)",
     "CREATE TABLE IF NOT EXISTS erased_runs (mark VARCHAR, place VARCHAR, revision BIGINT, low BIGINT, "
     "high BIGINT)",
+    "CREATE TABLE IF NOT EXISTS keeping (heard_ns BIGINT, clock_ns BIGINT, passed_ns BIGINT, "
+    "began_ns BIGINT)",
 )
-"""Erasures, and the runs of erased events. A store of before gets these tables when it is opened.
+"""Erasures, the runs of erased events, and retention. A store of before gets these tables when it is opened.
 
+`keeping` has one row: the broker's time, the machine's at that moment, and the time up to which what is over
+was taken out, and that of the first record (0: unknown).
 `mark` names a wearer and `place` a device or stream, both by a hash that only the key store can make.
 """
 

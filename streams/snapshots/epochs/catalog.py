@@ -10,6 +10,7 @@ import duckdb
 import pyarrow as pa
 
 from streams import files
+from streams.lineage.kept import TIMED, staying
 from streams.lineage.tables import STORED, TABLES
 from streams.quoting import quoted
 from streams.recorder import OPERATIONS, linked
@@ -56,7 +57,10 @@ def template() -> bytes:
         connection.execute("CREATE SCHEMA files")
         for table in (*TABLES, *STORED):
             connection.execute(_files_view("next", table, []))
-        for statement in duckdb.extract_statements(_VIEWS.read_text(encoding="utf-8")):
+        text = _VIEWS.read_text(encoding="utf-8")
+        for table in TIMED:
+            text = text.replace(f"FROM staying.{table}", f"FROM {staying(table)}")
+        for statement in duckdb.extract_statements(text):
             connection.execute(statement)
         _declare(connection)
         _comment(connection)
@@ -104,10 +108,10 @@ def _comment(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("COMMIT")
 
 
-def write(hot: Hot, directory: Path, epoch: int, vocabularies: pa.Table) -> None:
+def write(hot: Hot, directory: Path, epoch: int, content: Mapping[str, pa.Table]) -> None:
     """Write `catalog-<epoch>.duckdb`; it gets this name only when it is complete and on disk.
 
-    `vocabularies` are the rows of the table of that name.
+    `content` are rows of tables that do not follow from the hot file.
     """
     temporary = directory / f"{CATALOG}{TEMPORARY}"
     temporary.unlink(missing_ok=True)
@@ -128,8 +132,9 @@ def write(hot: Hot, directory: Path, epoch: int, vocabularies: pa.Table) -> None
                 connection.execute(_files_view("next", table, names))
             for table, rows in _CONTENT.items():
                 connection.execute(f"INSERT INTO next.{table} BY NAME {rows}")
-            with hot.incoming(vocabularies):
-                connection.execute("INSERT INTO next.vocabularies BY NAME FROM incoming")
+            for table, given in content.items():
+                with hot.incoming(given):
+                    connection.execute(f"INSERT INTO next.{table} BY NAME FROM incoming")
     finally:
         connection.execute("DETACH next")
     files.settle(temporary, directory / catalog_name(epoch))

@@ -51,6 +51,16 @@ COLUMNS: Mapping[str, str] = {
         "When it is due for deletion: the broker's time at its place, which retention goes by, and the days "
         "of the label's retention class, TIMESTAMPTZ; NULL where the policy is not known."
     ),
+    "days": "Days for which it is kept, counted from the broker's time.",
+    "until_ns": "Append time up to which it was over at clock_ns: ns since the Unix epoch, UTC.",
+    "clock_ns": "Time of the writer's clock for which until_ns is told: ns since the Unix epoch, UTC.",
+    "began_ns": "Append time of the first record of the store, 0: unknown: ns since the Unix epoch, UTC.",
+    "events": "Number of events.",
+    "low": "Lowest number of the run.",
+    "high": "Highest number of the run.",
+    "appended": _TIME + "appended_ns.",
+    "expired_ns": "Time of the broker at which they had left the store: ns since the Unix epoch, UTC.",
+    "expired": _TIME + "expired_ns.",
     "operator": "Operator that made the child.",
     "operator_version": "Version of the operator.",
     "directness": "direct: the parent's values went in; indirect: it only chose or shaped the result.",

@@ -43,6 +43,11 @@ VIEWS: Mapping[str, str] = {
         "Which numbers of a stream are of one policy version, zone, label, wearer and consent. Not every "
         "number need be an event; where runs differ about one it is of one of them."
     ),
+    "expired": (
+        "Numbers whose retention is over and of which the store has nothing any more, so none is missing: "
+        "one row a run. Of a captured stream every number in it was an event, or was refused."
+    ),
+    "keeping": "How long rows of a class are kept, and what of it is over: one row a class.",
     "segments": "Parquet files of the newest epoch, one table each.",
     "indexes": "Files that questions are answered from, beside the segments; not for SQL.",
     "spans": "Which numbers of which stream lie in a fresh file: one row a file, role and stream.",

@@ -23,8 +23,8 @@ from streams.quoting import quoted
 from streams.snapshots.epochs.books import (
     BLOCK_BYTES,
     CLASS_COLUMNS,
-    ERASED,
     INDEX_COLUMNS,
+    LATER,
     SEGMENT_COLUMNS,
     SPAN_COLUMNS,
     Database,
@@ -87,7 +87,7 @@ class Hot(Database):
         # Catalogs name their segments relative to the directory, and the footers of segments never change.
         self.connection.execute(f"SET file_search_path = {quoted(str(self._directory))}")
         self.connection.execute("SET parquet_metadata_cache = true")
-        for statement in (*map(made, ADDED), *ERASED):
+        for statement in (*map(made, ADDED), *LATER):
             self.connection.execute(statement)
         # Left by an older writer that died within an epoch; the rows of that epoch wait again.
         self.connection.execute("DELETE FROM epochs WHERE state = 'fixed'")
@@ -200,7 +200,7 @@ class Hot(Database):
             with self.incoming(pa.table({"source": source, "stream": stream})):
                 rows = self.connection.execute(
                     "SELECT source, stream, max(highest) FROM spans SEMI JOIN incoming "
-                    "USING (source, stream) WHERE table_name = 'events' GROUP BY ALL"
+                    "USING (source, stream) WHERE table_name IN ('events', 'expired') GROUP BY ALL"
                 ).fetchall()
             self._highest |= dict.fromkeys(lacking, -1)
             self._highest |= {(source, stream): last for source, stream, last in rows}

@@ -1,18 +1,23 @@
 -- What a reader sees. `files.<table>` are made anew for each epoch and hold nothing but the list of current segments;
 -- everything here stands on them by name and is the same in every epoch, so it comes ready-made in the template.
+-- `staying.<table>` stands for the rows of `files.<table>` that are not over (`streams.lineage.kept`).
+
+-- How long rows of each class are kept, and up to which append time they were over at the time of a clock. What is over is in
+-- no view of rows with a class, though it is in the files until the next rewriting.
+CREATE TABLE keeping (policy_version VARCHAR, zone VARCHAR, label VARCHAR, days BIGINT, until_ns BIGINT, clock_ns BIGINT, began_ns BIGINT);
 
 CREATE VIEW streams AS
 SELECT source, stream, any_value(kind) AS kind, bool_or(captured) AS captured, min(epoch) AS epoch
 FROM files.streams GROUP BY source, stream;
 
 CREATE VIEW events AS
-SELECT *, make_timestamptz(t_first_ns // 1000) AS t_first, make_timestamptz(t_last_ns // 1000) AS t_last FROM files.events;
+SELECT * EXCLUDE (over_key), make_timestamptz(t_first_ns // 1000) AS t_first, make_timestamptz(t_last_ns // 1000) AS t_last FROM staying.events;
 
 CREATE VIEW edges AS SELECT * FROM files.edges;
 
-CREATE VIEW decisions AS SELECT source || '/' || stream || '/' || "first" AS id, *, make_timestamptz(t_ns // 1000) AS t, make_timestamptz(coalesce(nullif(at_ns, 0), appended_ns) // 1000) AS at FROM files.decisions;
+CREATE VIEW decisions AS SELECT source || '/' || stream || '/' || "first" AS id, * EXCLUDE (over_key), make_timestamptz(t_ns // 1000) AS t, make_timestamptz(coalesce(nullif(at_ns, 0), appended_ns) // 1000) AS at FROM staying.decisions;
 
-CREATE VIEW rejected AS SELECT *, make_timestamptz(t_ns // 1000) AS t FROM files.rejected;
+CREATE VIEW rejected AS SELECT * EXCLUDE (over_key), make_timestamptz(t_ns // 1000) AS t FROM staying.rejected;
 
 CREATE VIEW models AS
 SELECT *, make_timestamptz(trained_ns // 1000) AS trained, make_timestamptz(retrain_by_ns // 1000) AS retrain_by FROM files.models;
@@ -47,6 +52,10 @@ SELECT epoch, published_ns, make_timestamptz(published_ns // 1000) AS published,
 FROM (SELECT epoch, published_ns, offsets, rows, cluster, topic FROM files.epochs UNION ALL FROM epoch_rows);
 
 CREATE VIEW zone_runs AS SELECT * FROM files.zone_runs;
+
+-- What is over and has left the store.
+CREATE VIEW expired AS
+SELECT *, make_timestamptz(appended_ns // 1000) AS appended, make_timestamptz(expired_ns // 1000) AS expired FROM files.expired;
 
 CREATE TABLE segments (
     file VARCHAR, table_name VARCHAR, first_epoch BIGINT, last_epoch BIGINT, rows BIGINT, bytes BIGINT, digest VARCHAR,
@@ -111,7 +120,7 @@ FROM (
         topic, "partition", "offset", digest, split_from, origin, epoch,
         t_first_ns + ((t_last_ns - t_first_ns)::HUGEINT * nth // greatest("count" - 1, 1))::BIGINT AS t_ns,
         coalesce(nullif(appended_ns, 0), t_last_ns) AS kept_from_ns, retention_days
-    FROM (SELECT *, unnest(range("count")) AS nth FROM files.events) LEFT JOIN vocabularies USING (policy_version));
+    FROM (SELECT * EXCLUDE (over_key), unnest(range("count")) AS nth FROM staying.events) LEFT JOIN vocabularies USING (policy_version));
 
 CREATE VIEW edge_records AS
 SELECT child_source || '/' || child_stream || '/' || child_number || CASE WHEN child_revision > 0 THEN '.' || child_revision ELSE '' END AS child_id,

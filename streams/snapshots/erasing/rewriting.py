@@ -1,17 +1,18 @@
-"""Write the files of a store again without the rows of erased wearers: a pure function of immutable files.
+"""Write the files of a store again without some rows: a pure function of immutable files.
 
-Like a fold it makes files beside the current ones, and the next epoch records them. Files without rows of
-these wearers are not touched. Memory is bounded like that of a fold.
+These are the rows of erased wearers, or what is over. Like a fold it makes files beside the current ones, and
+the next epoch records them. Files without such rows are not touched. Memory is bounded like that of a fold.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import duckdb
 import orjson
@@ -21,7 +22,10 @@ from msgspec import Struct
 
 from streams import files, limits
 from streams.consent.erased import ErasedPlace, ErasedTime
+from streams.lineage import expired
 from streams.lineage.division import PERSONAL, divide, touched
+from streams.lineage.expired import Expired
+from streams.lineage.parting import Divided
 from streams.lineage.selection import READ, Selection
 from streams.lineage.stays import looks, stays_at
 from streams.lineage.tables import CONSENT_TAKEUP, EXAMPLE_ORDER
@@ -50,6 +54,15 @@ class Kept(Struct, frozen=True):
     fresh: bool
     audience: int | None
     classes: Sequence[int] | None
+
+
+class Leaving(NamedTuple):
+    """The rows that leave the store: of which devices and tables, by `touched` and `divide`."""
+
+    sources: frozenset[str]
+    tables: Collection[str]
+    touched: Callable[[str], str]
+    divide: Callable[[str, pa.Table], Divided]
 
 
 class Rewritten(Struct, frozen=True):
@@ -93,6 +106,12 @@ class Rewriting:
         self._connection = duckdb.connect(config={"memory_limit": f"{limits.FOLD_MEMORY_MB}MB", "threads": 1})
         self._connection.execute(f"SET temp_directory = {quoted(str(self._beside / 'spilled'))}")
         return self
+
+    def interrupt(self) -> None:
+        """End it soon, with an error; for another thread."""
+        # One that has just ended has closed the connection.
+        with suppress(duckdb.ConnectionException, AttributeError):
+            self._connection.interrupt()
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._connection.close()
@@ -138,7 +157,7 @@ class Rewriting:
 
     def stays(self, wearer: str, where: ErasedPlace) -> tuple[ErasedTime, ...]:
         """When the rows say that a wearer was at a place."""
-        return stays_at(looks(self._connection, self._rows(), wearer), where)
+        return stays_at(looks(self._connection, self._relations(READ), wearer), where)
 
     def run(self, bounds: Mapping[str, Sequence[ErasedTime]], known: pa.Table, *, words: bool) -> Rewritten:
         """Make the files without what these wearers captured in some times.
@@ -150,26 +169,47 @@ class Rewriting:
         duckdb.Error, OSError, pa.ArrowException
             It is not possible now: no space, too little memory, a damaged file.
         """
-        selection = Selection(self._connection, self._rows(), bounds, known, words=words)
+        selection = Selection(self._connection, self._relations(READ), bounds, known, words=words)
+        folded, taken = self._without(
+            Leaving(selection.sources, PERSONAL, partial(touched, selection), partial(divide, selection))
+        )
+        return Rewritten(folded, taken, selection.runs, selection.devices)
+
+    def expire(self, kept: pa.Table, now_ns: int) -> Folded:
+        """Make the files without what is over at a time of the broker, and one with what that was.
+
+        `kept` has rows of `lineage.expired.KEPT`. Errors are those of `run`.
+        """
+        over = Expired(self._connection, self._relations(expired.READ), kept, now_ns)
+        folded, taken = self._without(Leaving(over.sources, over.tables, over.touched, over.divide))
+        if taken and len(book := over.book()):
+            book = book.append_column("epoch", pa.array([self._epoch] * len(book), pa.int64()))
+            with Output(self._path, self._store_id, self._epoch, "expired", together=UNZONED) as output:
+                output.add(book.cast(schema_of("expired")), UNZONED, ())
+                self._made += output.finish()
+            sync(self._path / SEGMENTS)
+        return replace(folded, made=[*self._made], passed_ns=now_ns)
+
+    def _relations(self, tables: Sequence[str]) -> dict[str, str]:
+        return {table: scan(self._paths(self._current[table])) for table in tables if table in self._current}
+
+    def _without(self, leaving: Leaving) -> tuple[Folded, int]:
+        """Make the files without these rows; also how many were removed or lost a part."""
         self._after_step(12)
         replaced, taken = list[str](), 0
-        for table in sorted(PERSONAL & self._current.keys()):
-            for file in self._touched(selection, table):
-                made, count = self._again(selection, self._segments[file])
+        for table in sorted(leaving.tables & self._current.keys()):
+            for file in self._touched(leaving, table):
+                made, count = self._again(leaving, self._segments[file])
                 taken += count
                 if count:
                     replaced.append(file)
                     self._made += made
         sync(self._path / SEGMENTS)
         self._after_step(13)
-        made_index, merged = self._index(selection, frozenset(replaced))
+        made_index, merged = self._index(leaving, frozenset(replaced))
         self._after_step(14)
         listed = [segment.file for segment in self._made if not segment.fresh] if made_index else []
-        folded = Folded([*self._made], replaced, made_index, merged, listed)
-        return Rewritten(folded, taken, selection.runs, selection.devices)
-
-    def _rows(self) -> Mapping[str, str]:
-        return {table: scan(self._paths(self._current[table])) for table in READ if table in self._current}
+        return Folded([*self._made], replaced, made_index, merged, listed), taken
 
     def _all(self, statement: str) -> list[tuple[Any, ...]]:
         return self._connection.execute(statement).fetchall()
@@ -187,19 +227,19 @@ class Rewriting:
             for batch in values.to_arrow_reader(limits.ROW_GROUP_ROWS):
                 yield from batch.column(0).to_pylist()
 
-    def _touched(self, selection: Selection, table: str) -> list[str]:
+    def _touched(self, leaving: Leaving, table: str) -> list[str]:
         """Current files of a table with rows that may have to go, oldest first."""
         every = self._current[table]
         listed = ", ".join(quoted(str(path)) for path in self._paths(every))
         rows = self._all(
             f"SELECT DISTINCT filename FROM read_parquet([{listed}], filename = true) "  # noqa: S608 - as above
-            f"WHERE {touched(selection, table)}"
+            f"WHERE {leaving.touched(table)}"
         )
         names = {Path(path).name for (path,) in rows}
         return [file for file in every if Path(file).name in names]
 
-    def _again(self, selection: Selection, former: Kept) -> tuple[list[Segment], int]:
-        """A segment without the rows of the selection, and how many those are; no segment if none are."""
+    def _again(self, leaving: Leaving, former: Kept) -> tuple[list[Segment], int]:
+        """A segment without these rows, and how many those are; no segment if none are."""
         table, taken = former.table, 0
         with Output(
             self._path, self._store_id, self._epoch, table, together=UNZONED, fresh=former.fresh
@@ -207,7 +247,7 @@ class Rewriting:
             segment = pq.ParquetFile(self._path / former.file)
             for group in range(segment.num_row_groups):
                 rows = segment.read_row_group(group).select(schema_of(table).names).cast(schema_of(table))
-                kept, gone = divide(selection, table, rows)
+                kept, gone = leaving.divide(table, rows)
                 taken += len(gone)
                 if len(kept):
                     kept = ordered(kept, table) if len(gone) else kept
@@ -222,17 +262,22 @@ class Rewriting:
             return [self._classes[each] for each in classes_of(rows, former.table)[0]]
         return former.classes
 
-    def _index(self, selection: Selection, replaced: frozenset[str]) -> tuple[Index | None, list[str]]:
-        """One index in place of those that name a device of the selection, and their names."""
-        merged = list[Index]()
-        parts: dict[str, list[pa.Table]] = {"edges": [], "zone_runs": []}
+    def _index(self, leaving: Leaving, replaced: frozenset[str]) -> tuple[Index | None, list[str]]:
+        """One index in place of those that name a device of these rows, and their names."""
+        merged, parts = list[Index](), dict[str, list[Path]]({"edges": [], "zone_runs": []})
         for each in self._indexes if replaced else ():
-            naming = False
-            for table, rows in index.rows_of(self._connection, self._path / each.file, selection.sources):
-                naming = True
-                parts[table].append(divide(selection, table, rows).kept)
-            if naming:
-                merged.append(each)
+            with ExitStack() as stack:
+                writers: dict[str, pq.ParquetWriter] = {}
+                for table, rows in index.rows_of(self._connection, self._path / each.file, leaving.sources):
+                    if table not in writers:
+                        path = self._beside / f"{table}-{len(merged)}.parquet"
+                        writers[table] = stack.enter_context(
+                            parquet(stack.enter_context(files.create(path)), rows.schema)
+                        )
+                        parts[table].append(path)
+                    writers[table].write_table(leaving.divide(table, rows).kept)
+                if writers:
+                    merged.append(each)
         if not merged:
             return None, []
         target = self._path / SEGMENTS / _INDEX
@@ -247,11 +292,11 @@ class Rewriting:
             counts = index.build(
                 self._connection,
                 target,
-                edges=[self._written("edges", parts["edges"])],
-                zone_runs=[self._written("zone_runs", parts["zone_runs"])],
+                edges=parts["edges"],
+                zone_runs=parts["zone_runs"],
                 spans=spans,
                 merged=self._paths([each.file for each in merged]),
-                without=selection.sources,
+                without=leaving.sources,
                 current=[*current, *(segment.file for segment in self._made)],
             )
             file, size, digest = settled(target, self._path, f"index-{self._epoch:08d}", self._store_id)
@@ -262,10 +307,3 @@ class Rewriting:
         first, last = merged[0].first_epoch, max(each.last_epoch for each in merged)
         made = Index(file, first, last, counts.edges, counts.zone_runs, size, digest)
         return made, [each.file for each in merged]
-
-    def _written(self, table: str, parts: Sequence[pa.Table]) -> Path:
-        path = self._beside / f"{table}.parquet"
-        with files.create(path) as file, parquet(file, parts[0].schema) as writer:
-            for part in parts:
-                writer.write_table(part)
-        return path

@@ -28,7 +28,7 @@ def compacted(rows: pa.Table) -> pa.Table:
 
 def bounds(rows: pa.Table, table: str, role: str = "own") -> tuple[Numbers, Numbers]:
     """Lowest and highest number of each row, as `segments.NUMBERS` computes them in SQL."""
-    if table == "zone_runs":
+    if table in ("zone_runs", "expired"):
         return numbers(rows, "low"), numbers(rows, "high")
     if table == "models":
         return numbers(rows, "version"), numbers(rows, "version")

@@ -40,6 +40,7 @@ NUMBERS: Mapping[str, Mapping[str, tuple[str, str, str, str]]] = {
     "rejected": {"own": ("source", "stream", '"first"', '"first" + greatest("count" - 1, 0)')},
     "models": {"own": ("source", "stream", "version", "version")},
     "zone_runs": {"own": ("source", "stream", "low", "high")},
+    "expired": {"own": ("source", "stream", "low", "high")},
     "edges": {
         "child": (
             "child_source",
@@ -61,6 +62,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
         ("events", "decisions", "shadow", "rejected", "feedback"), ("source", "stream", "first", "epoch")
     ),
     "zone_runs": ("source", "stream", "revision", "low", "epoch"),
+    "expired": ("source", "stream", "low", "epoch"),
     "streams": ("source", "stream", "epoch"),
     "models": ("source", "stream", "version", "epoch"),
     "edges": ("child_source", "child_stream", "child_first", "epoch"),

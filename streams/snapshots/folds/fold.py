@@ -101,13 +101,17 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Folded:
-    """Result of a fold, to be recorded by the next epoch. `listed`: files whose spans the new index has."""
+    """Result of a fold, to be recorded by the next epoch. `listed`: files whose spans the new index has.
+
+    `passed_ns`: of retention, the broker's time at which nothing over is left in the files that it read.
+    """
 
     made: Sequence[Segment]
     replaced: Sequence[str]
     index: Index | None
     merged: Sequence[str]
     listed: Sequence[str]
+    passed_ns: int = 0
 
 
 class Fold:

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import Protocol
 
 from streams import clock, limits, metrics
-from streams.snapshots.folds.fold import Fold, Folded, Plan
+from streams.snapshots.folds.fold import Folded
 
 _PAUSE_FIRST_S = 1.0
+
+
+class Work(Protocol):
+    """A fold, or what makes files beside the current ones like one."""
+
+    def run(self) -> Folded:
+        """Make the files; any error means that there are none."""
+
+    def interrupt(self) -> None:
+        """End it soon, with an error; called by another thread."""
 
 
 class Folder:
@@ -18,17 +29,13 @@ class Folder:
     ----------
     inline
         Folds run in the calling thread: for tests, and for commands where waiting does not matter.
-    after_step
-        See `Writer`; called in the fold's thread.
     say
         Called with one sentence when folds begin to fail.
     """
 
-    def __init__(
-        self, *, inline: bool, after_step: Callable[[int], None], say: Callable[[str], None]
-    ) -> None:
-        self._inline, self._after_step, self._say = inline, after_step, say
-        self._fold: Fold | None = None
+    def __init__(self, *, inline: bool, say: Callable[[str], None]) -> None:
+        self._inline, self._say = inline, say
+        self._fold: Work | None = None
         self._thread: threading.Thread | None = None
         self._done: Folded | None = None
         self._error: Exception | None = None
@@ -44,17 +51,17 @@ class Folder:
         """Whether a fold may be started now."""
         return self._fold is None and self._done is None and clock.monotonic_s() >= self._not_before_s
 
-    def start(self, plan: Plan) -> None:
+    def start(self, work: Work) -> None:
         """Begin a fold; none may be running."""
-        self._fold = Fold(plan, self._after_step)
+        self._fold = work
         if self._inline:
-            self._run(self._fold)
+            self._run(work)
             self.result()
         else:
-            self._thread = threading.Thread(target=self._run, args=(self._fold,), name="fold")
+            self._thread = threading.Thread(target=self._run, args=(work,), name="fold")
             self._thread.start()
 
-    def _run(self, fold: Fold) -> None:
+    def _run(self, fold: Work) -> None:
         try:
             self._done = fold.run()
         except Exception as error:  # noqa: BLE001 - whatever it is, epochs go on
@@ -84,8 +91,8 @@ class Folder:
         if not self._failures:
             # Without the error's text, which may hold values of the store.
             self._say(
-                f"segments could not be folded into fewer ({type(error).__name__}); epochs go on, and it is "
-                "tried again with less at a time. Is there room on the disk?"
+                f"segments could not be folded, or freed of what is over ({type(error).__name__}); epochs "
+                "go on, and it is tried again with less at a time. Is there room on the disk?"
             )
         self._failures += 1
         pause_s = min(_PAUSE_FIRST_S * 2 ** (self._failures - 1), limits.FOLD_PAUSE_MAX_S)

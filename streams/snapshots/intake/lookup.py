@@ -107,7 +107,7 @@ class Lookup:
                     f"SELECT source, stream, max(last) FROM (SELECT source, stream, {_LAST} AS last "  # noqa: S608 - constants
                     f"FROM {self._hot.waiting('events')} SEMI JOIN incoming USING (source, stream) UNION ALL "
                     "SELECT source, stream, highest FROM spans SEMI JOIN incoming "
-                    "USING (source, stream) WHERE table_name = 'events') "
+                    "USING (source, stream) WHERE table_name IN ('events', 'expired')) "
                     "GROUP BY ALL"
                 ).fetchall()
             self._highest |= dict.fromkeys(lacking, -1)
