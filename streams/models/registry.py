@@ -14,6 +14,7 @@ from streams.events.record import Received
 from streams.limits import LABEL_BYTES, MODEL_NUMBERS_AHEAD_MAX, MODELS_WAITING_MAX, NUMBER_MAX
 from streams.models.pointer import Pointer, Rollback
 from streams.models.version import CURRENT_KEY, ModelVersion, version_key
+from streams.models.withdrawn import Withdrawn
 from streams.topology import MODELS
 
 #: Whether a version can serve: False while its policy is not known, MalformedError if it never can.
@@ -31,7 +32,7 @@ class ModelVersions:
     `current` is the one that the pointer names, `highest` the newest that was read, `promoted` the newest
     that was not declined, and `candidate` the newest if it was declined; 0: there is none. `rollback` is
     the last return of an operator to an earlier version; it is superseded if another version was promoted
-    since.
+    since. `withdrawn` is what is left of those that learned from somebody who was erased, which never serve.
     """
 
     versions: Mapping[int, ModelVersion] = field(default_factory=dict)
@@ -40,6 +41,7 @@ class ModelVersions:
     promoted: int = 0
     rollback: Rollback | None = None
     candidate: int = 0
+    withdrawn: Mapping[int, Withdrawn] = field(default_factory=dict)
 
     @property
     def serving(self) -> int:
@@ -48,6 +50,16 @@ class ModelVersions:
         Compaction keeps only the last record of a key, even a forged one, so a pointer can be lost.
         """
         return self.current or self.promoted
+
+    def digest(self, number: int) -> str:
+        """Digest of the model of a version, also of one that was withdrawn; empty if it is not known."""
+        if number in self.versions:
+            return self.versions[number].model.digest
+        return self.withdrawn[number].digest if number in self.withdrawn else ""
+
+    def gone(self, number: int) -> bool:
+        """Whether a version was withdrawn, and its value is not in memory either."""
+        return number in self.withdrawn and number not in self.versions
 
     def version(self, number: int) -> ModelVersion:
         """Version by number; UnavailableError if this worker has not read it.
@@ -85,11 +97,14 @@ class ModelTable:
 
         A number identifies one model for ever, because another model under a known number would change
         answers that were given already. A version under an unknown policy is refused, and can serve once the
-        policy is known.
+        policy is known. What is left of a version that was withdrawn takes its place, unless it serves.
         """
         self.settle()
         if key == CURRENT_KEY:
             self._point(Pointer.load(value))
+            return
+        if Withdrawn.begins(value):
+            self._withdraw(key, Withdrawn.load(value))
             return
         version = ModelVersion.load(value)
         number, known = version.version, self.now.versions.get(version.version)
@@ -101,12 +116,11 @@ class ModelTable:
             raise MalformedError(
                 "model version: found another one under a known number, expected a new number"
             )
-        highest = self.now.highest
-        if self.now.versions and number > highest + MODEL_NUMBERS_AHEAD_MAX:
+        if number in self.now.withdrawn:
             raise MalformedError(
-                f"model version: found a number more than {MODEL_NUMBERS_AHEAD_MAX} above {highest}, "
-                "expected the next one"
+                "model version: found one that was withdrawn after an erasure, expected a new number"
             )
+        self._refuse_far(number)
         if not self._check(version):
             self._waiting.append(version)
             raise MalformedError(
@@ -129,7 +143,11 @@ class ModelTable:
             self._point(self._pointed)
 
     def recall(self, number: int, records: Iterable[Received]) -> None:
-        """Load a version that is no longer in memory from records of the topic, if it is among them."""
+        """Load a version that is no longer in memory from records of the topic, if it is among them.
+
+        One that was withdrawn is loaded too while the topic still has it: what was computed with it can be
+        computed again, and nothing else uses it.
+        """
         for record in records:
             if record.key == version_key(number):
                 try:
@@ -141,8 +159,46 @@ class ModelTable:
                 except MalformedError:
                     continue  # it was reported and counted when it arrived
 
+    def _refuse_far(self, number: int) -> None:
+        highest = self.now.highest
+        if self.now.versions and number > highest + MODEL_NUMBERS_AHEAD_MAX:
+            raise MalformedError(
+                f"model version: found a number more than {MODEL_NUMBERS_AHEAD_MAX} above {highest}, "
+                "expected the next one"
+            )
+
+    def _withdraw(self, key: bytes | None, gone: Withdrawn) -> None:
+        number = gone.version
+        known = self.now.versions.get(number) or self.now.withdrawn.get(number)
+        same = known is None or (self.now.digest(number), known.trained_ns) == (gone.digest, gone.trained_ns)
+        if key != version_key(number) or not same:
+            raise MalformedError(
+                "withdrawn model version: found what is left of another one, expected that of its number"
+            )
+        if number == self.now.current:
+            raise MalformedError(
+                "withdrawn model version: found the one that serves, expected a pointer to another before it"
+            )
+        self._refuse_far(number)
+        withdrawn = {**self.now.withdrawn, number: gone}
+        versions = {other: each for other, each in self.now.versions.items() if other not in withdrawn}
+        promoted = (other for other, each in versions.items() if not each.declined)
+        self.now = replace(
+            self.now,
+            versions=versions,
+            withdrawn=withdrawn,
+            highest=max(self.now.highest, number),
+            promoted=max(promoted, default=0) if self.now.promoted == number else self.now.promoted,
+            candidate=0 if self.now.candidate == number else self.now.candidate,
+        )
+        waiting = [version for version in self._waiting if version.version != number]
+        self._waiting.clear()
+        self._waiting.extend(waiting)
+
     def _keep(self, version: ModelVersion) -> None:
-        versions = {**self.now.versions, version.version: version}
+        known, withdrawn = self.now.versions.items(), self.now.withdrawn
+        versions = {number: each for number, each in known if number not in withdrawn}
+        versions[version.version] = version
         while len(versions) > self._kept_max + 1:
             # A version that is written again stays, because a pointer to it may follow.
             del versions[min(versions.keys() - {self.now.current, version.version})]
@@ -159,7 +215,7 @@ class ModelTable:
 
     def _point(self, pointer: Pointer) -> None:
         pointed = pointer.version
-        if pointed not in self.now.versions:
+        if pointed not in self.now.versions or pointed in self.now.withdrawn:
             if any(version.version == pointed for version in self._waiting):
                 self._pointed = pointer
             raise MalformedError(

@@ -50,11 +50,12 @@ class Followed:
     async def hold(self, policy_version: str, models: Iterable[int], consents_taken: int) -> bool:
         """Whether the topics hold the versions that a restored state has taken up ("" or 0: none).
 
-        The worker would wait for ever for a version that is on no topic.
+        The worker would wait for ever for a version that is on no topic. A version that an erasure withdrew
+        is known to have been there.
         """
         if policy_version and policy_version not in self.policies.now.versions:
             await self.refresh()
-        named = {number for number in models if number}
+        named = {number for number in models if number} - self.models.now.withdrawn.keys()
         for number in named - self.models.now.versions.keys():
             await self.recall(number)
         return (

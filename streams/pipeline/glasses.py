@@ -168,7 +168,9 @@ class GlassesCore:
         self, context: _Context, devices: Devices, policy: Policy, known: PartitionConsents
     ) -> tuple[Step, dict[str, DeviceState], int]:
         inputs, begun, records = context.inputs, context.begun, context.records
-        serving = _serving(inputs, begun.model_version, policy)
+        # Only a silent run can still name a version that an erasure took away.
+        gone = inputs.models.gone(begun.model_version)
+        serving = _serving(inputs, inputs.models.serving if gone else begun.model_version, policy)
         met = {name: _adopted(devices[name], inputs, policy) for name in names_of(records) if name in devices}
         run, step = self._run, Step()
         crossing = Crossing(policy, known, step)
@@ -178,6 +180,8 @@ class GlassesCore:
         candidate = _candidate(inputs, begun.candidate_version, policy, known)
         states = run.assistant(passed, asked, states, serving, crossing, candidate)
         states = run.feedback(passed, states, serving, crossing)
+        if gone:
+            states = _as_answered(met, states)
         return step, {name: under(state, policy.version) for name, state in states.items()}, now_ns
 
     def _shadow_run(
@@ -277,13 +281,30 @@ def _candidate(
 
     None does if it learned from somebody who was erased since.
     """
-    if not number:
+    if not number or inputs.models.gone(number):
         return None
     version = _serving(inputs, number, policy)
     if any(version.trained_ns <= known.erased_ns(wearer) for wearer in version.manifest.wearers):
         return None
     flows = (policy.flow(version.zone, version.label, sink) for sink in (ANSWERS, STORE))
     return version if all(flow.verdict == "allow" for flow in flows) else None
+
+
+def _as_answered(
+    before: Mapping[str, DeviceState], states: Mapping[str, DeviceState]
+) -> dict[str, DeviceState]:
+    """States without the answers of a run that repeats another one with another model.
+
+    What was heard then is not known any more, so no feedback can refer to it.
+    """
+
+    def left(name: str, state: DeviceState) -> DeviceState:
+        heard = {(each.stream, each.number) for each in before[name].answers} if name in before else set()
+        return replace(
+            state, answers=tuple(each for each in state.answers if (each.stream, each.number) in heard)
+        )
+
+    return {name: left(name, state) for name, state in states.items()}
 
 
 def _adopted(state: DeviceState, inputs: SideInputs, policy: Policy) -> DeviceState:

@@ -15,6 +15,7 @@ from streams.events.record import Received
 from streams.models.pointer import Rollback
 from streams.models.registry import ModelVersions
 from streams.models.version import ModelVersion, ids_of
+from streams.models.withdrawn import Withdrawn
 from streams.pipeline.judging import judged_now
 from streams.pipeline.side_inputs import SideInputs, TrainingInputs
 from streams.pipeline.training_state import TrainingState
@@ -74,30 +75,46 @@ def turned_back(
     """
     side, now_ns = inputs.side, state.now_ns
     known = {**side.models.versions, **made}
-    promoted = [number for number, version in known.items() if not version.declined]
+    # Those of an erasure count as before, so that it does not matter when their values go.
+    every: Mapping[int, ModelVersion | Withdrawn] = {**side.models.withdrawn, **known}
+    promoted = [number for number, version in every.items() if not version.declined]
     if not promoted or state.serving != max(promoted):
         return None
     turn = turning.turned(turning.answers_of(used), promoted)
     if turn is None:
         return None
     try:
-        check_permitted(known[turn.version], side, inputs.history or (), codec, now_ns)
+        check_permitted(
+            known_version(turn.version, side.models, made), side, inputs.history or (), codec, now_ns
+        )
     except InputError as error:
         log.warning("Nothing goes back, although %s: %s", turn.why, error)
         return None
     return Rollback(turn.version, state.serving, turn.why, now_ns, withdrawn=state.withdrawn)
 
 
-def known_version(number: int, models: ModelVersions) -> ModelVersion:
-    """Version by number; InputError names the newest promoted ones if there is none of this number."""
-    version = models.versions.get(number)
-    if version is None:
-        promoted = sorted(known for known, made in models.versions.items() if not made.declined)
-        raise InputError(
-            f"model version {number}: found none on {MODELS}, expected one of "
-            f"{', '.join(map(str, promoted[-10:])) or 'none'}"
-        )
-    return version
+def known_version(
+    number: int, models: ModelVersions, made: Mapping[int, ModelVersion] | None = None
+) -> ModelVersion:
+    """Version by number, also of those that this fetch `made`.
+
+    InputError names the newest promoted ones if there is none of this number, or if it was withdrawn.
+    """
+    versions = {**models.versions, **(made or {})}
+    gone = models.withdrawn.get(number)
+    if number in versions and gone is None:
+        return versions[number]
+    promoted = sorted(known for known, version in versions.items() if not version.declined)
+    raise InputError(
+        f"model version {number}: {_why_not(gone)}, expected one of "
+        f"{', '.join(map(str, promoted[-10:])) or 'none'}"
+    )
+
+
+def _why_not(gone: Withdrawn | None) -> str:
+    if gone is None:
+        return f"found none on {MODELS}"
+    return f"was withdrawn, because it learned from somebody who was erased ({gone.withdrawn})"
 
 
 def _earlier(number: int, models: ModelVersions) -> ModelVersion:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Struct, UnsetType, json
 
 from streams.errors import InputError
 from streams.events.headers import rfc3339
@@ -49,7 +49,8 @@ class Card(Answer, frozen=True, kw_only=True):
     """A model card. `may` has what the label permits and owes, in the words of the policy.
 
     `data` and `judged` are unset for a role that is not shown training runs, and where the store lacks them;
-    `policy` and `may` where it lacks the policy.
+    `policy` and `may` where it lacks the policy. `withdrawn` says by which erasure it was withdrawn and when;
+    unset if it was not, and for a role that is not shown inputs.
     """
 
     id: str
@@ -63,6 +64,7 @@ class Card(Answer, frozen=True, kw_only=True):
     bytes: int
     answers: int
     accuracy: float
+    withdrawn: str | UnsetType = UNSET
     may: Mapping[str, object] | UnsetType = UNSET
     data: Mapping[str, object] | UnsetType = UNSET
     judged: Mapping[str, object] | UnsetType = UNSET
@@ -99,6 +101,7 @@ def card(store: Store, identity: str) -> Card:
         bytes=row.bytes,
         answers=given[(event.source, event.stream), event.number],
         accuracy=row.accuracy,
+        withdrawn=_withdrawn(store, event.number),
         may=UNSET if policy is None or not row.label else _may(policy, bytes.fromhex(row.label)),
         data=_data(row) if sees_runs else UNSET,
         judged=_judged(store, event.number) if sees_runs else UNSET,
@@ -143,6 +146,24 @@ def _judged(store: Store, version: int) -> dict[str, object] | UnsetType:
     """How the version was compared; unset if it was not, or by a store of before."""
     rows = store.query("card_judged", {"version": version}).dicts() if has_view(store, "promotions") else []
     return rows[0] if rows else UNSET
+
+
+class _Back(Struct, frozen=True):
+    """A recorded return to an earlier version; `withdrawn` are runs (first, last) of versions."""
+
+    why: str
+    withdrawn: tuple[tuple[int, int], ...] = ()
+
+
+def _withdrawn(store: Store, version: int) -> str | UnsetType:
+    """By which erasure the version was withdrawn, and when."""
+    if store.role_filter is not None and store.role_filter.role.name not in SHOWN_TO["inputs"]:
+        return UNSET
+    for value, t_ns in store.query("card_withdrawn").rows:
+        back = json.decode(value, type=_Back)
+        if any(first <= version <= last for first, last in back.withdrawn):
+            return f"{back.why}, {rfc3339(t_ns)}"
+    return UNSET
 
 
 def _assets(store: Store, version: int) -> list[ToldAsset]:

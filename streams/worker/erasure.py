@@ -11,8 +11,8 @@
 5. `second`: examples of others that were made with those versions are counted. What becomes of them the
    policy says (`[erasure]`), at the gate of training.
 6. `store`: the stores that were named have none of the wearer's rows (`sightline snapshots` does it).
-7. `finished`: keys that a worker made meanwhile, for what was on its way, are destroyed too, and the receipt
-   is written.
+7. `finished`: keys that a worker made meanwhile, for what was on its way, are destroyed too, the values of
+   the versions that were withdrawn are taken off the topic, and the receipt is written.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ from streams.worker.erasure_models import (
     made_of,
     permitted_of,
     pointer_of,
+    take_off,
 )
 from streams.worker.erasure_receipt import NO_STORE, receipt_of, refitted_since, scope_of
 from streams.worker.made_there import MadeThere
@@ -321,9 +322,10 @@ async def _wait(place: Place, of: Requested) -> Done:
 
 
 async def _finish(place: Place, keys: KeyStore, of: Requested, receipt: Path, salt: bytes) -> Done:
-    """Destroy keys that were made while the erasure went on, and write the receipt.
+    """Destroy keys that were made while the erasure went on, take values of models off, write the receipt.
 
-    The keys stay if the wearer has given consent again since.
+    The keys stay if the wearer has given consent again since. What is left of the models names the wearer no
+    more, so whoever counts what they led to did it before.
     """
     consents = await consents_of_topic(place.broker)
     count = 0
@@ -332,7 +334,8 @@ async def _finish(place: Place, keys: KeyStore, of: Requested, receipt: Path, sa
     elif not _given_since(consents, of):
         count = await asyncio.to_thread(_destroyed, keys, of, DAYS_MAX)
     # A training run that was under way may have promoted a version since.
-    side, _ = await _served(place, of, consents)
+    side, withdrawn = await _served(place, of, consents)
+    await take_off(place, keys, of, consents, withdrawn)
     done = Done(clock.now_ns(), count)
     made = receipt_of(
         of,

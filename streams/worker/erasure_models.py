@@ -1,4 +1,4 @@
-"""Which model versions an erasure withdraws, and which one serves instead."""
+"""Which model versions an erasure withdraws, which one serves instead, and what is left of those."""
 
 from __future__ import annotations
 
@@ -13,14 +13,18 @@ from streams.consent.view import Consents
 from streams.errors import InputError, UnavailableError
 from streams.events.codec import Codec
 from streams.events.record import Outgoing, Received
+from streams.kafka.publish import publish_now
 from streams.models.pointer import Rollback, together
+from streams.models.version import ModelVersion
+from streams.models.withdrawn import Withdrawn
 from streams.pipeline.going_back import check_permitted
 from streams.pipeline.side_inputs import SideInputs
 from streams.sealing.erasures import Requested
+from streams.sealing.key_store import KeyStore
 from streams.settings.kafka import Broker
 from streams.worker.erasure_receipt import why_of
 from streams.worker.made_there import MadeThere, made_there
-from streams.worker.models import going_back
+from streams.worker.models import going_back, known_models, learned_from, taken_off
 from streams.worker.sealing import examples_by_key, examples_of
 
 log = logging.getLogger(__name__)
@@ -61,17 +65,11 @@ def knowing_of(
 ) -> set[int]:
     """Versions that learned from a wearer, but for those that did so under `later` consent records alone.
 
-    What was trained before a time learned nothing that was captured from then on. Of a place it is those that
-    learned from an example which was made there.
+    Of a place it is those that learned from an example which was made there.
     """
-    versions = side.models.versions.items()
     if scope.place:
-        return {number for number, each in versions if made.taught(each)}
-    return {
-        number
-        for number, each in versions
-        if each.trained_ns >= scope.since_ns and {*each.manifest.wearers.get(wearer, ())} - {*later}
-    }
+        return {number for number, each in side.models.versions.items() if made.taught(each)}
+    return learned_from(side.models, wearer, scope.since_ns, later)
 
 
 def given_later(consents: Consents, of: Requested) -> set[int]:
@@ -118,3 +116,23 @@ async def permitted_of(place: Place, side: SideInputs, knowing: set[int]) -> lis
         else:
             permitted.append(number)
     return permitted
+
+
+async def take_off(
+    place: Place, keys: KeyStore, of: Requested, consents: Consents, withdrawn: Collection[int]
+) -> None:
+    """Replace the values of versions that erasures withdrew; workers have read before that another serves.
+
+    An erasure of a place takes no wearer's name off: what they learned from the wearer elsewhere stays.
+    """
+    erasures = [each for each in consents.erasures() if each.at_place is None]
+
+    def is_erased(wearer: str, version: ModelVersion | Withdrawn) -> bool:
+        if wearer == of.wearer and not of.scope.place and version.version in withdrawn:
+            return True
+        mark, at_ns = keys.mark_of(wearer), version.trained_ns
+        return any(each.mark == mark and each.since_ns <= at_ns <= each.at_ns for each in erasures)
+
+    side, records = await known_models(place.broker)
+    if gone := taken_off(records, side.models, why_of(of.number), is_erased):
+        await publish_now(place.broker, gone)

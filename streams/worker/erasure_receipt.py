@@ -127,7 +127,7 @@ def receipt_of(
             level="refitted" if refitted else "stopped",
             count=fitted.things,
             at_ns=fitted.at_ns,
-            note="versions that learned from it; none of them served when this was signed",
+            note="versions that learned from it; none serves, and compaction removes their values",
         ),
         PlaceOutcome(
             place="store",
@@ -199,13 +199,13 @@ def refitted_since(models: ModelVersions, number: int, stopped_ns: int) -> tuple
     serving, back = models.versions[models.serving], models.rollback
     # Where a version went on that learned nothing from the wearer, nothing is fitted in its place.
     own = back is not None and back.why == why_of(number) and back.before != back.version
-    before = models.versions.get(back.before) if back is not None and own else None
-    if before is None or serving.trained_ns <= stopped_ns:
+    before = models.digest(back.before) if back is not None and own else ""
+    if not before or serving.trained_ns <= stopped_ns:
         return ()
     return (
         Refitted(
             model=f"{SOURCE}/{STREAM}/{serving.version}",
-            digest_before=before.model.digest,
+            digest_before=before,
             digest_after=serving.model.digest,
         ),
     )

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
+from msgspec import structs
+
+from streams import clock
 from streams.errors import InputError, MalformedError
 from streams.events.record import Outgoing, Received
 from streams.kafka.reader import read_all
-from streams.models.pointer import Pointer, Rollback
-from streams.models.registry import ModelTable
-from streams.models.version import version_key
+from streams.models.pointer import Pointer, Rollback, holds
+from streams.models.registry import ModelTable, ModelVersions
+from streams.models.version import ModelVersion, version_key
+from streams.models.withdrawn import Withdrawn
 from streams.pipeline.made_version import pointer_to
 from streams.pipeline.side_inputs import SideInputs
 from streams.policy.policy import Policy
@@ -61,6 +65,49 @@ def going_back(records: Sequence[Received], back: Rollback) -> list[Outgoing]:
     pointer, key = pointer_to(Pointer(back.version, back), back.at_ns), version_key(back.version)
     *_, again = (record for record in records if record.key == key)
     return [Outgoing(MODELS, 0, key, again.value, tuple(again.headers), pointer.timestamp_ms), pointer]
+
+
+def learned_from(models: ModelVersions, wearer: str, since_ns: int, later: Collection[int] = ()) -> set[int]:
+    """Versions that learned from a wearer, but for those that did so under `later` consent records alone.
+
+    What was trained before a time learned nothing that was captured from then on.
+    """
+    known: list[tuple[ModelVersion | Withdrawn, Mapping[str, Sequence[int]]]] = [
+        *((each, each.manifest.wearers) for each in models.versions.values()),
+        *((each, each.wearers) for each in models.withdrawn.values()),
+    ]
+    return {
+        each.version
+        for each, wearers in known
+        if each.trained_ns >= since_ns and {*wearers.get(wearer, ())} - {*later}
+    }
+
+
+def taken_off(
+    records: Sequence[Received],
+    models: ModelVersions,
+    why: str,
+    is_erased: Callable[[str, ModelVersion | Withdrawn], bool],
+) -> list[Outgoing]:
+    """Records for `glasses.models`, whose records are given, by which the values of withdrawn versions go.
+
+    They are those of the last rollback, for the reason `why`. `is_erased` tells whether what a version
+    learned from a wearer is erased; the others stay named in what is left of it.
+    """
+    told = models.rollback.withdrawn if models.rollback is not None else ()
+    gone, last = list[Withdrawn](), {record.key: record for record in records}
+    for number, version in models.versions.items():
+        if holds(told, number) and number != models.serving:
+            named = version.manifest.wearers
+            gone.append(Withdrawn.of(version, why, [each for each in named if is_erased(each, version)]))
+    for number, before in models.withdrawn.items():
+        wearers = {each: given for each, given in before.wearers.items() if not is_erased(each, before)}
+        again = not Withdrawn.begins(last[version_key(number)].value)
+        if again or wearers != before.wearers:
+            gone.append(structs.replace(before, wearers=wearers))
+    stamp = clock.now_ns() // 1_000_000
+    kind = (("content-type", b"application/json"),)
+    return [Outgoing(MODELS, 0, version_key(each.version), each.dump(), kind, stamp) for each in gone]
 
 
 def _models_of(records: Sequence[Received], policies: PolicyVersions) -> ModelTable:

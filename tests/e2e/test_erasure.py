@@ -37,7 +37,7 @@ from streams.rights.signing import PUBLIC
 from streams.sealing.key_store import KeyStore
 from streams.sealing.keys import Keys
 from streams.sealing.sealed import unopened
-from streams.topology import EXAMPLES, REJECTED, ZONED
+from streams.topology import EXAMPLES, MODELS, REJECTED, ZONED
 from streams.worker.models import known_models
 from tests.e2e.exporting import asked, exported, ids_in, lines_of
 from tests.e2e.fitting import digest_of
@@ -56,6 +56,7 @@ NAMED: dict[str, int] = {}
 CAME_BACK_NS: list[int] = []
 #: Values of examples as they were before the erasure.
 COPIES: list[dict[str, Any]] = []
+KNEW: set[int] = set()  #: versions of then that knew her
 
 
 def opened(demo: Demo) -> list[dict[str, Any]]:
@@ -111,6 +112,8 @@ def erased(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Erased]:
         plan = asked(demo, "rights", "erase", "--wearer", WEARER, "--dry-run", "--no-store")
         NAMED.update(left_of(demo.store, WEARER))
         COPIES[:] = opened(demo)
+        side, _ = asyncio.run(known_models(demo.broker))
+        KNEW.update(of for of, each in side.models.versions.items() if WEARER in each.manifest.wearers)
         taken_out(demo)
         rights.withdraw()
         eraser = rights.erase()
@@ -201,16 +204,21 @@ def test_training_knows_which_versions_were_withdrawn_and_what_others_made_with_
     """The oracle are the copies of before, and the manifests of the versions."""
     demo, done = erased[0].demo, erased[2]
     side, _ = asyncio.run(known_models(demo.broker))
-    knowing = {number for number, each in side.models.versions.items() if WEARER in each.manifest.wearers}
     assert side.models.rollback is not None
-    assert knowing
-    assert all(holds(side.models.rollback.withdrawn, number) for number in knowing)
-    made = [
-        copy
-        for copy in COPIES
-        if copy["wearer_id"] in OTHERS and copy["columns"]["model_version"][0] in knowing
-    ]
+    assert KNEW
+    assert all(holds(side.models.rollback.withdrawn, number) for number in KNEW)
+    of_others = [copy for copy in COPIES if copy["wearer_id"] in OTHERS]
+    made = [copy for copy in of_others if copy["columns"]["model_version"][0] in KNEW]
     assert 0 < len(made) <= done["examples of others made with them"]
+
+
+def test_their_values_are_taken_off_the_topic_and_the_numbers_and_the_others_stay(erased: Erased) -> None:
+    demo = erased[0].demo
+    side, _ = asyncio.run(known_models(demo.broker))
+    assert set(side.models.withdrawn) >= KNEW
+    assert {wearer for each in side.models.withdrawn.values() for wearer in each.wearers} <= OTHERS
+    last = {each.key: each.value or b"" for each in records(demo, MODELS)}
+    assert not [key for key, value in last.items() if f'"{WEARER}"'.encode() in value]
 
 
 def test_the_store_took_in_all_lineage_of_what_training_did(erased: Erased) -> None:
@@ -219,7 +227,7 @@ def test_the_store_took_in_all_lineage_of_what_training_did(erased: Erased) -> N
     with Store.open(demo.store) as opened:
         assert opened.sql("SELECT DISTINCT reason FROM rejected WHERE topic = 'glasses.lineage'").rows == []
         known = {number for (number,) in opened.sql("SELECT version FROM models").rows}
-    assert known == set(side.models.versions)
+    assert known == {*side.models.versions, *side.models.withdrawn}
 
 
 def test_what_her_glasses_bring_later_is_refused_whole_with_the_reason(erased: Erased) -> None:

@@ -16,8 +16,10 @@ from streams import clock
 from streams.cli.main import main
 from streams.consent.record import pairing_record
 from streams.kafka.publish import publish_now
-from streams.kafka.reader import end_offsets
+from streams.kafka.reader import end_offsets, read_all
 from streams.kafka.topics import declare
+from streams.models.registry import ModelTable
+from streams.models.withdrawn import Withdrawn
 from streams.pipeline.bootstrap import first_records
 from streams.sealing.erasures import Requested, Step
 from streams.sealing.key_rows import KeyFor
@@ -121,6 +123,25 @@ def test_it_is_finished_while_no_worker_runs_and_another_model_serves_before_key
     assert side.models.rollback.at_ns < finished.steps["unreadable"].at_ns, (
         "nobody waits for it with old answers"
     )
+
+
+def test_what_is_left_of_the_versions_says_so_and_nothing_goes_back_to_them(place: Place) -> None:
+    """The last records of the topic, as compaction leaves them, and as a worker finds them that starts."""
+    knew = {record.key for record in place.models if place.wearers[0].encode() in (record.value or b"")}
+    last = {each.key: each.value or b"" for each in asyncio.run(read_all(place.broker, MODELS))}
+    assert knew
+    assert {key for key, value in last.items() if Withdrawn.begins(value)} == knew
+    assert not [key for key, value in last.items() if place.wearers[0].encode() in value]
+    side, _ = asyncio.run(known_models(place.broker))
+    compacted = ModelTable()
+    for key, value in last.items():
+        compacted.learn(key, value)
+    assert sorted(compacted.now.withdrawn) == sorted(side.models.withdrawn) == [2, 3, 4]
+    assert (compacted.now.serving, compacted.now.highest) == (side.models.serving, 4)
+    where = ("--broker", place.address, "--topic-prefix", PREFIX, "--keys", str(place.keys))
+    result = CliRunner().invoke(main, ["models", "rollback", "--to", "4", "--why", "better", *where])
+    assert result.exit_code == 2
+    assert "model version 4: was withdrawn, because it learned from somebody who was erased" in result.stderr
 
 
 def test_a_second_one_is_another_erasure_and_changes_nothing_of_the_first(place: Place) -> None:

@@ -13,10 +13,12 @@ from streams.errors import InputError
 from streams.queries.card import card
 from streams.queries.role import Role
 from streams.queries.store import Store
+from streams.topology import EXAMPLES
 from tests.snapshots.build import HOUSEHOLD, POLICY, edge, event, row, store, stream, tagged
 
 MODEL = {"source": "training", "stream": "intent-model"}
 ID = "training/intent-model/2"
+S_NS = 10**9
 
 
 @pytest.fixture
@@ -154,3 +156,39 @@ def test_a_store_of_before_says_what_it_has(path: Path) -> None:
         made = card(opened, ID)
     assert (made.judged, list(made.checks), list(made.assets)) == (UNSET, [], [])
     assert isinstance(made.data, dict)
+
+
+def test_it_says_by_which_erasure_the_version_was_withdrawn(tmp_path: Path) -> None:
+    """Of a later erasure, and of an operator's return, the same versions are told again."""
+
+    def back(at: int, why: str, erased: str, runs: str) -> dict[str, Any]:
+        text = f'{{"version":1,"before":2,"why":"{why}","at_ns":{at}{erased},"withdrawn":{runs}}}'
+        return row("inputs", kind="model-rollback", agent="training", topic=EXAMPLES, value=text, t_ns=at)
+
+    shared: dict[str, Any] = tagged("voice_query", "voice-assistant")
+    numbers = (1, 2, 3)
+    made = store(
+        tmp_path / "s",
+        {
+            "policies": [POLICY],
+            "streams": [stream("training", "intent-model", "model")],
+            "events": [
+                event("training", "intent-model", each, **{**shared, "kind": "model"}) for each in numbers
+            ],
+            "models": [row("models", **MODEL, version=each, **_labelled(shared)) for each in numbers],
+            "inputs": [
+                back(5 * S_NS, "rude", "", "[[2,2]]"),
+                back(7 * S_NS, "erasure 7", ',"erasure":true', "[[2,2]]"),
+                back(9 * S_NS, "erasure 8", ',"erasure":true', "[[2,3]]"),
+            ],
+        },
+    )
+    with Store.open(made, Role.of("privacy-officer")) as opened:
+        told = [card(opened, f"training/intent-model/{number}").withdrawn for number in numbers]
+    assert told == [UNSET, "erasure 7, 1970-01-01T00:00:07.000000Z", "erasure 8, 1970-01-01T00:00:09.000000Z"]
+    with Store.open(made, Role.of("analyst")) as opened:
+        assert card(opened, ID).withdrawn is UNSET
+
+
+def _labelled(shared: dict[str, Any]) -> dict[str, Any]:
+    return {name: shared[name] for name in ("zone", "label", "policy_version")}

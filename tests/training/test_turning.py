@@ -17,7 +17,8 @@ from streams.events.record import Fetch, Outgoing, Received, StoredRecord
 from streams.limits import TURN_LEVEL, TURN_WEARERS_MIN
 from streams.models.pointer import Pointer
 from streams.models.registry import ModelVersions
-from streams.models.version import CURRENT_KEY
+from streams.models.version import CURRENT_KEY, version_key
+from streams.models.withdrawn import Withdrawn
 from streams.pipeline.live import LiveGlasses, LiveTraining
 from streams.pipeline.training_state import TrainingState
 from streams.topology import EXAMPLES
@@ -168,8 +169,10 @@ def told(turns: Sequence[tuple[int, bool]]) -> list[Received]:
     ]
 
 
-def play(turns: Sequence[tuple[int, bool]]) -> tuple[LiveTraining, TrainingState, list[Sequence[Outgoing]]]:
-    """A run after each turn; workers read what is written."""
+def play(
+    turns: Sequence[tuple[int, bool]], withdrawn: int = 0
+) -> tuple[LiveTraining, TrainingState, list[Sequence[Outgoing]]]:
+    """A run after each turn; workers read what is written, and lose a version once another serves."""
     records = told(turns)
 
     async def history(offset: int) -> Sequence[Received]:
@@ -182,6 +185,10 @@ def play(turns: Sequence[tuple[int, bool]]) -> tuple[LiveTraining, TrainingState
         state = core.restore(0, core.save(None, outcome.state))
         written.append(outcome.outputs)
         build.learn_models(core.followed, outcome.outputs)
+        known = core.followed.models.now
+        if withdrawn in known.versions and withdrawn != known.serving:
+            gone = Withdrawn.of(known.versions[withdrawn], "erasure 7", ())
+            core.followed.models.learn(version_key(withdrawn), gone.dump())
     return core, state, written
 
 
@@ -217,6 +224,15 @@ def test_the_version_before_serves_again_and_nothing_is_learned_from_what_came_s
     assert metrics.read("training_turned_back_total") == back + 1
     inputs = [row["kind"] for outputs in written for row in build.lineage(outputs)["inputs"]]
     assert "model-rollback" not in inputs, "what training did itself follows from the examples"
+
+
+def test_a_version_that_an_erasure_withdrew_is_not_gone_back_to(caplog: pytest.LogCaptureFixture) -> None:
+    """It is the one after which feedback turned, whether its value is still there or not."""
+    _, state, written = play([(1, True), (2, True), (3, False)], withdrawn=2)
+    assert CURRENT_KEY not in {record.key for record in written[2]}
+    assert "Nothing goes back, although feedback turned" in caplog.text
+    assert "version 4 was not made" in caplog.text, "a run follows, as if nothing had turned"
+    assert state.serving == 3
 
 
 def test_from_a_version_that_was_gone_back_to_there_is_no_further_return() -> None:
