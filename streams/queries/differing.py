@@ -18,6 +18,7 @@ from streams.policy.diff import (
     of_speech,
 )
 from streams.policy.policy import Policy
+from streams.policy.terms import TermChange, of_terms
 from streams.queries.answers import Answer
 from streams.queries.store import Store
 
@@ -59,8 +60,8 @@ class Unjudged(Struct, frozen=True):
 class Differing(Answer, frozen=True, kw_only=True):
     """What two policies, each by name and version, decide otherwise.
 
-    `speech` is compared by the texts of the rules, `anonymised` by the bounds and `keys` by who is given
-    some, whatever else is compared.
+    `speech` is compared by the texts of the rules, `anonymised` by the bounds, `keys` by who is given some,
+    and `terms` is what else they say, whatever else is compared.
     """
 
     old: str
@@ -68,6 +69,7 @@ class Differing(Answer, frozen=True, kw_only=True):
     speech: tuple[SpeechChange, ...]
     anonymised: tuple[BoundChange, ...]
     keys: tuple[KeysChange, ...]
+    terms: tuple[TermChange, ...]
 
 
 class OverStore(Differing, frozen=True, kw_only=True):
@@ -114,6 +116,7 @@ def differing(store: Store, before: Policy, after: Policy, *, rows_max: int = li
         speech=of_speech(before, after),
         anonymised=of_anonymity(before, after),
         keys=of_keys(before, after),
+        terms=of_terms(before, after),
         epoch=store.epoch,
         decided_by=tuple(f"{name} {version}" for name, version in decided),
         decided=judged.events,

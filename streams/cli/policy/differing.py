@@ -27,6 +27,7 @@ from streams.lineage.rows import rows_in
 from streams.policy.diff import DecidedRun, of_anonymity, of_keys, of_speech, on_paper, over_runs
 from streams.policy.load import load
 from streams.policy.policy import Policy
+from streams.policy.terms import of_terms
 from streams.printing import say
 from streams.processing.operators import Operators
 from streams.queries.differing import Differing, OverStore, Way, differing, told, ways
@@ -89,7 +90,7 @@ def diff(
     else:
         _say(answer)
     zones = answer.zones if isinstance(answer, OnPaper) else ()
-    differs = zones or answer.flows or answer.speech or answer.anonymised or answer.keys
+    differs = zones or answer.flows or answer.speech or answer.anonymised or answer.keys or answer.terms
     sys.exit(1 if exit_code and differs else 0)
 
 
@@ -101,6 +102,7 @@ def _on_paper(before: Policy, after: Policy) -> OnPaper:
         speech=of_speech(before, after),
         anonymised=of_anonymity(before, after),
         keys=of_keys(before, after),
+        terms=of_terms(before, after),
         combinations=count,
         zones=ways(zones),
         flows=ways(flows),
@@ -119,6 +121,7 @@ def _over(
         speech=of_speech(before, after),
         anonymised=of_anonymity(before, after),
         keys=of_keys(before, after),
+        terms=of_terms(before, after),
         decided=count,
         flows=ways(flows),
     )
@@ -161,7 +164,7 @@ def _say(answer: OnPaper | OverStore | OverJournals) -> None:
     if isinstance(answer, OverStore):
         emit_hidden(answer.role, answer.hidden)
     plain = answer.to_dict()
-    beside = {"zones", "flows", "speech", "anonymised", "keys", "role", "hidden", "not judged"}
+    beside = {"zones", "flows", "speech", "anonymised", "keys", "terms", "role", "hidden", "not judged"}
     emit_facts({name: value for name, value in plain.items() if name not in beside})
     for unjudged in answer.not_judged if isinstance(answer, OverStore) else ():
         say(f"not judged  {unjudged.count:,} {unjudged.reason}")
@@ -180,6 +183,12 @@ def _say(answer: OnPaper | OverStore | OverJournals) -> None:
         say()
         say("who else is given keys of sealed values differs")
         emit_rows(answer.keys)
+    if answer.terms:
+        say()
+        say("what else they say differs")
+        emit_rows(answer.terms[:ROWS_SHOWN])
+        if (more := len(answer.terms) - ROWS_SHOWN) > 0:
+            say(f"and {more} more terms; --json has them all")
 
 
 def _say_ways(name: str, ways: Sequence[Way], left_out: Set[str]) -> None:
