@@ -53,7 +53,7 @@ from streams.worker.erasure_models import (
     pointer_of,
     take_off,
 )
-from streams.worker.erasure_receipt import NO_STORE, receipt_of, refitted_since, scope_of
+from streams.worker.erasure_receipt import NO_STORE, receipt_of, refitted_since, text_of
 from streams.worker.made_there import MadeThere
 from streams.worker.models import known_models
 from streams.worker.sealing import examples_of
@@ -141,8 +141,8 @@ async def erase_wearer(
     if scope is not None and not requested.scope.same(scope):
         raise InputError(
             f"erasure {requested.number}: found one of this wearer that was interrupted, of scope "
-            f"{scope_of(requested)}, expected that one to be finished first; nothing was changed. Erase with "
-            "that scope, then with this one"
+            f"{text_of(requested.scope)}, expected that one to be finished first; nothing was changed. "
+            "Erase with that scope, then with this one"
         )
     with alone(keys.path.parent, requested.number):
         # As it is now: until a moment ago another process may have carried it out.

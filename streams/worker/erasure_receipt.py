@@ -68,11 +68,6 @@ def why_of(number: int) -> str:
     return f"erasure {number}"
 
 
-def scope_of(requested: Requested) -> str:
-    """What an erasure is about, as `text_of` its scope."""
-    return text_of(requested.scope)
-
-
 def text_of(scope: Scope) -> str:
     """A scope in words: `all`, `since 2026-09-21T00:00:00Z`, `place home`, `place home until ...`."""
     if not scope.place:
@@ -151,7 +146,7 @@ def receipt_of(
     return Receipt(
         id=f"{requested.number:032d}",
         subject=subject_of(wearer, salt),
-        scope=scope_of(requested),
+        scope=text_of(requested.scope),
         policy_version=policy_version,
         requested_ns=min(requested.steps["requested"].at_ns, stopped.at_ns),
         stopped_ns=stopped.at_ns,

@@ -25,9 +25,11 @@ from click.testing import CliRunner
 from device_sim.glasses import Glasses
 from streams import clock
 from streams.connection import connect
+from streams.events.headers import rfc3339
 from streams.kafka.broker import EmbeddedBroker, free_port
 from streams.kafka.reader import read_all
 from streams.policy.load import load
+from streams.policy.policy import DAY_NS
 from streams.sealing.key_store import KeyStore
 from tests.cli.running import (
     PROGRAMS,
@@ -254,7 +256,8 @@ def test_a_wearer_who_asks_on_her_glasses_is_erased_once(
 ) -> None:
     """A stranger's device that asks for her is refused, and a part of the data is not taken for all."""
     given = {**made, "broker": live, "store": tmp_path / "store", "tmp": tmp_path}
-    for pair in ("--device g6 --wearer w6", "--device g4 --wearer w4"):
+    today_ns = clock.now_ns() // DAY_NS * DAY_NS
+    for pair in ("--device g6 --wearer w6", "--device g4 --wearer w4", "--device g9 --wearer w9"):
         run(Sample(f"sightline pair {pair} --broker {{broker}}"), **given)
 
     async def asks(number: int, wearer: str, times: int, from_ns: int | None = None) -> None:
@@ -270,27 +273,30 @@ def test_a_wearer_who_asks_on_her_glasses_is_erased_once(
 
     asyncio.run(asks(6, "w6", 2))
     asyncio.run(asks(5, "w6", 1))
-    asyncio.run(asks(4, "w4", 1, from_ns=5))
+    asyncio.run(asks(4, "w4", 1, from_ns=today_ns + 5))
+    asyncio.run(asks(9, "w9", 1, from_ns=today_ns))
     listing = "sightline rights requests --store {store} --broker {broker} --keys {keys} --json"
     states: dict[str, str] = {}
     for _ in range(int(PATIENCE_S)):
         run(SNAPSHOTS, **given)
         rows = orjson.loads(run(Sample(listing), **given).stdout)["requests"]
         states = {row["request"]: row["state"] for row in rows}
-        if len(states) == 4:
+        if len(states) == 5:
             break
         time.sleep(1)
+    day = rfc3339(today_ns)[:10]
     left = {
         "g5/erasure-request/0": "refused: pairing",
-        "g4/erasure-request/0": "by hand: it names a span of time",
+        "g4/erasure-request/0": f"by hand: it names a time within {day}, and days are erased whole",
     }
-    asked = ("g6/erasure-request/0", "g6/erasure-request/1")
+    asked = ("g6/erasure-request/0", "g6/erasure-request/1", "g9/erasure-request/0")
     assert states == {**dict.fromkeys(asked, "open"), **left}
 
     erase = Sample(f"{listing} --erase --no-store --receipts {{tmp}}")
-    _, answer = run(erase, **given).stdout.splitlines()
-    done = orjson.loads(answer)
+    _, *answers = run(erase, **given).stdout.splitlines()
+    done, since = map(orjson.loads, answers)
     assert (done["from"], done["state"], done["requested"]) == ("device", "finished", rows[0]["asked"])
+    assert (since["from"], since["state"], since["scope"]) == ("device", "finished", f"since {day}T00:00:00Z")
     checked = Sample(
         f"sightline rights verify {done['receipt']} --keys {{keys}} --subject w6 --salt {{salt}}"
     )
@@ -300,7 +306,8 @@ def test_a_wearer_who_asks_on_her_glasses_is_erased_once(
     states = {row["request"]: row["state"] for row in orjson.loads(again)["requests"]}
     assert states == {**dict.fromkeys(asked, "erased"), **left}
     shown = orjson.loads(run(Sample("sightline rights show --keys {keys} --json"), **given).stdout)
-    assert [each["erasure"] for each in shown["erasures"] if each["from"] == "device"] == [done["erasure"]]
+    ours = [each["erasure"] for each in shown["erasures"] if each["from"] == "device"]
+    assert ours == [done["erasure"], since["erasure"]]
 
 
 async def send(broker: str, topic: str, key: bytes, value: bytes, header: tuple[str, bytes]) -> None:

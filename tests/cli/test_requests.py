@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from streams.cli.rights.requests import Open
-from streams.consent.erased import Erasure
+from streams.cli.rights.requests import Asked, Due, Open
+from streams.consent.erased import ALL, Erasure, Scope
 from streams.consent.view import Consents
 from streams.errors import InputError
 from streams.events.record import StoredRecord
+from streams.policy.policy import DAY_NS
 from streams.queries.requested import ErasureRequest, erasure_requests
 from streams.sealing.key_store import KeyStore
 from streams.settings.kafka import KafkaSettings
@@ -28,9 +29,11 @@ CAPTURED, TAKEN = 100 * S_NS, 103 * S_NS
 
 
 GONE = "by hand: its record is gone from glasses.captured"
+ENDS = "by hand: it names a span of time that ends"
+WITHIN = "by hand: it names a time within 2024-10-04, and days are erased whole"
 
 
-def request_record(device: str = "g1", first: int = 3, **span: list[int | None]) -> StoredRecord:
+def request_record(device: str = "g1", first: int = 3, **span: list[float | None]) -> StoredRecord:
     """Two requests of one batch, as a device sends them."""
     columns: dict[str, Sequence[object]] = {
         "reason": ["moved-out"] * 2,
@@ -90,7 +93,7 @@ def test_each_request_has_its_state_and_each_wearer_is_erased_once(asking: Open)
         "g9/erasure-request/0": "refused: pairing",
     }
     # Of several the first that came: the broker's time counts.
-    assert asking.wearers(asked) == {"w1": TAKEN - S_NS, "w2": TAKEN}
+    assert asking.wearers(asked) == {"w1": Due(TAKEN - S_NS, ALL), "w2": Due(TAKEN, ALL)}
 
 
 @pytest.mark.parametrize(
@@ -119,7 +122,7 @@ def test_what_was_interrupted_goes_on_although_the_request_is_answered(asking: O
         erasure_requests(asking.stores),
         topic((keys.mark_of("w1"), 2 * TAKEN), (keys.mark_of("w2"), 2 * TAKEN)),
     )
-    assert asking.wearers(asked) == {"w2": TAKEN}, "that of w8 is an operator's"
+    assert asking.wearers(asked) == {"w2": Due(TAKEN, None)}, "that of w8 is an operator's"
 
 
 def test_another_key_store_is_refused(asking: Open, tmp_path: Path) -> None:
@@ -128,26 +131,60 @@ def test_another_key_store_is_refused(asking: Open, tmp_path: Path) -> None:
         states(asking, topic((other.mark_of("w1"), TAKEN)))
 
 
+#: Beginning of a day, and a request on a later one.
+DAY = 20_000 * DAY_NS
+ASKED_NS = DAY + 2 * DAY_NS + 5
+
+
+def asked_at(asked_ns: int, wearer: str = "w1") -> ErasureRequest:
+    """Number 4 of g1, at offset 4 of partition 2."""
+    return ErasureRequest(
+        source="g1",
+        stream="erasure-request",
+        number=4,
+        wearer=wearer,
+        t_ns=asked_ns - 1,
+        asked_ns=asked_ns,
+        rule="",
+        partition=2,
+        offset=4,
+    )
+
+
 @pytest.mark.parametrize(
-    ("on_topic", "state"),
+    ("on_topic", "since_ns", "state"),
     [
-        (request_record(), ""),
-        (request_record(from_ns=[None, None]), ""),
-        (request_record(from_ns=[None, 5]), "by hand: it names a span of time"),
-        (request_record(to_ns=[None, 5]), "by hand: it names a span of time"),
-        (request_record(from_ns=[5, None], to_ns=[5, None]), ""),
-        (request_record("g2"), GONE),
-        (request_record(first=5), GONE),
-        (StoredRecord(0, 1, b"g1", b"no batch"), GONE),
-        (InputError("Offset 4 lies outside the log"), GONE),
-        (None, GONE),
+        (request_record(), 0, ""),
+        (request_record(from_ns=[None, None]), 0, ""),
+        (request_record(from_ns=[None, 0]), 0, ""),
+        (request_record(from_ns=[None, DAY]), DAY, ""),
+        (request_record(from_ns=[None, float(DAY)]), DAY, ""),
+        (request_record(from_ns=[None, ASKED_NS - 5]), ASKED_NS - 5, ""),
+        (request_record(from_ns=[DAY, None]), 0, ""),
+        (request_record(from_ns=[None, DAY + 1]), 0, WITHIN),
+        (request_record(from_ns=[None, DAY - 1]), 0, WITHIN.replace("2024-10-04", "2024-10-03")),
+        (request_record(from_ns=[None, DAY + 3 * DAY_NS]), 0, "by hand: it names a time to come"),
+        (request_record(to_ns=[None, 5]), 0, ENDS),
+        (request_record(from_ns=[None, DAY], to_ns=[None, ASKED_NS]), 0, ENDS),
+        (request_record(from_ns=[5, None], to_ns=[5, None]), 0, ""),
+        (request_record("g2"), 0, GONE),
+        (request_record(first=5), 0, GONE),
+        (StoredRecord(0, 1, b"g1", b"no batch"), 0, GONE),
+        (InputError("Offset 4 lies outside the log"), 0, GONE),
+        (None, 0, GONE),
     ],
 )
-def test_what_names_a_span_is_never_taken_for_all(
-    on_topic: StoredRecord | InputError | None, state: str, monkeypatch: pytest.MonkeyPatch
+def test_more_than_what_was_asked_for_is_never_erased(
+    on_topic: StoredRecord | InputError | None, since_ns: int, state: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Number 4 is the second of its batch."""
+    """Number 4 is the second of its batch. Days are erased whole, so a part of one is nobody's to round."""
+    lies_on_topic(monkeypatch, on_topic)
+    broker = KafkaSettings("localhost:1")
+    found = asyncio.run(by_hand.wanted(broker, build.CODEC, asked_at(ASKED_NS)))
+    assert found == (since_ns, state)
 
+
+def lies_on_topic(monkeypatch: pytest.MonkeyPatch, on_topic: StoredRecord | InputError | None) -> None:
     async def read(*_: object, **between: object) -> list[StoredRecord]:
         assert between == {"from_offsets": {2: 4}, "until_offsets": {2: 5}}
         if isinstance(on_topic, InputError):
@@ -155,16 +192,41 @@ def test_what_names_a_span_is_never_taken_for_all(
         return [on_topic] if on_topic else []
 
     monkeypatch.setattr(by_hand, "read_all", read)
-    asked = ErasureRequest(
-        source="g1",
-        stream="erasure-request",
-        number=4,
-        wearer="w1",
-        t_ns=1,
-        asked_ns=1,
-        rule="",
-        partition=2,
-        offset=4,
-    )
-    broker = KafkaSettings("localhost:1")
-    assert asyncio.run(by_hand.why_by_hand(broker, build.CODEC, asked)) == state
+
+
+@pytest.mark.parametrize(
+    ("since_ns", "until_ns", "state"),
+    [
+        (0, ASKED_NS - 1, "erased"),
+        (DAY - DAY_NS, ASKED_NS - 1, "erased"),
+        (DAY, ASKED_NS - 1, "erased"),
+        (DAY, ASKED_NS - 2, "open"),
+        (DAY + DAY_NS, ASKED_NS, "open"),
+    ],
+)
+def test_a_request_since_a_day_is_answered_by_an_erasure_of_all_of_that(
+    asking: Open, since_ns: int, until_ns: int, state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    consents = Consents()
+    consents.learn(0, "", Erasure(asking.keys.mark_of("w1"), 0, until_ns, since_ns))
+    lies_on_topic(monkeypatch, request_record(from_ns=[None, DAY]))
+
+    consents.mark = asking.keys.mark_of
+    asked = asyncio.run(asking._wanted(Asked(asked_at(ASKED_NS), "open"), consents))
+    assert asked.state == state
+    assert asking.wearers([asked]) == ({"w1": Due(ASKED_NS, Scope(DAY))} if state == "open" else {})
+
+
+def test_several_requests_of_a_wearer_are_one_erasure_of_the_longest_and_an_interrupted_one_goes_first(
+    asking: Open,
+) -> None:
+    later, all_of_it = Asked(asked_at(ASKED_NS, "w1"), "open", DAY), Asked(asked_at(7, "w2"), "open", 0)
+    more = [
+        Asked(asked_at(ASKED_NS + 9, "w1"), "open", DAY - DAY_NS),
+        Asked(asked_at(ASKED_NS, "w2"), "open", DAY),
+        Asked(asked_at(ASKED_NS, "w3"), "by hand: why", 0),
+    ]
+    due = {"w1": Due(ASKED_NS, Scope(DAY - DAY_NS)), "w2": Due(7, ALL)}
+    assert asking.wearers([later, all_of_it, *more]) == due
+    asking.keys.erasures.request("w1", asking.keys.mark_of("w1"), TAKEN, "operator", Scope(DAY))
+    assert asking.wearers([later]) == {"w1": Due(ASKED_NS, None)}

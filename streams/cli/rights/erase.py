@@ -43,7 +43,7 @@ from streams.sealing.key_store import KeyStore
 from streams.settings.kafka import Broker
 from streams.worker.erasure import Erased, erase_wearer, planned
 from streams.worker.erasure_models import Place
-from streams.worker.erasure_receipt import NO_STORE, scope_of
+from streams.worker.erasure_receipt import NO_STORE, text_of
 from streams.worker.sealing import key_store_of
 
 #: Of each step: what it counts, and what goes on until it is done.
@@ -247,7 +247,7 @@ def _facts(requested: Requested) -> Iterator[tuple[str, object]]:
     yield "erasure", requested.number
     yield "from", requested.origin
     # Of one that is known from the topic alone it is not recorded here.
-    yield "scope", "" if requested.origin == "topic" else scope_of(requested)
+    yield "scope", "" if requested.origin == "topic" else text_of(requested.scope)
     yield "state", state_of(requested)
     for step in STEPS:
         done = requested.steps.get(step)

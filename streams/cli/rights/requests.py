@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 
@@ -18,6 +19,7 @@ from streams.cli.output import Stores, emit_json, emit_rows, json_option, keys_o
 from streams.cli.rights.erase import key_store_at, place_of, say_erased, telling
 from streams.cli.staying import stays
 from streams.connection.address import broker_option
+from streams.consent.erased import Scope
 from streams.consent.view import Consents
 from streams.errors import UnavailableError
 from streams.events.headers import rfc3339
@@ -32,9 +34,10 @@ from streams.readiness import Ready
 from streams.sealing.key_store import KeyStore
 from streams.settings.kafka import Broker
 from streams.worker.bootstrap import consents_of_topic
-from streams.worker.by_hand import why_by_hand
+from streams.worker.by_hand import wanted
 from streams.worker.erasure import erase_wearer
 from streams.worker.erasure_models import Place
+from streams.worker.erasure_receipt import text_of
 
 log = logging.getLogger(__name__)
 
@@ -74,8 +77,8 @@ def requests(
 
     A request counts if it came from a device that was paired with the wearer then; any other is refused when
     it comes, with the rule. With --erase or --follow each wearer with an open request is erased, by the steps
-    of `sightline rights erase`, and once, however often the wearer asked. What names a span of time is left
-    to whoever answers for it.
+    of `sightline rights erase`, and once, however often the wearer asked: all, or since the day that the
+    request names. Any other span of time is left to whoever answers for it.
     """
     require("worker")
     place = place_of(broker, keys, kinds, () if no_store else stores, receipts=receipts)
@@ -99,10 +102,21 @@ def requests(
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request, and what becomes of it."""
+    """A request, and what becomes of it; what was captured before `since_ns` stays (0: nothing does)."""
 
     request: ErasureRequest
     state: str
+    since_ns: int = 0
+
+
+class Due(NamedTuple):
+    """An erasure to be carried out: when it was asked for first (ns), and its scope.
+
+    Without a scope it is as the one that was interrupted has it.
+    """
+
+    asked_ns: int
+    scope: Scope | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,14 +132,21 @@ class Open:
         return asyncio.run(self._read(erasure_requests(self.stores)))
 
     async def _read(self, asked: Sequence[ErasureRequest]) -> list[Asked]:
-        place = self.place
-        judged = self.judged(asked, await consents_of_topic(place.broker))
-        return [
-            Asked(each.request, await why_by_hand(place.broker, place.codec, each.request) or each.state)
-            if each.state == "open"
-            else each
-            for each in judged
-        ]
+        consents = await consents_of_topic(self.place.broker)
+        judged = self.judged(asked, consents)
+        return [await self._wanted(each, consents) if each.state == "open" else each for each in judged]
+
+    async def _wanted(self, asked: Asked, consents: Consents) -> Asked:
+        """An open request with what it is about, which only its record says."""
+        request = asked.request
+        since_ns, by_hand = await wanted(self.place.broker, self.place.codec, request)
+        # What was asked for is erased if one of them has all of it, up to the request; that of a place has not.
+        times = consents.erased(request.wearer, consents.offset).words
+        if since_ns and any(
+            each.since_ns <= since_ns and not request.is_open(each.until_ns) for each in times
+        ):
+            return Asked(request, "erased", since_ns)
+        return Asked(request, by_hand or "open", since_ns)
 
     def judged(self, asked: Sequence[ErasureRequest], consents: Consents) -> list[Asked]:
         """Requests beside what is on `glasses.consents`; errors as of `read`."""
@@ -140,21 +161,30 @@ class Open:
         erased = consents.erased(request.wearer, consents.offset)
         return "open" if request.is_open(erased.wholly_ns) else "erased"
 
-    def wearers(self, asked: Sequence[Asked]) -> dict[str, int]:
-        """Who is to be erased, and when she asked first (ns): open requests, and what was interrupted."""
+    def wearers(self, asked: Sequence[Asked]) -> dict[str, Due]:
+        """Who is to be erased: open requests, each wearer once for all of them, and what was interrupted."""
+        under_way = {each.wearer: each for each in self.keys.erasures.all() if each.wearer}
         begun = {
-            each.wearer: each.steps["requested"].at_ns
-            for each in self.keys.erasures.all()
-            if each.wearer and each.origin == "device"
+            wearer: Due(each.steps["requested"].at_ns, None)
+            for wearer, each in under_way.items()
+            if each.origin == "device"
         }
-        first = {
-            each.request.wearer: each.request.asked_ns for each in reversed(asked) if each.state == "open"
+        first = dict[str, tuple[int, int]]()
+        for each in asked:
+            if each.state == "open":
+                wearer, asked_ns, since_ns = each.request.wearer, each.request.asked_ns, each.since_ns
+                before = first.get(wearer, (asked_ns, since_ns))
+                first[wearer] = (min(before[0], asked_ns), min(before[1], since_ns))
+        # An operator's that was interrupted is finished under its own scope first.
+        later = {
+            wearer: Due(asked_ns, None if wearer in under_way else Scope(since_ns))
+            for wearer, (asked_ns, since_ns) in first.items()
         }
-        return {**first, **begun}
+        return {**later, **begun}
 
     def carry_out(self, asked: Sequence[Asked], *, as_json: bool) -> None:
         """Erase who is to be erased, one after another; each is printed when it is done."""
-        for wearer, asked_ns in self.wearers(asked).items():
+        for wearer, due in self.wearers(asked).items():
             with moving() as progress:
                 erased = asyncio.run(
                     erase_wearer(
@@ -163,7 +193,8 @@ class Open:
                         wearer,
                         telling(progress),
                         origin="device",
-                        asked_ns=asked_ns,
+                        asked_ns=due.asked_ns,
+                        scope=due.scope,
                     )
                 )
             say_erased(erased, as_json=as_json)
@@ -204,5 +235,6 @@ def _rows(asked: Sequence[Asked]) -> Iterator[dict[str, object]]:
             "request": request.id,
             "wearer": request.wearer,
             "asked": rfc3339(request.asked_ns),
+            "scope": text_of(Scope(each.since_ns)) if each.state == "open" else "",
             "state": each.state,
         }
