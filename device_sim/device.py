@@ -17,7 +17,7 @@ from device_sim.own_consent import KIND as CONSENT_CHANGE
 from device_sim.own_consent import OwnConsent, acknowledgement
 from device_sim.playback import Timeline
 from device_sim.scenarios import PERIOD_NS, THERMAL_PERIODS, Planned, Scenario, Segment, Stream
-from device_sim.wearer import Wearer
+from device_sim.wearer import CONSENT_AGAIN_NS, Wearer
 from streams.events.batch import Batch, Change, Context
 from streams.events.codec import codec_of
 from streams.events.runs import Run
@@ -79,7 +79,7 @@ class Device:
     never split where the context changes; it contains the change instead. A consent number is only used after
     the change that records it. The device numbers its consents itself: where the scenario has a consent, the
     events name the newest one that was given, and none after a withdrawal. The wearer is asked for consent in
-    the first session without one.
+    the first session without one, and gives it again some seconds after looking at a notice that changed.
 
     Parameters
     ----------
@@ -116,6 +116,7 @@ class Device:
         self.sessions = past.sessions
         self.consent = past.consents.get(pseudonym, OwnConsent())
         self._notices: dict[str, None] = {}
+        self._agrees_ns: int | None = None
         self.elapsed_ns = 0
         self.begin_incarnation(past.incarnation)
         self._sampled, self._packs = sampled, packs
@@ -184,13 +185,14 @@ class Device:
         return out + self.feedback_period()
 
     def feedback_period(self) -> list[Captured]:
-        """Let one period pass in which the wearer only looks at notices, and gives feedback that is due."""
+        """Let one period pass in which the wearer looks at notices, agrees again, and gives feedback."""
         self.elapsed_ns += PERIOD_NS
         shown = [
             self._change(acknowledgement(version), CONSENT_CHANGE.replace("_", "-"), self.elapsed_ns - 1)
             for version in self._notices
         ]
         self._notices = {}
+        shown += self._agreed_again()
         groups = [
             (origin, list(due))
             for origin, due in groupby(self.wearer.due(self.elapsed_ns), key=lambda reaction: reaction.origin)
@@ -205,6 +207,16 @@ class Device:
             )
             for origin, due in groups
         ]
+
+    def _agreed_again(self) -> list[Captured]:
+        """Consent that is given again because the notice changed, once its moment has come."""
+        if not self.consent.outdated:
+            self._agrees_ns = None
+        elif self._agrees_ns is None:
+            self._agrees_ns = self.elapsed_ns + CONSENT_AGAIN_NS
+        elif self.elapsed_ns >= self._agrees_ns:
+            return [self._change(self.consent.again(), CONSENT_CHANGE.replace("_", "-"), self.elapsed_ns - 1)]
+        return []
 
     def end(self) -> list[Captured]:
         """End the session, if one is open; returns the remaining samples and the session's last event."""

@@ -19,17 +19,36 @@ _GIVES = {GIVEN, "dpv:ConsentRenewed"}
 class OwnConsent:
     """The newest record of consent: its number (0: none yet) and its purposes (empty: withdrawn).
 
-    `shown` are the versions of the notices that the device acknowledged, in order.
+    `shown` are the versions of the notices that the device acknowledged, in order, and `notice` is the one
+    under which the record was given; empty if it names none. `expires_ns` is when it ends, if it does.
     """
 
     number: int = 0
     purposes: tuple[str, ...] = ()
     shown: tuple[str, ...] = ()
+    notice: str = ""
+    expires_ns: int | None = None
 
     @property
     def named(self) -> int:
         """Number that the device's events name, 0 for none."""
         return self.number if self.purposes else 0
+
+    @property
+    def outdated(self) -> bool:
+        """Whether the notice changed since the consent in force was given."""
+        return bool(self.named) and len(self.shown) > 1 and self.notice != self.shown[-1]
+
+    def again(self) -> dict[str, list[Any]]:
+        """Columns of the event by which the wearer agrees to the same once more, under the notice of now."""
+        return {
+            "consent": [self.number + 1],
+            "status": [GIVEN],
+            "purposes": [" ".join(self.purposes)],
+            "principal": [None],
+            "expires_ns": [self.expires_ns],
+            **self.under(GIVEN),
+        }
 
     def under(self, status: str) -> Mapping[str, list[Any]]:
         """The column that names the notice under which a consent of this status is given.
@@ -46,7 +65,9 @@ class OwnConsent:
         number = max(self.number, *batch.columns["consent"])
         gives = batch.columns["status"][-1] in _GIVES
         purposes = tuple(batch.columns["purposes"][-1].split()) if gives else ()
-        return replace(self, number=number, purposes=purposes)
+        notice = batch.columns.get("notice", [None])[-1] or ""
+        expires_ns = batch.columns["expires_ns"][-1]
+        return replace(self, number=number, purposes=purposes, notice=notice, expires_ns=expires_ns)
 
 
 def acknowledgement(version: str) -> dict[str, list[Any]]:

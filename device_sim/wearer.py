@@ -13,6 +13,7 @@ from streams.events.identity import format_id
 
 OPEN_QUERIES_MAX = 64  #: a query gets no feedback after this many later ones
 NOTICES_LOOKED_AT = 0.75  #: share of the notices that wearers look at
+CONSENT_AGAIN_NS = 5_000_000_000  #: from a changed notice that was looked at until consent is given again
 ACCEPTABLE = 3  #: of ratings from 1 (bad) to 4 (excellent)
 _DENIALS = {"general_negate": 3, "general_repeat": 1, "general_commandstop": 1}
 

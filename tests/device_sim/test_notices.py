@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import orjson
+import pytest
 
-from device_sim.device import Device
+from device_sim.device import Device, Past
 from device_sim.files import read_notice
+from device_sim.own_consent import OwnConsent, acknowledgement
+from device_sim.scenarios import PERIOD_NS
+from streams.events.batch import Batch
+from tests import build
+from tests.device_sim.play import START_NS
 from tests.device_sim.test_device import make_device, run_periods
 
 
@@ -38,6 +44,67 @@ def test_a_notice_that_the_wearer_looks_at_is_acknowledged_once_and_named_in_the
     assert all("notice" not in batch.columns for batch in given if batch not in later)
     assert device.consent.under("dpv:ConsentGiven") == {"notice": [version]}
     assert device.consent.under("dpv:ConsentWithdrawn") == {}, "what takes away names none"
+
+
+def changes(device: Device, periods: int) -> list[Batch]:
+    """Changes of consent, and acknowledged notices, in so many periods."""
+    out = [one.batch for one in run_periods(device, periods)]
+    return [batch for batch in out if batch.kind == "consent_change"]
+
+
+def given_first(device: Device, *versions: str) -> list[Batch]:
+    """What is said up to the first consent, if these notices came before it."""
+    for version in versions:
+        device.notified(version)
+    return changes(device, 20)
+
+
+def test_who_looks_at_a_notice_that_changed_agrees_again_some_seconds_later_under_that_one() -> None:
+    device = make_device()
+    first, second = looked_at(device)[:2]
+    acknowledged, given = given_first(device, first)
+    assert (acknowledged.columns["notice"], given.columns["notice"]) == ([first], [first])
+    assert changes(device, 60) == [], "nobody asks as long as the notice is the same"
+    device.notified(second)
+    seen, again, *more = changes(device, 60)
+    assert (seen.columns["status"], seen.columns["notice"]) == (["local:NoticeAcknowledged"], [second])
+    assert again.columns["status"] == ["dpv:ConsentGiven"]
+    assert (again.columns["notice"], again.columns["consent"]) == ([second], [2])
+    assert again.columns["purposes"] == given.columns["purposes"]
+    assert 0 <= again.t0_ns - seen.t0_ns - 5 * 10**9 < 2 * PERIOD_NS
+    assert not more, "once"
+    after = [one.batch for one in run_periods(device, 2) if one.batch.kind == "imu"]
+    assert {batch.context.consent for batch in after if batch.context is not None} == {2}
+
+
+def test_who_was_shown_none_before_is_not_asked_again() -> None:
+    """The consent names no notice, and nothing changed since."""
+    device = make_device()
+    [given] = given_first(device)
+    assert "notice" not in given.columns
+    version, later = looked_at(device)[:2]
+    device.notified(version)
+    assert [batch.columns["consent"] for batch in changes(device, 60)] == [[0]]
+    device.notified(later)
+    assert [batch.columns.get("notice") for batch in changes(device, 60)] == [[later], [later]]
+
+
+@pytest.mark.parametrize("withdrawn", [True, False])
+def test_a_restarted_device_asks_again_and_after_a_withdrawal_none_does(withdrawn: bool) -> None:
+    status, purposes = ("dpv:ConsentWithdrawn", "") if withdrawn else ("dpv:ConsentGiven", "ai:ModelTraining")
+    device = make_device()
+    first, second = looked_at(device)[:2]
+    columns = {**OwnConsent().again(), "status": [status], "purposes": [purposes], "consent": [3]}
+    given = {**columns, "notice": [first], "expires_ns": [START_NS + 10**12]}
+    said = [acknowledgement(first), given, acknowledgement(second)]
+    own = OwnConsent()
+    for each in said:
+        own = own.after(build.batch("consent_change", None, 0, 1, columns=each))
+    assert own.shown == (first, second)
+    restarted = make_device(Past(sessions=1, consents={"w1": own}))
+    again = changes(restarted, 60)
+    said_again = [(batch.columns["consent"], batch.columns["expires_ns"]) for batch in again]
+    assert said_again == ([] if withdrawn else [([4], given["expires_ns"])])
 
 
 def test_wearers_look_at_three_notices_in_four_whatever_the_order() -> None:
