@@ -19,6 +19,7 @@ from streams.consent.words import Reference
 from streams.events.headers import rfc3339
 from streams.policy.dpv import NAMESPACES, TERMS
 from streams.policy.policy import Policy
+from streams.policy.rules import Owner
 from streams.policy.stopping import Asking
 
 PROFILE = "https://w3id.org/dpv/schema/dpv-27560#"
@@ -39,6 +40,7 @@ CONTEXT: Mapping[str, Any] = {
             "dct:conformsTo",
             "dct:isReplacedBy",
             "dpv:hasLegalBasis",
+            "dpv:hasJurisdiction",
             "dpv:hasLocation",
             "dpv:hasPersonalData",
             "dpv:hasPurpose",
@@ -54,12 +56,7 @@ CONTEXT: Mapping[str, Any] = {
 _RUN_BY = {"wearer": "dpv:DataSubject", "company": "dpv:DataController"}
 _REGIONS = {"eu": "loc:EU"}
 #: Fields that every record must have and that no policy and no word states.
-NEVER_STATED = (
-    "jurisdiction",
-    "party name",
-    "party address",
-    "party contact",
-)
+NEVER_STATED = ("party address",)
 
 
 class HandedTo(Struct, frozen=True, kw_only=True):
@@ -167,9 +164,7 @@ def _record(
     }
     if stated.policy is not None:
         record["dct:source"] = f"policy {stated.policy.name} {stated.policy.version}"
-        if stated.policy.owner:
-            owner = {"dpv:hasIdentifier": stated.policy.owner}
-            record["dpv:hasDataController"] = {"@type": "dpv:DataController", **owner}
+        record |= _controlled(stated.policy.owner)
     if rows[0].notice:
         record["dpv:hasNotice"] = {
             "@type": "dpv:PrivacyNotice",
@@ -195,9 +190,25 @@ def _record(
     return record
 
 
+def _controlled(owner: Owner) -> dict[str, Any]:
+    """The controller, and whose law holds, as far as a policy says; a plain owner is no more than an id."""
+    if not owner.name:
+        return {}
+    named = {"dpv:hasName": owner.name, "dpv:hasContact": owner.contact}
+    controlled: dict[str, Any] = {
+        "dpv:hasDataController": {
+            "@type": "dpv:DataController",
+            **(named if owner.contact else {"dpv:hasIdentifier": owner.name}),
+        }
+    }
+    if owner.jurisdiction:
+        controlled["dpv:hasJurisdiction"] = f"loc:{owner.jurisdiction}"
+    return controlled
+
+
 def missing(record: Mapping[str, Any]) -> tuple[str, ...]:
     """The fields of TS 27560 that must be there and that a record lacks, by the names of the standard."""
-    processes = record["dpv:hasProcess"]
+    processes, controller = record["dpv:hasProcess"], record.get("dpv:hasDataController", {})
     lacks = {
         "privacy notice": "dpv:hasNotice" not in record,
         "language": "dpv:hasNotice" not in record,
@@ -206,6 +217,9 @@ def missing(record: Mapping[str, Any]) -> tuple[str, ...]:
         "storage locations": any("dpv:hasStorageCondition" not in each for each in processes),
         "retention period": any("dpv:hasStorageCondition" not in each for each in processes),
         "recipient third parties": any("dpv:hasRecipient" not in each for each in processes),
+        "jurisdiction": "dpv:hasJurisdiction" not in record,
+        "party name": "dpv:hasName" not in controller,
+        "party contact": "dpv:hasContact" not in controller,
     }
     return (*(name for name, absent in lacks.items() if absent), *NEVER_STATED)
 

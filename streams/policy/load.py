@@ -21,7 +21,7 @@ from streams.policy.analysis import check_requirements, check_zones
 from streams.policy.attributes import domains_of
 from streams.policy.examples import examples_of
 from streams.policy.policy import Policy
-from streams.policy.single import anonymised_of, assets_of, clock_of, second_order_of, training_of
+from streams.policy.single import anonymised_of, assets_of, clock_of, owner_of, second_order_of, training_of
 from streams.policy.source import Source, bundle, find, sources
 from streams.policy.speech import check_speech, speech_of
 from streams.policy.tables import (
@@ -99,11 +99,11 @@ def parse(
     files = sources(text, origin)
     for source in files:
         source.check(source.fields, _TOP, "is not a field of the policy")
-        source.table(source.fields, _TOP, "the policy", optional=_TOP)
+        source.table(source.fields, _with_owner(source, _TOP), "the policy", optional=_TOP)
     main = files[-1]
     main.table(
         {name: main.fields[name] for name in _OWN if name in main.fields},
-        _OWN,
+        _with_owner(main, _OWN),
         "the policy",
         optional=("about", "owner", "intents"),
     )
@@ -151,7 +151,7 @@ def parse(
         examples,
         *clock_of(files),
         intents_of(main),
-        main.fields.get("owner", ""),
+        owner_of(main),
         training_of(files),
         assets_of(files),
         speech_of(files, _all(files, "withheld")),
@@ -163,6 +163,11 @@ def parse(
         check_requirements(policy, _sources_of(files, "requirements"))
         check_speech(policy, _sources_of(files, "withheld"), domains)
     return policy
+
+
+def _with_owner(source: Source, known: Mapping[str, type]) -> Mapping[str, type]:
+    """Fields of a file with their types: `owner` is a name, or a table."""
+    return {**known, "owner": dict} if isinstance(source.fields.get("owner"), dict) else known
 
 
 def version_of(text: str) -> str:

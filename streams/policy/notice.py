@@ -70,7 +70,7 @@ def notice_of(policy: Policy) -> PolicyNotice:
         sentence(", ".join(data), plain(use.purpose, words), plain(use.region, words), use.about, use.days)
         for use, data in sorted(alike.items(), key=lambda row: [order[row[0].purpose], order[row[0].region]])
     )
-    controller = policy.owner or NOBODY
+    controller = policy.owner.says or NOBODY
     text = "\n".join((controller, *lines))
     return PolicyNotice(
         version=hashlib.sha256(text.encode()).hexdigest()[:16], controller=controller, lines=lines

@@ -23,6 +23,7 @@ from streams.policy.rules import (
     AnonymityBounds,
     Declassifier,
     Example,
+    Owner,
     OwnLabel,
     Requirement,
     SecondOrder,
@@ -78,8 +79,8 @@ class Policy:
     `training_assets` what it may be made from, `speech` what the assistant says, `anonymised`
     what an anonymised export has to hold to (None: none is made), `second_order` what becomes after an
     erasure of others' examples that were made with the erased wearer's models. `owner` answers for the
-    policy, and for its zones that name nobody; empty if it names nobody. `seals_zones` says whether any zone
-    owes that its values are sealed.
+    policy, and for its zones that name nobody. `seals_zones` says whether any zone owes that its values are
+    sealed.
     """
 
     name: str
@@ -99,7 +100,7 @@ class Policy:
     clock_ahead_ns: int
     clock_old_ns: int
     intents: tuple[str, ...]
-    owner: str
+    owner: Owner
     training: TrainingBounds
     training_assets: TrainingAssets
     speech: Speech

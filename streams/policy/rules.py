@@ -69,6 +69,23 @@ AssetKind = Literal["seed", "validation", "stream", "build"]
 RunOutcome = Literal["made", "refused", "held", "failed"]
 
 
+class Owner(Struct, frozen=True):
+    """Who answers for a policy: the controller of what it permits; without a name, nobody is named.
+
+    `contact` is how to reach the owner, and `jurisdiction` whose law holds there (`JURISDICTIONS` of
+    `streams.policy.dpv`); each is empty if the policy does not say. A plain `owner` has neither.
+    """
+
+    name: str = ""
+    contact: str = ""
+    jurisdiction: str = ""
+
+    @property
+    def says(self) -> str:
+        """All of it as one text for a person; empty if nobody is named."""
+        return ", ".join(filter(None, (self.name, self.contact, self.jurisdiction)))
+
+
 class Zone(Struct, frozen=True):
     """A named, ranked set of labels; the highest-ranked zone whose condition holds takes the event.
 

@@ -1,4 +1,4 @@
-"""Read the tables that only one file of a policy may have: the clock, and what training runs are held to."""
+"""Read the tables that only one file of a policy may have: owner, clock, what training runs are held to."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from streams.limits import (
     CLOCK_OLD_DAYS_MAX,
     TRAINING_EXAMPLES_MAX,
 )
+from streams.policy.dpv import JURISDICTIONS
 from streams.policy.policy import DAY_NS
-from streams.policy.rules import AnonymityBounds, SecondOrder, TrainingAssets, TrainingBounds
+from streams.policy.rules import AnonymityBounds, Owner, SecondOrder, TrainingAssets, TrainingBounds
 from streams.policy.source import Source
 
 _SECOND_NS = 1_000_000_000
@@ -31,7 +32,10 @@ _ANONYMISED = {
     "k_min": (2, ANONYMITY_MAX),
     "l_min": (1, ANONYMITY_MAX),
 }
+_OWNER = {"name": str, "contact": str, "jurisdiction": str}
+_CONTACT = re.compile(r"[^\s@]+@[^\s@]+|https://\S+|\+[0-9][0-9 ()/-]+")
 _ASSET_CHARACTERS_MAX = 64
+_OWNER_CHARACTERS_MAX = 200
 _ASSET = re.compile(rf"[A-Za-z0-9][A-Za-z0-9.+-]{{0,{_ASSET_CHARACTERS_MAX - 1}}}")
 
 
@@ -68,6 +72,28 @@ def assets_of(files: Sequence[Source]) -> TrainingAssets:
                     )
             lists[name] = tuple(listed)
     return TrainingAssets(**lists)
+
+
+def owner_of(main: Source) -> Owner:
+    """Who answers for the policy: a plain `owner`, or the table `[owner]`; InputError if it is wrong."""
+    owner = main.fields.get("owner", "")
+    if isinstance(owner, str):
+        return Owner(owner)
+    main.table(owner, _OWNER, "the table owner", optional=("jurisdiction",))
+    name, contact, jurisdiction = (owner.get(field, "") for field in _OWNER)
+    for field, text in (("name", name), ("contact", contact)):
+        if not text.strip() or len(text) > _OWNER_CHARACTERS_MAX:
+            raise main.wrong(
+                field, f"of the table owner has {len(text)} characters, expected 1 to {_OWNER_CHARACTERS_MAX}"
+            )
+    if not _CONTACT.fullmatch(contact):
+        raise main.wrong(
+            contact,
+            "is no contact, expected an address of electronic mail, https://... or a number after +",
+        )
+    if "jurisdiction" in owner and jurisdiction not in JURISDICTIONS:
+        raise main.wrong(jurisdiction, "is no jurisdiction, expected a country by ISO 3166-1, or EU")
+    return Owner(name, contact, jurisdiction)
 
 
 def second_order_of(files: Sequence[Source]) -> SecondOrder:

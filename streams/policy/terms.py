@@ -76,7 +76,6 @@ def _own(policy: Policy) -> Tables:
     served = policy.vocabulary.words("purposes", policy.served_purposes)
     return {
         "": {
-            "owner": policy.owner,
             "served_purposes": _text(served),
             "seed_zone": policy.seed_zone,
             "intents": _text(policy.intents),
@@ -85,6 +84,7 @@ def _own(policy: Policy) -> Tables:
             "ahead_s": str(policy.clock_ahead_ns // _SECOND_NS),
             "old_days": str(policy.clock_old_ns // DAY_NS),
         },
+        "owner": _fields(policy.owner),
         "erasure": {"second_order": policy.second_order},
     }
 

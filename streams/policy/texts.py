@@ -48,4 +48,6 @@ def _texts(value: Any, table: str, field: str) -> Iterator[tuple[str, str, str]]
         own = value.get("name", table)
         for key, content in value.items():
             yield table, "name", key
-            yield from _texts(content, own if isinstance(own, str) else table, key)
+            # Who owns a policy has a name as people and companies have.
+            named = field == "owner" and key == "name"
+            yield from _texts(content, own if isinstance(own, str) else table, "owner" if named else key)

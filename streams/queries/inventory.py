@@ -84,7 +84,7 @@ def inventory(store: Store, draft: Policy | None = None, system: System = SHIPPE
     return Inventory(
         epoch=store.epoch,
         policy=f"{policy.name} {policy.version}",
-        owner=policy.owner or NOBODY,
+        owner=policy.owner.says or NOBODY,
         flows_undeclared=counts["undeclared"],
         flows_former=counts["former"],
         flows_unobserved=counts["unobserved"],

@@ -107,7 +107,7 @@ def notice(store: Store, draft: Policy | None = None) -> Notice:
     return Notice(
         epoch=store.epoch,
         policy=f"{policy.name} {policy.version}",
-        controller=policy.owner or NOBODY,
+        controller=policy.owner.says or NOBODY,
         since=since,
         unread=tuple(unread),
         says=Bounded.of(says),

@@ -164,7 +164,7 @@ def told(store: Store, wearer: str, rows: OwnRows) -> Own:
             epoch=store.epoch,
             law=ACCESS,
             policy=f"{newest.name} {newest.version}",
-            controller=newest.owner or NOBODY,
+            controller=newest.owner.says or NOBODY,
             devices=tuple(
                 source
                 for (source,) in connection.execute(

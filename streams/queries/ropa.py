@@ -230,7 +230,7 @@ def ropa(store: Store, draft: Policy | None = None, system: System = SHIPPED_SYS
     return Ropa(
         epoch=store.epoch,
         policy=f"{policy.name} {policy.version}",
-        controller=policy.owner or NOBODY,
+        controller=policy.owner.says or NOBODY,
         flows_undeclared=len(undeclared),
         vocabulary=SOURCE,
         measures=MEASURES,

@@ -28,6 +28,7 @@ from streams.policy.consent_record import (
     record_id,
 )
 from streams.policy.load import load, parse
+from streams.policy.policy import Policy
 from streams.queries.declared import SHIPPED_SYSTEM, asks_consent
 from tests.consent.test_history import END_NS, MS_NS, SERVICE, TRAINING, mark, operator, read, word
 
@@ -60,13 +61,16 @@ IN_DPV = {
     "dpv:WithdrawConsent",
     "dpv:hasConsentControl",
     "dpv:hasConsentStatus",
+    "dpv:hasContact",
     "dpv:hasDataController",
     "dpv:hasDataSubject",
     "dpv:hasDuration",
     "dpv:hasIdentifier",
     "dpv:hasIndicationMethod",
+    "dpv:hasJurisdiction",
     "dpv:hasLegalBasis",
     "dpv:hasLocation",
+    "dpv:hasName",
     "dpv:hasNotice",
     "dpv:hasPersonalData",
     "dpv:hasProcess",
@@ -80,6 +84,7 @@ IN_DPV = {
     "dpv:isIndicatedAtTime",
     "dpv:isIndicatedBy",
     "ai:ModelTraining",
+    "loc:DE",
     "loc:EU",
     "pd:Behavioural",
     "pd:Biometric",
@@ -133,7 +138,7 @@ _RECORD = {
         "@type": {"const": "dpv:ConsentRecord"},
         "dct:conformsTo": {"const": f"{_PROFILE}record"},
         "dpv:hasDataSubject": {"type": "object", "required": ["dct:identifier"]},
-        "dpv:hasDataController": {"type": "object", "required": ["dpv:hasIdentifier"]},
+        "dpv:hasDataController": {"type": "object", "required": ["dpv:hasName", "dpv:hasContact"]},
         "dpv:hasNotice": {"type": "object", "required": ["dct:identifier", "dct:language"]},
         "dpv:hasConsentControl": {"type": "object", "required": ["@type", "dpv:isExercisedAt"]},
         "dpv:hasRight": {"type": "object", "required": ["@type", "dpv:isExercisedAt"]},
@@ -179,6 +184,12 @@ VALIDATOR = Draft202012Validator(SCHEMA, format_checker=FormatChecker())
 OWNED = parse(
     load("household").text.replace('about = "One home', 'owner = "dpo@household"\nabout = "One home'), "p"
 )
+#: The same with all that a policy can say of who answers for it.
+NAMED = parse(
+    load("household").text
+    + '\n[owner]\nname = "Home GmbH"\ncontact = "privacy@example.org"\njurisdiction = "DE"\n',
+    "p",
+)
 BOTH = (TRAINING, SERVICE)
 NOTICE = "5c7d55da271cc036"
 
@@ -198,8 +209,8 @@ LIFE: list[Word | Erasure] = [
 ]
 
 
-def stated(_: int) -> Stated:
-    return Stated(policy=OWNED, handlings=handlings_of(OWNED, asks_consent(OWNED, SHIPPED_SYSTEM)))
+def stated(_: int, policy: Policy = NAMED) -> Stated:
+    return Stated(policy=policy, handlings=handlings_of(policy, asks_consent(policy, SHIPPED_SYSTEM)))
 
 
 def made(*statements: Word | Erasure, **options: Any) -> dict[str, Any]:
@@ -233,6 +244,21 @@ def test_a_receipt_has_what_the_guide_demands() -> None:
     ]
     assert {missing(record) for record in records} == {NEVER_STATED}
     assert {record["dpv:hasNotice"]["dct:identifier"] for record in records} == {NOTICE}
+
+
+def test_the_controller_and_the_law_are_what_the_policy_says() -> None:
+    """A plain owner is an id; what is not said is missing."""
+    [named_, *_] = made()["dpv:hasRecordOfActivity"]
+    told = {"dpv:hasName": "Home GmbH", "dpv:hasContact": "privacy@example.org"}
+    assert named_["dpv:hasDataController"] == {"@type": "dpv:DataController", **told}
+    assert named_["dpv:hasJurisdiction"] == "loc:DE"
+    [plain, *_] = made(stated=lambda at: stated(at, OWNED))["dpv:hasRecordOfActivity"]
+    told = {"dpv:hasIdentifier": "dpo@household"}
+    assert plain["dpv:hasDataController"] == {"@type": "dpv:DataController", **told}
+    assert missing(plain) == ("jurisdiction", "party name", "party contact", "party address")
+    [nobody, *_] = made(stated=lambda at: stated(at, load("household")))["dpv:hasRecordOfActivity"]
+    assert not {"dpv:hasDataController", "dpv:hasJurisdiction"} & nobody.keys()
+    assert missing(nobody)[0] == "pii controllers"
 
 
 @pytest.mark.parametrize(
@@ -338,6 +364,9 @@ def test_what_nobody_stated_is_said_to_be_missing() -> None:
         "storage locations",
         "retention period",
         "recipient third parties",
+        "jurisdiction",
+        "party name",
+        "party contact",
         *NEVER_STATED,
     )
     assert unknown["rdfs:comment"] == f"missing: {', '.join(missing(unknown))}"
@@ -345,7 +374,7 @@ def test_what_nobody_stated_is_said_to_be_missing() -> None:
     household = load("household")
     ownerless = made(stated=lambda _: Stated(policy=household, handlings=stated(0).handlings))
     assert {missing(each) for each in ownerless["dpv:hasRecordOfActivity"]} == {
-        ("pii controllers", *NEVER_STATED)
+        ("pii controllers", "jurisdiction", "party name", "party contact", *NEVER_STATED)
     }
 
 

@@ -102,6 +102,16 @@ def test_sums_are_those_of_the_store(spoilt: Path) -> None:
     }
 
 
+def test_the_controller_is_told_with_contact_and_law(tmp_path: Path) -> None:
+    owner = '[owner]\nname = "Home GmbH"\ncontact = "privacy@example.org"\njurisdiction = "DE"\n'
+    draft = parse(f"{HOUSEHOLD.text}\n{owner}", "draft")
+    path, says = made(tmp_path / "s", UNDECLARED[:1]), "Home GmbH, privacy@example.org, DE"
+    with Store.open(path, Role.of("privacy-officer")) as opened:
+        assert ropa(opened, draft).controller == says
+    assert told(path, draft=draft).controller == says
+    assert told(path).controller == "nobody named"
+
+
 def test_words_and_retention_that_were_observed_are_those_of_the_labels(spoilt: Path) -> None:
     policy = load("household")
     with Store.open(spoilt, Role.of("privacy-officer")) as opened:

@@ -19,6 +19,7 @@ from streams.policy import examples
 from streams.policy.analysis import in_words
 from streams.policy.diff import every_combination
 from streams.policy.load import load
+from streams.policy.notice import NOBODY
 from streams.policy.policy import UNCONFIGURED, Policy
 from streams.policy.rules import Declassifier, Sink, Zone
 from streams.policy.vocabulary import Vocabulary
@@ -115,6 +116,7 @@ class Checked(Answer, frozen=True, kw_only=True):
 
     policy: str
     version: str
+    owner: str
     combinations: int = field(name="combinations of attributes")
     unconfigured: int = field(name="of them unconfigured")
     crossings: str = field(name="crossings with a sink")
@@ -162,6 +164,7 @@ def _checked(policy: Policy, kinds: Kinds) -> Checked:
     return Checked(
         policy=policy.name,
         version=policy.version,
+        owner=policy.owner.says or NOBODY,
         combinations=sum(taken.values()),
         unconfigured=taken[UNCONFIGURED],
         crossings=f"{with_sink} of {len(CROSSINGS)}",

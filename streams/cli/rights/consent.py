@@ -42,7 +42,7 @@ from streams.consent.view import Consents
 from streams.errors import InputError
 from streams.events.headers import rfc3339
 from streams.policy.consent_record import Handling, Stated, handlings_of, missing, receipt
-from streams.policy.notice import notice_of
+from streams.policy.notice import NOBODY, notice_of
 from streams.policy.policy import Policy
 from streams.policy.stopping import StoppedSink, stopped
 from streams.printing import say
@@ -249,7 +249,7 @@ def say_consent(answer: Answered) -> None:
             "wearer": answer.wearer,
             "devices": ", ".join(answer.devices) or "none",
             "policy": f"{answer.policy.name} {answer.policy.version}",
-            "controller": answer.policy.owner or "nobody named",
+            "controller": answer.policy.owner.says or NOBODY,
             "notice": notice_of(answer.policy).version,
             "erased until": rfc3339(history.erased_ns[-1]) if history.erased_ns else "",
             "erased since": _time(history.erased_since_ns[-1]) if history.erased_since_ns else "",
