@@ -251,13 +251,12 @@ class KeyStore:
     def count_of(self, wearer: str, *, from_day: int = 0) -> int:
         """How many keys an erasure of a wearer would destroy, from a day on."""
         hers = f"SELECT count(*) FROM keys WHERE {key_rows.PRESENT} AND wearer = ? AND day >= ?"  # noqa: S608
+        of_digests = "SELECT count(*) FROM digest_keys WHERE wearer = ?"
         with self._file.read() as file:
             (keys,) = file.execute(hers, (wearer, from_day)).fetchone()
             if from_day:
                 return int(keys)
-            (digests,) = file.execute(
-                "SELECT count(*) FROM digest_keys WHERE wearer = ?", (wearer,)
-            ).fetchone()
+            (digests,) = file.execute(of_digests, (wearer,)).fetchone()
         return int(keys + digests)
 
     def erase(self, wearer: str, now_ns: int, *, from_day: int = 0, until_day: int = DAYS_MAX) -> int:
