@@ -4,8 +4,8 @@
 2. `stopped`: the withdrawal and the erasure are on `glasses.consents`. Workers refuse what was captured
    before, and let go of what their states have of it, from the next fetch of each partition on. An erasure of
    a place withdraws nothing: what was captured elsewhere is used as before.
-3. `unreadable`: the wearer's keys are destroyed, and what wrapped them. Of a place, those under which an
-   example is sealed that was made of what was captured there (`streams.worker.made_there`).
+3. `unreadable`: the wearer's keys are destroyed, and what wrapped them. Of a place, those under which
+   something is sealed that was captured there, or made of that (`streams.worker.made_there`).
 4. `models`: a version serves that learned nothing from the wearer; the next run of training fits one, and
    knows which versions were withdrawn. Where nothing stands in the way, it serves from the third step on.
 5. `second`: examples of others that were made with those versions are counted. What becomes of them the
@@ -92,7 +92,7 @@ async def planned(place: Place, keys: KeyStore, wearer: str, scope: Scope = ALL)
     consents = await consents_of_topic(place.broker)
     await asyncio.to_thread(_check_known, consents, keys, wearer)
     side, _ = await known_models(place.broker)
-    made = await made_of(place, side, consents, wearer, scope)
+    made = await made_of(place, side, consents, wearer, scope, labelled=True)
     knowing = knowing_of(side, wearer, scope, made)
     would_serve = side.models.serving
     if would_serve in knowing:
@@ -134,7 +134,7 @@ async def erase_wearer(
     wanted = scope or ALL
     if wanted.place and not any(each.wearer == wearer for each in keys.erasures.all()):
         side, _ = await known_models(place.broker)
-        made = await made_of(place, side, consents, wearer, wanted)
+        made = await made_of(place, side, consents, wearer, wanted, labelled=True)
         wanted = structs.replace(wanted, keys=tuple(sorted(made.keys)))
         _check_stated(wanted)
     requested = keys.erasures.request(wearer, keys.mark_of(wearer), at_ns, origin, wanted)
@@ -224,10 +224,10 @@ def _destroyed(keys: KeyStore, of: Requested, until_day: int) -> int:
 async def _destroy_there(place: Place, keys: KeyStore, of: Requested, consents: Consents) -> int:
     """Destroy the keys of what was made at a place, and what wrapped them; returns their number.
 
-    Examples that were on their way when the erasure was requested are among them.
+    What was on its way when the erasure was requested is among that.
     """
     side, _ = await known_models(place.broker)
-    made = await made_of(place, side, consents, of.wearer, of.scope)
+    made = await made_of(place, side, consents, of.wearer, of.scope, labelled=True)
 
     def destroy() -> int:
         count = keys.erase_numbers(of.wearer, sorted(made.keys | {*of.scope.keys}), clock.now_ns())

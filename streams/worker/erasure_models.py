@@ -25,7 +25,7 @@ from streams.settings.kafka import Broker
 from streams.worker.erasure_receipt import why_of
 from streams.worker.made_there import MadeThere, made_there
 from streams.worker.models import going_back, known_models, learned_from, taken_off
-from streams.worker.sealing import examples_by_key, examples_of
+from streams.worker.sealing import examples_by_key, examples_of, labelled_by_key
 
 log = logging.getLogger(__name__)
 
@@ -50,14 +50,22 @@ class Place(NamedTuple):
     receipts: Path = Path()
 
 
-async def made_of(place: Place, side: SideInputs, consents: Consents, wearer: str, scope: Scope) -> MadeThere:
-    """Examples that were made of what is in the spans of a scope; none if it names no place."""
+async def made_of(
+    place: Place, side: SideInputs, consents: Consents, wearer: str, scope: Scope, *, labelled: bool = False
+) -> MadeThere:
+    """Examples that were made of what is in the spans of a scope; none if it names no place.
+
+    With `labelled` the keys are also those of all else that was sealed of it, because a label owes that.
+    """
     if not scope.place:
         return MadeThere()
     policy = side.policies.version(side.policies.current)
     records = await examples_by_key(place.broker, place.directory, policy, PRINCIPAL)
     devices = {device for device, of in consents.pairings if of == wearer}
-    return made_there(records, place.codec, wearer, devices, scope)
+    others = list[tuple[str, Received, int]]()
+    if labelled:
+        others = await labelled_by_key(place.broker, place.directory, policy, PRINCIPAL, devices)
+    return made_there(records, place.codec, wearer, devices, scope, others)
 
 
 def knowing_of(

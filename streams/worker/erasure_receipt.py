@@ -40,7 +40,7 @@ _NOT_LOOKED_AT: Mapping[PlaceName, tuple[Level, str]] = {
     "bystanders": ("out-of-scope", "they have no id; by place and time only"),
 }
 _READS = "lines; a mark stands for each id, and who read what stays"
-_KEYS_THERE = "keys; examples of these days that were made elsewhere are unreadable too"
+_KEYS_THERE = "keys; what they seal of the same days and of elsewhere is unreadable too"
 _WITHDRAWN = KeptItem(
     item="consent and its withdrawal on glasses.consents", reason="GDPR Art. 7(1), 17(3)(b)"
 )

@@ -1,4 +1,4 @@
-"""Examples that were made of what a wearer captured at a place, and the keys under which they are sealed."""
+"""What was made of what a wearer captured at a place, and the keys under which it is sealed."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from typing import NamedTuple
 from streams.consent.erased import Scope
 from streams.errors import MalformedError
 from streams.events.codec import Codec
-from streams.events.headers import SINCE
+from streams.events.headers import SINCE, content_type_of
 from streams.events.record import Received, stamp_ns
 from streams.models.version import ModelVersion, ids_of
 from streams.sealing.sealed import unopened
+from streams.topology import ZONED
 from streams.training import gate
 
 
 class MadeThere(NamedTuple):
-    """Ids of the examples, and numbers of their keys, which are those of a day and a retention.
+    """Ids of the examples, and numbers of the keys, which are those of a day and a retention.
 
-    So they may seal examples of the same wearer that were made of other data too: `beside` is how many.
+    So they may seal values of the same wearer that were made of other data too: `beside` is how many.
     """
 
     examples: frozenset[str] = frozenset()
@@ -38,8 +39,12 @@ def made_there(
     wearer: str,
     devices: Collection[str],
     scope: Scope,
+    labelled: Iterable[tuple[str, Received, int]] = (),
 ) -> MadeThere:
     """Those among records of `glasses.examples` as they were opened, each with the number of its key.
+
+    `labelled` are records of topics on which labels decide whether a value is sealed; of those only the keys
+    count, since a model learns from examples alone.
 
     An example counts if any time from the oldest that it was made of until its feedback lies in a span of the
     scope. One that nobody can open any more counts by its device, as if it were the wearer's.
@@ -59,6 +64,21 @@ def made_there(
                 continue
             if _is_there(scope, batch.oldest_ns, batch.last_ns):
                 examples.add(batch.first_id)
+                keys.add(key)
+            else:
+                elsewhere.append(key)
+    for topic, record, key in labelled:
+        with contextlib.suppress(MalformedError):
+            batch = codec.decode(
+                record.value,
+                record.offset,
+                stamp_ns(record),
+                content_type=content_type_of(record.headers),
+                captured=topic == ZONED,
+            )
+            if batch.wearer_id != wearer:
+                continue
+            if _is_there(scope, gate.since_of(record, batch.oldest_ns), batch.last_ns):
                 keys.add(key)
             else:
                 elsewhere.append(key)

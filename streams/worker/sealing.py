@@ -134,23 +134,62 @@ async def examples_by_key(
         refuse_other(store, names_in(records))
         await asyncio.to_thread(release, store, policy, TRAINING_RUN, principal, clock.now_ns())
         opened = await Keys(store).opened(EXAMPLES, records)
-    numbers = (next((name.number for name in _names_in([record])), 0) for record in records)
-    return list(zip(opened, numbers, strict=True))
+    return [(each, _number_of(record)) for each, record in zip(opened, records, strict=True)]
+
+
+async def labelled_by_key(
+    broker: Broker, directory: Path, policy: Policy, principal: str, devices: Collection[str]
+) -> list[tuple[str, Received, int]]:
+    """What of some devices is sealed because its label owes it: topic, opened record, number of its key.
+
+    What was destroyed is left out. It is opened for the purpose of the sink that is its topic. Errors are
+    those of `examples_of`.
+    """
+    sealed, named = dict[str, list[Received]](), {device.encode() for device in devices}
+    for topic in set(await _sealable(broker)) - SEALED:
+        some = sealed[topic] = list[Received]()
+
+        def look(record: Received, some: list[Received] = some) -> None:
+            if record.key in named and is_sealed(record.headers):
+                some.append(record)
+
+        await read_through(broker, topic, look)
+    if not any(sealed.values()):
+        return []
+    by_key = list[tuple[str, Received, int]]()
+    with contextlib.closing(KeyStore(directory)) as store:
+        keys = Keys(store)
+        for topic, records in sealed.items():
+            if records:
+                await asyncio.to_thread(release, store, policy, topic, principal, clock.now_ns())
+            by_key += [
+                (topic, each, _number_of(record))
+                for each, record in zip(await keys.opened(topic, records), records, strict=True)
+                if not unopened(each.headers)
+            ]
+    return by_key
+
+
+def _number_of(record: Received) -> int:
+    """Number of the key of a record; 0: it is not sealed."""
+    return next((name.number for name in names_in([record])), 0)
+
+
+async def _sealable(broker: Broker) -> Collection[str]:
+    """Topics with sealed values: where labels decide, nothing is sealed unless a policy ever said so."""
+    word = SEALED_OBLIGATION.encode()
+    owed = any(word in (record.value or b"") for record in await read_all(broker, POLICIES))
+    return SEALABLE if owed else SEALED
 
 
 async def _names(broker: Broker, at_end: int | None) -> list[KeyName]:
-    """Names of keys in some offsets at the ends of topics (None: in all), as their records have them.
-
-    Where values are sealed only if a policy says so, nothing is looked for unless one ever did.
-    """
+    """Names of keys in some offsets at the ends of topics (None: in all), as their records have them."""
     names = dict[KeyName, None]()
 
     def look(record: Received) -> None:
         names.update(dict.fromkeys(names_in([record])))
 
-    word = SEALED_OBLIGATION.encode()
-    owed = any(word in (record.value or b"") for record in await read_all(broker, POLICIES))
-    for topic in SEALABLE if owed else SEALED:
+    for topic in await _sealable(broker):
         starts = {
             partition: begin if at_end is None else max(begin, end - at_end)
             for partition, (begin, end) in (await log_bounds(broker, topic)).items()

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from streams.consent.erased import ErasedTime, Scope
-from streams.events.headers import SINCE
+from streams.events.headers import ENCODING, SINCE
 from streams.events.record import StoredRecord, stamp_ns
-from streams.sealing.sealed import ENCODING
+from streams.sealing.key_store import KeyStore
+from streams.sealing.keys import Keys
+from streams.sealing.sealed import is_sealed
+from streams.topology import DERIVED, ZONED
 from streams.training import gate
 from streams.worker.made_there import MadeThere, made_there
 from tests import build
+from tests.feedback.test_feedback import T
 from tests.hostile.test_cores import GOOD_EXAMPLES
+from tests.sealing.test_interactions import SPOKEN, on, stored, written
 from tests.training.test_rollback import loop
 
 S_NS = 10**9
@@ -80,6 +87,31 @@ def test_one_that_nobody_can_open_counts_by_its_device_and_its_times(device: str
         assert bool(made.examples) == counts
         assert not made.keys
     assert _made([(closed, 7)], "w1", _scope(at[1] + 1, at[1] + 9)) == MadeThere()
+
+
+def test_the_key_of_what_a_label_had_sealed_goes_by_when_that_was_captured(tmp_path: Path) -> None:
+    """A model learns from examples alone, so of these there is no more than the key to destroy."""
+    keys = Keys(KeyStore.made(tmp_path / "keys"))
+    sealed = [
+        record
+        for topic in (ZONED, DERIVED)
+        for record in on(topic, written(SPOKEN, keys))
+        if is_sealed(record.headers)
+    ]
+    opened = [asyncio.run(keys.opened(each.topic, [stored(each)]))[0] for each in sealed]
+    query, feedback, situation = 1, 2, 3
+    labelled = [
+        (each.topic, record, nth) for nth, (each, record) in enumerate(zip(sealed, opened, strict=True), 1)
+    ]
+
+    def there(at_ns: int, wearer: str = "w1") -> MadeThere:
+        return made_there([], build.CODEC, wearer, {"g1"}, _scope(at_ns, at_ns), labelled)
+
+    assert there(T) == MadeThere(frozenset(), frozenset({query, situation}))
+    assert there(T + S_NS) == MadeThere(frozenset(), frozenset({feedback}))
+    assert there(T + 2 * S_NS) == there(T, "w2") == MadeThere()
+    labelled = [(topic, record, query) for topic, record, _ in labelled]
+    assert there(T) == MadeThere(frozenset(), frozenset({query}), 1)
 
 
 def test_a_version_was_taught_by_what_its_manifest_lists_and_by_nothing_else() -> None:

@@ -132,7 +132,7 @@ async def _planned(where: Place, keys: KeyStore, wanted: Mapping[str, Scope]) ->
                 "until": rfc3339(min(last, scope.until_ns or TIME_NS_MAX)),
                 "keys": plan.keys,
                 "examples": len(plan.made.examples),
-                "examples beside": plan.made.beside,
+                "values beside": plan.made.beside,
                 "versions": len(plan.versions),
             }
         )

@@ -17,7 +17,8 @@ _LEFT = (
     "no consent is withdrawn: what was captured elsewhere is used as before",
     "what this wearer's other devices captured in the same times goes too, wherever they were",
     "what the wearer decided about the own data there stays",
-    "glasses.captured and glasses.zoned keep it for 24 h, glasses.derived and glasses.answers for 7 days",
+    "glasses.captured and glasses.zoned keep it for 24 h, glasses.derived and glasses.answers for 7 days; "
+    "what is sealed of it is unreadable at once",
     "a batch in which the place changed, but not the zone, is of the place at which it began",
 )
 
@@ -58,7 +59,7 @@ def _examples(plan: Plan, scope: Scope) -> Mapping[str, object]:
     made = plan.made
     return {
         "examples made there": len(made.examples),
-        "examples made elsewhere under the same keys, unreadable too": made.beside,
+        "values of elsewhere under the same keys, unreadable too": made.beside,
     }
 
 

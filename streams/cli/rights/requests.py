@@ -140,7 +140,7 @@ class Open:
         """An open request with what it is about, which only its record says."""
         request = asked.request
         since_ns, by_hand = await wanted(self.place.broker, self.place.codec, request)
-        # What was asked for is erased if one of them has all of it, up to the request; that of a place has not.
+        # It is erased if one of them has all that was asked for, up to the request. One of a place has not.
         times = consents.erased(request.wearer, consents.offset).words
         if since_ns and any(
             each.since_ns <= since_ns and not request.is_open(each.until_ns) for each in times
