@@ -18,23 +18,27 @@ from streams import metrics, settings
 from streams.events.record import StoredRecord
 from streams.pipeline.followed import Followed
 from streams.pipeline.live import LiveGlasses
-from streams.policy.load import load
+from streams.policy.load import load, parse
+from streams.policy.policy import Policy
+from streams.policy.source import POLICIES
 from streams.policy.versions import PolicyTable, PolicyVersions
 from streams.sealing.key_store import KeyStore
 from streams.sealing.keys import Keys
 
 PAIRS = 11
+_WORDS, _SPOKEN = "vocabulary/sealed.toml", '[[zones]]\nname = "voice-assistant"'
 _DEVICES = 20
 
 
 def sealed(directory: Path, number: int, pairs: int) -> Measured:
     """CPU time of `number` batches of wearers who all teach, with sealing and without, `pairs` times.
 
-    Both process each fetch, one right after the other, so that a busy machine is the same for both; which
-    comes first changes from fetch to fetch. Broker and transport are not in it, so the share is an upper
-    bound of what throughput loses. The first pair makes the keys and is not counted.
+    Examples are sealed, and what wearers say to the assistant, with the situations made of it. Both process
+    each fetch, one right after the other, so that a busy machine is the same for both; which comes first
+    changes from fetch to fetch. Broker and transport are not in it, so the share is an upper bound of what
+    throughput loses. The first pair makes the keys and is not counted.
     """
-    policy = load(settings.POLICY)
+    policy = sealing_speech(load(settings.POLICY))
     consents = known(policy, _DEVICES, training=True)
     followed = Followed(PolicyTable(PolicyVersions.of(policy)), first_models(policy), consents)
     records = fetched(GLASSES, number, _DEVICES)
@@ -56,6 +60,21 @@ def sealed(directory: Path, number: int, pairs: int) -> Measured:
     ]
     title = f"Sealing, {GLASSES.name}, {number:,} batches of {_DEVICES} devices, {pairs} pairs"
     return Measured({title: rows}, [SEALING.held(ratios)])
+
+
+def sealing_speech(policy: Policy) -> Policy:
+    """The same policy, in whose zone of what is said to the assistant values are sealed."""
+    shared, mark, own = policy.text.partition(f"#=== file {policy.name}.toml\n")
+    words = f"#=== file {_WORDS}\n{(POLICIES / _WORDS).read_text(encoding='utf-8')}"
+    for before, after in (
+        ('imports = ["vocabulary/glasses.toml"]', f'imports = ["vocabulary/glasses.toml", "{_WORDS}"]'),
+        ("honours = [", 'honours = ["local:Sealed", '),
+        (_SPOKEN, f'{_SPOKEN}\nobligations = ["local:Sealed"]'),
+    ):
+        if before not in own:
+            raise RuntimeError(f"{policy.name}: found no {before}, expected a policy like household")
+        own = own.replace(before, after)
+    return parse(f"{shared}{words}{mark}{own}", f"{policy.name}, sealing")
 
 
 async def _run(followed: Followed, records: Sequence[StoredRecord], keys: Keys) -> dict[bool, float]:

@@ -1,4 +1,4 @@
-"""Which zones a policy can put events into, found by trying its conditions."""
+"""Which zones a policy can put events into, found by trying its conditions, and what it seals of them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from itertools import product
 from streams.limits import POLICIES_KEPT
 from streams.policy.attributes import DOMAINS, Attributes
 from streams.policy.policy import UNCONFIGURED, Policy
+from streams.topology import DERIVED, PROCESSING, ZONED
 
 
 @lru_cache(maxsize=POLICIES_KEPT)
@@ -28,3 +29,27 @@ def zones_of_captured(policy: Policy) -> Mapping[str, frozenset[str]]:
         )
         zones[kind] = frozenset(policy.zone_of(each)[0] for each in facts) - {UNCONFIGURED}
     return zones
+
+
+def sealed_kinds(policy: Policy) -> dict[str, tuple[str, ...]]:
+    """By zone whose values are sealed: the kinds of captured events that can be in it; highest rank first."""
+    zones = zones_of_captured(policy)
+    return {
+        zone.name: tuple(sorted(kind for kind, some in zones.items() if zone.name in some))
+        for zone in policy.zones
+        if any(policy.seals(ZONED, label) for (_, name), label in policy.labels.items() if name == zone.name)
+    }
+
+
+def leaves_open(policy: Policy, topic: str) -> bool:
+    """Whether values that are not sealed can come to `glasses.zoned` or `glasses.derived` under a policy.
+
+    What operators make owes what its parents owe, so for derived values it is asked what operators may take.
+    """
+    into = PROCESSING if topic == DERIVED else topic
+    return any(
+        not policy.seals(ZONED, label) and policy.flow(zone, label, into, None).passed
+        for kind, zones in zones_of_captured(policy).items()
+        for zone in zones
+        for label in [policy.labels[kind, zone]]
+    )

@@ -25,14 +25,15 @@ from streams.queries.flows import DataFlow, DecidedKind, Flows, Standing, observ
 from streams.queries.inventory import newest_policy
 from streams.queries.listed import NOBODY
 from streams.queries.store import Store
-from streams.topology import EXPORT, SEALED
+from streams.topology import EXPORT, SEALABLE, SEALED
 
 #: Stands for the region of a sink that no policy has.
 NOWHERE = "unknown"
 #: What holds of every Sightline, whatever its policy says (Article 30 (1) g, Article 32 (1)).
 MEASURES = (
     "wearers and devices have pseudonyms, and lineage holds no values, words or pictures",
-    f"values of {', '.join(sorted(SEALED))} are encrypted, under keys of a wearer and a day that expire",
+    f"values of {', '.join(sorted(SEALED))} are encrypted, under keys of a wearer and a day that expire; on "
+    f"{' and '.join(topic for topic in SEALABLE if topic not in SEALED)} those whose label owes it",
     "every crossing is decided by the policy, refused by default, and on record",
     "who reads lineage of a restricted zone, or takes it out, is on record",
 )

@@ -128,7 +128,7 @@ READERS: tuple[Operation, ...] = (
         reason="it prints counts and the ids of what is missing, and nobody records that it was run",
         sites=(
             TOPIC_READER,
-            "streams/ledger/journal.py:_read_file:open",
+            "streams/ledger/journal.py:_lines:open",
             "streams/ledger/sources.py:StoreReader.__init__:duckdb.connect",
             "streams/ledger/sources.py:StoreReader.__init__:SQL ATTACH",
         ),

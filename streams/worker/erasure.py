@@ -41,6 +41,8 @@ from streams.sealing.alone import alone
 from streams.sealing.erasures import Done, Origin, Requested, Step
 from streams.sealing.key_rows import DAYS_MAX
 from streams.sealing.key_store import KeyStore, day_of
+from streams.settings.kafka import Broker
+from streams.topology import SEALABLE, SEALED
 from streams.training import gate
 from streams.worker.bootstrap import consents_of_topic
 from streams.worker.erasure_models import (
@@ -53,9 +55,16 @@ from streams.worker.erasure_models import (
     pointer_of,
     take_off,
 )
-from streams.worker.erasure_receipt import NO_STORE, receipt_of, refitted_since, text_of
+from streams.worker.erasure_receipt import (
+    NO_STORE,
+    Sealed,
+    receipt_of,
+    refitted_since,
+    sealed_since,
+    text_of,
+)
 from streams.worker.made_there import MadeThere
-from streams.worker.models import known_models
+from streams.worker.models import known_models, put_in_force
 from streams.worker.sealing import examples_of
 
 log = logging.getLogger(__name__)
@@ -346,9 +355,16 @@ async def _finish(place: Place, keys: KeyStore, of: Requested, receipt: Path, sa
         second_order=side.policies.version(side.policies.current).second_order,
         lines=None if place.lines is None else await place.lines(of.number),
         refitted=refitted_since(side.models, of.number, of.steps["stopped"].at_ns),
+        sealed=await _sealed(place.broker, of.steps["stopped"].at_ns),
     )
     # Every text in it is one of ours, in which a wearer who is called `store` is not named.
     signed = ReceiptKey.made(place.directory).sign(made, ())
     with files.written(receipt) as file:
         file.write(signed)
     return done
+
+
+async def _sealed(broker: Broker, stopped_ns: int) -> dict[str, Sealed]:
+    """How much of the topics on which labels decide was sealed when an erasure stopped all use."""
+    in_force = await put_in_force(broker)
+    return {topic: sealed_since(topic, in_force, stopped_ns) for topic in SEALABLE if topic not in SEALED}

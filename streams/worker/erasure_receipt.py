@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
+from typing import Literal
 
 from streams.consent.erased import Scope
 from streams.events.headers import rfc3339
 from streams.models.registry import ModelVersions
 from streams.models.version import SOURCE, STREAM
+from streams.policy.policy import Policy
+from streams.policy.possible import leaves_open
 from streams.policy.rules import SecondOrder
 from streams.rights.receipt import (
     PLACES,
@@ -26,6 +29,8 @@ from streams.rights.receipt import (
 from streams.sealing.erasures import Done, Requested, Step
 from streams.topology import LINEAGE, topic
 
+#: How much of a topic is sealed, under the policies that tagged what it holds.
+Sealed = Literal["nothing", "some", "all"]
 #: Of the step `store`: nobody waited for one.
 NO_STORE = -1
 #: Places where its steps did nothing, and why.
@@ -40,7 +45,8 @@ _NOT_LOOKED_AT: Mapping[PlaceName, tuple[Level, str]] = {
     "bystanders": ("out-of-scope", "they have no id; by place and time only"),
 }
 _READS = "lines; a mark stands for each id, and who read what stays"
-_KEYS_THERE = "keys; what they seal of the same days and of elsewhere is unreadable too"
+_KEYS = "keys"
+_KEYS_THERE = f"{_KEYS}; what they seal of the same days and of elsewhere is unreadable too"
 _WITHDRAWN = KeptItem(
     item="consent and its withdrawal on glasses.consents", reason="GDPR Art. 7(1), 17(3)(b)"
 )
@@ -91,10 +97,12 @@ def receipt_of(
     second_order: SecondOrder,
     refitted: tuple[Refitted, ...],
     lines: int | None = None,
+    sealed: Mapping[str, Sealed] | None = None,
 ) -> Receipt:
     """The receipt of an erasure all of whose steps but the last are done.
 
-    `lines` of the audit log had ids in them; None if nobody can tell.
+    `lines` of the audit log had ids in them; None if nobody can tell. `sealed` says of a topic how much of it
+    was sealed, if anything was.
 
     The broker dates what was stopped, and this machine the rest; a receipt has times in the order of the
     steps, so a clock that is behind counts as the one before.
@@ -103,20 +111,11 @@ def receipt_of(
     stores, place = requested.steps["store"].things != NO_STORE, requested.scope.place
     outcomes = [
         _use_stopped("decisions", stopped, ""),
-        *(
-            _use_stopped(each, stopped, f"gone by retention within {topic(each).kept}")
-            for each in _KEPT_BRIEFLY
-        ),
+        *(_kept_briefly(each, (sealed or {}).get(each, "nothing"), stopped, keys) for each in _KEPT_BRIEFLY),
         _use_stopped("glasses.lineage", stopped, f"ids, no values; gone within {topic(LINEAGE).kept}"),
         _use_stopped("glasses.consents", stopped, "what was said is kept as proof"),
         _use_stopped("glasses.notices", stopped, "what was told is kept as proof"),
-        PlaceOutcome(
-            place="glasses.examples",
-            level="unreadable",
-            count=keys.things,
-            at_ns=keys.at_ns,
-            note=_KEYS_THERE if place else "keys",
-        ),
+        _unreadable("glasses.examples", keys, _KEYS_THERE if place else _KEYS),
         PlaceOutcome(
             place="glasses.models",
             level="refitted" if refitted else "stopped",
@@ -187,6 +186,34 @@ def _in_order(steps: Sequence[Done]) -> list[Done]:
 
 def _use_stopped(place: PlaceName, stopped: Done, note: str) -> PlaceOutcome:
     return PlaceOutcome(place=place, level="stopped", at_ns=stopped.at_ns, note=note)
+
+
+def _unreadable(place: PlaceName, keys: Done, note: str) -> PlaceOutcome:
+    return PlaceOutcome(place=place, level="unreadable", count=keys.things, at_ns=keys.at_ns, note=note)
+
+
+def _kept_briefly(place: PlaceName, sealed: Sealed, stopped: Done, keys: Done) -> PlaceOutcome:
+    """What holds on a topic that retention empties soon: where all is sealed nothing waits for that."""
+    if sealed == "all":
+        return _unreadable(place, keys, _KEYS)
+    gone = f"gone by retention within {topic(place).kept}"
+    return _use_stopped(
+        place, stopped, f"what is sealed is unreadable, the rest {gone}" if sealed == "some" else gone
+    )
+
+
+def sealed_since(place: str, in_force: Sequence[tuple[int, Policy]], stopped_ns: int) -> Sealed:
+    """How much of what a topic holds of before `stopped_ns` is sealed.
+
+    `in_force` are the policies and since when (ns) each was; what they tagged is there for as long as the
+    topic keeps it.
+    """
+    since_ns = stopped_ns - topic(place).kept_ms * 1_000_000
+    ends_ns = [*(at_ns for at_ns, _ in in_force[1:]), stopped_ns]
+    policies = [policy for (_, policy), end_ns in zip(in_force, ends_ns, strict=True) if end_ns >= since_ns]
+    if not any(policy.seals_zones for policy in policies):
+        return "nothing"
+    return "some" if any(leaves_open(policy, place) for policy in policies) else "all"
 
 
 def refitted_since(models: ModelVersions, number: int, stopped_ns: int) -> tuple[Refitted, ...]:

@@ -12,10 +12,12 @@ from bench.rights.erasures import Erased, harmed, misled, sent
 from bench.rights.grown import grow, of_devices, of_wearers
 from bench.rights.reader import look
 from bench.rights.refits import Seen, refitted_s, served_s
-from bench.rights.sealed import sealed
+from bench.rights.sealed import sealed, sealing_speech
 from bench.store.rows import Rows
 from bench.traffic import IMU_20, TALK
 from streams import clock
+from streams.policy.load import load
+from streams.policy.possible import sealed_kinds
 from streams.queries.store import Store
 from streams.snapshots.writer import Writer
 from tests.bench.test_store import source
@@ -82,7 +84,10 @@ def test_a_model_serves_until_its_last_answer_and_a_refit_from_its_first() -> No
     assert refitted_s(seen, answered[:3], "w1") == 0
 
 
-def test_sealing_is_measured_on_examples_that_are_sealed(tmp_path: Path) -> None:
+def test_sealing_is_measured_on_examples_and_on_what_is_said(tmp_path: Path) -> None:
+    assert sealed_kinds(sealing_speech(load("household"))) == {
+        "voice-assistant": ("feedback", "review", "voice_query")
+    }
     found = sealed(tmp_path / "sealing", 1600, 1)
     [rows] = found.tables.values()
     assert [row["what"] for row in rows] == ["unsealed", "sealed"]

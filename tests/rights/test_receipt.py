@@ -31,8 +31,9 @@ from streams.rights.receipt import (
 )
 from streams.rights.signing import verify
 from streams.sealing.erasures import Done, Requested
-from streams.topology import POLICIES, TOPICS
-from streams.worker.erasure_receipt import receipt_of
+from streams.topology import DERIVED, POLICIES, TOPICS, ZONED
+from streams.worker.erasure_receipt import Sealed, receipt_of, sealed_since
+from tests import build
 from tests.patience import PATIENCE_S
 from tests.rights.receipts import (
     EXAMPLE,
@@ -206,6 +207,59 @@ def test_examples_of_others_made_with_its_models_are_named_among_what_is_kept(
     assert says in item.reason
     assert not [item for item in made(0).kept if "examples of others" in item.item]
     assert len(KEY.sign(made(41), ())) <= RECEIPT_BYTES_MAX
+
+
+def signed(sealed: dict[str, Sealed]) -> Receipt:
+    return receipt_of(
+        Requested(7, "", WEARER, STEPS),
+        Done(T_NS + 63 * 10**9, 0),
+        wearer=WEARER,
+        salt=bytes(32),
+        policy_version="7f2dc9c7394e41b8",
+        second_order="keep",
+        refitted=(),
+        sealed=sealed,
+    )
+
+
+def test_topics_where_all_was_sealed_are_unreadable_and_wait_for_no_retention() -> None:
+    places = {each.place: each for each in signed({"glasses.zoned": "all", "glasses.derived": "some"}).places}
+    before = {each.place: each for each in signed({}).places}
+    zoned, keys = places["glasses.zoned"], STEPS["unreadable"]
+    assert (zoned.level, zoned.count, zoned.at_ns, zoned.note) == (
+        "unreadable",
+        keys.things,
+        keys.at_ns,
+        "keys",
+    )
+    derived = places["glasses.derived"]
+    assert (derived.level, derived.at_ns) == ("stopped", STEPS["stopped"].at_ns)
+    assert derived.note == "what is sealed is unreadable, the rest gone by retention within 7 days"
+    changed_places = {place for place in places if places[place] != before[place]}
+    assert changed_places == {"glasses.zoned", "glasses.derived"}
+    assert before["glasses.zoned"].note == "gone by retention within 24 h"
+    assert (
+        len(KEY.sign(signed({"glasses.zoned": "some", "glasses.derived": "some"}), ())) <= RECEIPT_BYTES_MAX
+    )
+
+
+def test_a_topic_is_called_sealed_only_if_nothing_on_it_was_tagged_openly() -> None:
+    hour_ns, now_ns = 3_600 * 10**9, T_NS
+    open_, spoken = build.policy(), build.sealing("voice-assistant")
+    whole = build.sealing(*(zone.name for zone in open_.zones))
+    for in_force, zoned in (
+        ([(0, open_)], "nothing"),
+        ([(0, spoken)], "some"),
+        ([(0, whole)], "all"),
+        ([(0, open_), (now_ns - 23 * hour_ns, whole)], "some"),
+        ([(0, open_), (now_ns - 25 * hour_ns, whole)], "all"),
+        ([(0, whole), (now_ns - hour_ns, open_)], "some"),
+        ([(0, whole), (now_ns - 25 * hour_ns, open_)], "nothing"),
+    ):
+        assert sealed_since(ZONED, in_force, now_ns) == zoned
+    # The other topic keeps seven days.
+    assert sealed_since(DERIVED, [(0, open_), (now_ns - 25 * hour_ns, whole)], now_ns) == "some"
+    assert sealed_since(DERIVED, [(0, open_), (now_ns - 169 * hour_ns, whole)], now_ns) == "all"
 
 
 @pytest.mark.parametrize(
