@@ -234,7 +234,7 @@ def test_a_receipt_of_a_place_is_valid_and_names_no_time_at_which_she_was_there(
     receipt = json.loads(content)["receipt"]
     assert str(span.until_ns) not in content.decode()
     [examples] = [each for each in receipt["places"] if each["place"] == "glasses.examples"]
-    assert "elsewhere are unreadable too" in examples["note"]
+    assert "elsewhere is unreadable too" in examples["note"]
     assert "withdrawal" not in content.decode(), "nothing was withdrawn"
     whole = json.loads(KEY.sign(of_scope(), ()))["receipt"]
     assert "withdrawal" in whole["kept"][0]["item"]
