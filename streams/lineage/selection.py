@@ -228,8 +228,10 @@ class Selection:
         streams += ["SELECT source, stream FROM selected_derived"]
         marked = ["SELECT NULL, NULL, 0, NULL, 0, 0, false, false WHERE false"]
         if events:
+            # Also those of words alone: decisions about these stay because their events do.
             streams.append(
-                f"SELECT source, stream FROM {events} JOIN selected_bounds b USING (wearer) WHERE {hers}"  # noqa: S608 - names of ours
+                f"SELECT source, stream FROM {events} JOIN selected_bounds b USING (wearer) "  # noqa: S608 - names of ours
+                f"WHERE {_within('events')}"
             )
             marked.append(
                 # What is in several times is marked as often, which changes no run.

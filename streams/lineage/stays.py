@@ -33,11 +33,11 @@ def looks(connection: Connection, rows: Mapping[str, str], wearer: str) -> pa.Ta
     of = f"wearer = {quoted(wearer)}"
     told = (
         f'SELECT source, stream, "first", "first" + step * ("count" - 1) AS last, {_PLACE} AS place, '  # noqa: S608
-        f"{captured_by('decisions')} AS at_ns FROM {rows['decisions']} "
+        f"{captured_by('decisions')} AS at_ns, passed FROM {rows['decisions']} "
         f"WHERE {of} AND sink = {quoted(ZONED)} AND attributes <> ''"
     )
-    # What was refused has no event, so the times of decisions count as well.
-    parts = ["SELECT place, at_ns AS low, at_ns AS high FROM told"]
+    # What was refused has no event. A decision that an erasure left in part has a time that is erased.
+    parts = ["SELECT place, at_ns AS low, at_ns AS high FROM told WHERE NOT passed"]
     if "events" in rows:
         parts.append(
             f"SELECT place, {captured_by('events')}, {captured('t_last_ns')} "  # noqa: S608 - names of ours
@@ -50,11 +50,11 @@ def looks(connection: Connection, rows: Mapping[str, str], wearer: str) -> pa.Ta
 
 def wearers_at(connection: Connection, rows: Mapping[str, str], place: str) -> list[str]:
     """Everybody whose devices ever named a place, in order."""
-    found = connection.execute(
+    wearers = connection.execute(
         f"SELECT DISTINCT wearer FROM {rows['decisions']} WHERE wearer <> '' AND sink = {quoted(ZONED)} "  # noqa: S608
         f"AND {_PLACE} = {quoted(place)} ORDER BY 1"
     ).fetchall()
-    return [wearer for (wearer,) in found]
+    return [wearer for (wearer,) in wearers]
 
 
 def stays_at(of: pa.Table, where: ErasedPlace) -> tuple[ErasedTime, ...]:

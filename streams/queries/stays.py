@@ -52,8 +52,8 @@ def stays_of_all(store: Store, where: ErasedPlace, now_ns: int) -> dict[str, tup
     may_look_for_all(None if store.role_filter is None else store.role_filter.role)
     with closing(store.trusted) as connection, store.lookup.reading():
         wearers = wearers_at(connection, {"decisions": origin_of(store, "decisions")}, where.place)
-    found = {wearer: _stays(_looks(store, wearer), where, now_ns) for wearer in wearers}
-    return {wearer: times for wearer, times in found.items() if times}
+    by_wearer = {wearer: _stays(_looks(store, wearer), where, now_ns) for wearer in wearers}
+    return {wearer: times for wearer, times in by_wearer.items() if times}
 
 
 def _looks(store: Store, wearer: str) -> pa.Table:

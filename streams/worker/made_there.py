@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from streams.consent.erased import Scope
-from streams.errors import MalformedError
+from streams.errors import InputError, MalformedError
 from streams.events.codec import Codec
 from streams.events.headers import SINCE, content_type_of
 from streams.events.record import Received, stamp_ns
+from streams.limits import TIME_NS_MAX
 from streams.models.version import ModelVersion, ids_of
+from streams.queries.spread import time_ns
 from streams.sealing.sealed import unopened
 from streams.topology import ZONED
 from streams.training import gate
@@ -52,11 +54,10 @@ def made_there(
     examples, keys, elsewhere = set[str](), set[int](), list[int]()
     for record, key in records:
         if unopened(record.headers):
-            headers = dict(record.headers)
-            oldest, id_ = headers.get(SINCE) or b"", (headers.get("ce_id") or b"").decode(errors="replace")
+            headers = {name: (value or b"").decode(errors="replace") for name, value in record.headers}
             of_device = (record.key or b"").decode(errors="replace") in devices
-            if of_device and oldest.isdigit() and _is_there(scope, int(oldest), stamp_ns(record)):
-                examples.add(id_)
+            if of_device and _is_there(scope, *_times(headers)):
+                examples.add(headers.get("ce_id", ""))
             continue
         with contextlib.suppress(MalformedError):
             batch, *_ = gate.read(record, codec)
@@ -84,6 +85,17 @@ def made_there(
                 elsewhere.append(key)
     keys.discard(0)
     return MadeThere(frozenset(examples), frozenset(keys), sum(key in keys for key in elsewhere))
+
+
+def _times(headers: Mapping[str, str]) -> tuple[int, int]:
+    """From the oldest that an example was made of until its feedback, as its headers say; else ever."""
+    oldest = headers.get(SINCE, "")
+    try:
+        # Headers have times in microseconds.
+        last_ns = time_ns(headers.get("ce_time", ""), "ce_time") + 999
+    except InputError:
+        last_ns = TIME_NS_MAX
+    return int(oldest) if oldest.isdecimal() else 0, last_ns
 
 
 def _is_there(scope: Scope, first_ns: int, last_ns: int) -> bool:

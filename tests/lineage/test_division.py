@@ -17,7 +17,7 @@ from streams.lineage.division import PERSONAL, divide, touched
 from streams.lineage.ranges import Ranges, outside
 from streams.lineage.selection import Selection
 from streams.snapshots.files.segments import schema_of
-from tests.snapshots.build import T0_NS, edge, event, row
+from tests.snapshots.build import T0_NS, edge, event, row, stream, tagged
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -150,3 +150,29 @@ def test_what_was_made_of_what_is_hers_is_hers_to_the_last_generation(generation
         _, taken = divide(selection, "events", tables["events"])
         assert selection.sources == {device for device, _ in made}
     assert [(each["source"], each["first"]) for each in taken.to_pylist()] == made
+
+
+@pytest.mark.parametrize("words", [True, False])
+def test_what_she_decided_about_her_data_goes_with_a_time_and_not_with_a_place(words: bool) -> None:
+    """Of events, of decisions about them, and of the streams that have nothing else."""
+    kinds = {"imu-right": "imu", "consent-change": "consent_change", "erasure-request": "erasure_request"}
+    said = {"wearer": "her", "t_ns": T0_NS, "appended_ns": T0_NS, "at_ns": 0, "sink": "glasses.zoned"}
+    of = {**said, **{name: tagged()[name] for name in ("zone", "label", "policy_version")}}
+    tables = {
+        "events": [event("d", name, 0, wearer="her", kind=kind) for name, kind in kinds.items()],
+        "decisions": [row("decisions", source="d", stream=name, first=0, count=1, **of) for name in kinds],
+        "streams": [stream("d", name, kind) for name, kind in kinds.items()],
+    }
+    relations = {table: _relation(table, rows) for table, rows in tables.items()}
+    with duckdb.connect() as connection:
+        for name, rows in relations.items():
+            connection.register(f"given_{name}_rows", rows)
+        names = {table: f"given_{table}_rows" for table in ("events", "decisions")}
+        bounds = {"her": (ErasedTime(5, 6), ErasedTime(T0_NS - 1, T0_NS), ErasedTime(T0_NS, T0_NS + 1))}
+        selection = Selection(connection, names, bounds, words=words)
+        taken = {
+            table: sorted(divide(selection, table, rows).taken.column("stream").to_pylist())
+            for table, rows in relations.items()
+        }
+    gone = sorted(kinds) if words else ["imu-right"]
+    assert taken == dict.fromkeys(tables, gone)

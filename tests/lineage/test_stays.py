@@ -79,7 +79,7 @@ def _said(place: str, *, kind: str = "imu") -> str:
 def _decision(first: int, count: int, t: int, place: str, **other: Any) -> dict[str, Any]:
     run: dict[str, Any] = {"source": "d", "stream": "imu-right", "first": first, "count": count}
     times = {"t_ns": T0_NS + t, "appended_ns": T0_NS + t + 500, "at_ns": 0}
-    of = {"sink": "glasses.zoned", "wearer": "her", "attributes": _said(place)}
+    of = {"sink": "glasses.zoned", "wearer": "her", "attributes": _said(place), "passed": True}
     zone = {name: tagged()[name] for name in ("zone", "label", "policy_version")}
     return row("decisions", **{**run, **times, **of, **zone, **other})
 
@@ -124,15 +124,12 @@ def test_each_batch_was_where_its_decision_says_and_no_other_row_says_anything()
         _decision(0, 1, 0, "home", stream="activity", attributes=""),
     ]
     assert _seen(events, decisions, "her") == {
-        ("home", 0, 0),
         ("home", 0, 190),
         ("home", 200, 390),
-        ("street", 400, 400),
         ("street", 400, 590),
-        ("home", 800, 800),
         ("home", 800, 1000),
         ("work", 1100, 1100),
     }
-    assert _seen(events, decisions, "other") == {("cafe", 600, 600), ("cafe", 600, 790)}
+    assert _seen(events, decisions, "other") == {("cafe", 600, 790)}
     assert _seen(events, [], "her") == set()
-    assert _seen([], decisions[:1], "her") == {("home", 0, 0)}
+    assert _seen([], decisions, "her") == {("work", 1100, 1100)}

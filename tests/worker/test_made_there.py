@@ -11,7 +11,7 @@ import pytest
 
 from streams.consent.erased import ErasedTime, Scope
 from streams.events.headers import ENCODING, SINCE
-from streams.events.record import StoredRecord, stamp_ns
+from streams.events.record import StoredRecord
 from streams.sealing.key_store import KeyStore
 from streams.sealing.keys import Keys
 from streams.sealing.sealed import is_sealed
@@ -81,12 +81,12 @@ def test_one_that_nobody_can_open_counts_by_its_device_and_its_times(device: str
     closed = replace(
         record, key=device.encode(), value=None, headers=[*record.headers, (ENCODING, b"erased")]
     )
-    at = (since_ns, stamp_ns(record))
+    at = (since_ns, AT_NS)
     for first, last in ((at[0], at[0]), (at[1], at[1])):
         made = _made([(closed, 7)], "w1", _scope(first, last))
         assert bool(made.examples) == counts
         assert not made.keys
-    assert _made([(closed, 7)], "w1", _scope(at[1] + 1, at[1] + 9)) == MadeThere()
+    assert _made([(closed, 7)], "w1", _scope(at[1] + 1000, at[1] + 9000)) == MadeThere()
 
 
 def test_the_key_of_what_a_label_had_sealed_goes_by_when_that_was_captured(tmp_path: Path) -> None:

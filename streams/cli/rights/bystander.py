@@ -39,7 +39,7 @@ from streams.worker.erasure import erase_wearer, planned
 from streams.worker.erasure_models import Place
 
 #: What such an erasure is, and is not.
-SAID = (
+MEANING = (
     "a bystander has no id: nobody was looked for in what was captured, and nobody was found",
     "all goes that these wearers captured there and then, whoever it is about, and what was made of it",
     "what glasses captured there that named another place, or that nothing has arrived of, is not in it",
@@ -109,7 +109,7 @@ def bystander(
             say_erased(erased, as_json=as_json)
     if not as_json:
         say()
-        for line in SAID:
+        for line in MEANING:
             say(line)
 
 
@@ -142,9 +142,9 @@ async def _planned(where: Place, keys: KeyStore, wanted: Mapping[str, Scope]) ->
 def _say_plan(rows: list[dict[str, object]], of_store: Mapping[str, int], *, as_json: bool) -> None:
     shown = [{**row, "rows": of_store.get(str(row["wearer"]), 0)} for row in rows]
     if as_json:
-        emit_json({"wearers": shown, "is": SAID})
+        emit_json({"wearers": shown, "is": MEANING})
         return
     emit_rows(shown)
     say()
-    for line in (*SAID, "nothing was changed"):
+    for line in (*MEANING, "nothing was changed"):
         say(line)

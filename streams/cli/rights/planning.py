@@ -15,6 +15,7 @@ from streams.worker.erasure_receipt import text_of
 #: What an erasure of a place does not do.
 _LEFT = (
     "no consent is withdrawn: what was captured elsewhere is used as before",
+    "values that are unreadable with them are of elsewhere, under the same keys: those of a day",
     "what this wearer's other devices captured in the same times goes too, wherever they were",
     "what the wearer decided about the own data there stays",
     "glasses.captured and glasses.zoned keep it for 24 h, glasses.derived and glasses.answers for 7 days; "
@@ -59,7 +60,7 @@ def _examples(plan: Plan, scope: Scope) -> Mapping[str, object]:
     made = plan.made
     return {
         "examples made there": len(made.examples),
-        "values of elsewhere under the same keys, unreadable too": made.beside,
+        "values unreadable with them": made.beside,
     }
 
 

@@ -97,14 +97,14 @@ class Near:
 
     def __init__(self, stores: Stores, role: Role, scope: Scope, question: Mapping[str, object]) -> None:
         with _opened(stores, role) as store:
-            found = stays_of_all(store, _where(scope), clock.now_ns())
-            counted = found if question.get("--dry-run") else {}
+            by_wearer = stays_of_all(store, _where(scope), clock.now_ns())
+            counted = by_wearer if question.get("--dry-run") else {}
             self.rows = {
                 wearer: sum(rows_in(store, wearer, spans).values()) for wearer, spans in counted.items()
             }
             store.record(asked_as("rights bystander", question))
             self.left_out = store.left_out
-        self.scopes = {wearer: structs.replace(scope, spans=spans) for wearer, spans in found.items()}
+        self.scopes = {wearer: structs.replace(scope, spans=spans) for wearer, spans in by_wearer.items()}
 
 
 def _opened(stores: Stores, role: Role) -> Store:
