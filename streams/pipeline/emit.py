@@ -194,8 +194,9 @@ def _output(output: Output, value: bytes, made: record.Made, policy: Policy, par
     tags = tag(tagged.zone, policy.header(tagged.label))
     root = root_of(batch.source, output.parents)
     sealed = policy.seals(output.topic, tagged.label)
-    # By it whoever opens a value knows which consents it needs.
-    since = ((SINCE, b"%d" % batch.oldest_ns),) if sealed or output.topic == EXAMPLES else ()
+    # By it whoever opens a value knows which consent it needs. Of examples the value has the record's number.
+    number = b"" if output.topic == EXAMPLES else b" %d" % tagged.consent_number
+    since = ((SINCE, b"%d%s" % (batch.oldest_ns, number)),) if sealed else ()
     key = version_key(batch.run.first) if batch.kind == "model" else batch.source.encode()
     return Outgoing(
         output.topic,

@@ -85,18 +85,21 @@ def judged_by_tag(
 ) -> Flow:
     """Whether a record of `glasses.zoned` or `glasses.derived` may go into a sink at `now_ns`.
 
-    Judged are its label and zone, the retention, and the wearer's consent of now. Whatever the mode of the
-    zone, the flow enforces. MalformedError if the record is no batch with a tag.
+    Judged are its label and zone, the retention, and the wearer's consent of now under the record that the
+    device named; of what is derived the header says which, if it is sealed. Whatever the mode of the zone,
+    the flow enforces. MalformedError if the record is no batch with a tag.
     """
     captured, crossing = topic == ZONED, crossing_now(side)
     form = content_type_of(record.headers)
     batch = codec.decode(record.value, record.offset, stamp_ns(record), content_type=form, captured=captured)
+    number = batch.consent
     if not captured:
-        batch = replace(batch, since_ns=gate.since_of(record, batch.t0_ns))
+        since_ns, number = gate.since_of(record)
+        batch = replace(batch, since_ns=since_ns)
     zone, header = gate.tag_of(record)
     policy = crossing.policy
     label = gate.label_of(header, policy, adopting(side))
-    tagged = crossing.tagged(batch, zone, label, batch.consent, now_ns)
+    tagged = crossing.tagged(batch, zone, label, number, now_ns)
     if sink == TRAINING_RUN:
         return at_gate(policy, tagged, now_ns)
     return enforced(flow_of(policy, tagged, sink, now_ns))

@@ -92,16 +92,25 @@ def read(record: Received, codec: Codec) -> tuple[Batch, str, str]:
     if record.key != batch.source.encode():
         raise MalformedError("key: found another one than device_id, expected the key to be the device")
     # Examples of older versions lack this header; their data counts as captured at the earliest time.
-    batch = replace(batch, since_ns=since_of(record, otherwise_ns=1))
-    return batch, *tag_of(record)
+    since_ns, _ = since_of(record)
+    return replace(batch, since_ns=since_ns or 1), *tag_of(record)
 
 
-def since_of(record: Received, otherwise_ns: int) -> int:
-    """Capture time (ns) of the oldest data in a record by its header; MalformedError if it has no time."""
-    since = dict(record.headers).get(SINCE, b"%d" % otherwise_ns) or b""
-    if not since.isdigit() or not 0 < int(since) <= NUMBER_MAX:
+def since_of(record: Received) -> tuple[int, int]:
+    """Capture time (ns) of the oldest data in a record, and number of the consent record, by its header.
+
+    0 for what it does not say; MalformedError if it is none that the pipeline writes.
+    """
+    written = dict(record.headers).get(SINCE)
+    if written is None:
+        return 0, 0
+    numbers = written.split(b" ")
+    if len(numbers) > 2 or not all(each.isdigit() and int(each) <= NUMBER_MAX for each in numbers):
         raise MalformedError(f"headers: {SINCE} holds no time, expected what the pipeline writes")
-    return int(since)
+    since_ns, number = (*map(int, numbers), 0)[:2]
+    if not since_ns:
+        raise MalformedError(f"headers: {SINCE} holds no time, expected what the pipeline writes")
+    return since_ns, number
 
 
 def tag_of(record: Received) -> tuple[str, str]:

@@ -135,7 +135,7 @@ def test_a_sealed_derived_value_says_from_when_its_oldest_data_is(store: KeyStor
     sealed = written(SPOKEN, Keys(store))
     [situation] = [each for each in on(DERIVED, sealed) if is_sealed(each.headers)]
     [oldest] = [row["t_first_ns"] for row in rows(sealed, "events") if row["kind"] == "activity"]
-    assert int(dict(situation.headers)[SINCE]) == oldest
+    assert dict(situation.headers)[SINCE] == b"%d 1" % oldest, "and under which consent record it was made"
 
 
 @pytest.mark.parametrize("sealing", [SPOKEN, build.sealing("voice-assistant", "home-private")])
