@@ -110,6 +110,11 @@ def lines(result: Ledger) -> list[str]:
         ),
         f"rejected  {result['events_rejected']:,} events in {result['batches_rejected']:,} batches"
         + _by_rule(result["rejected_by_rule"]),
+        *(
+            [f"expired   {result['events_expired']:,} events, whose retention is over"]
+            if result["events_expired"]
+            else []
+        ),
         f"missing   {result['events_missing']:,}"
         + (
             f", {result['events_other_data']:,} of them because other data have their numbers"
@@ -234,8 +239,10 @@ def _derived(store: StoreReader, stored: ByStream, findings: list[str]) -> Deriv
         f"SELECT {numbered('parent_')}, parent_first, parent_step, child_count, parent_width FROM edges"  # noqa: S608
     )
     for key, named_parents in parents.items():
-        pieces, (wanted, event, model) = cover(named_parents, stored.get(key, NONE), models.get(key, NONE))
-        orphans[key] = pieces[(wanted > 0) & (event + model == 0)]
+        pieces, (wanted, event, model, over) = cover(
+            named_parents, stored.get(key, NONE), models.get(key, NONE), store.over_of(key)
+        )
+        orphans[key] = pieces[(wanted > 0) & (event + model + over == 0)]
     find(findings, orphans, "are named as parents and are not in the store")
     versions = store.rows("SELECT version, examples, accuracy FROM models ORDER BY version")
     first = store.rows("SELECT epoch, published_ns FROM epochs WHERE rows > 0 ORDER BY epoch LIMIT 1")

@@ -23,6 +23,7 @@ from streams.ledger.runs import (
     size,
     unaccounted,
     union_size,
+    without,
 )
 from streams.ledger.sources import HALVES, StoreReader, numbered
 
@@ -78,7 +79,11 @@ def accounts(
         refused = joined(rejected_data.get(key, NO_DATA), sent.only(unread))
         claimed = joined(sent, collided.get(key, NO_DATA))
         sent_events += size(unaccounted(claimed, NO_DATA))
-        missing[key], taken[key] = _lost(claimed, joined(known, refused))
+        missing[key], taken[key] = (
+            # What is over was stored or rejected, and nobody can say any more with which bytes.
+            without(lost, store.over_of(key)) if len(store.over_of(key)) else lost
+            for lost in _lost(claimed, joined(known, refused))
+        )
         unsent[key] = unaccounted(known, sent)
         pieces, (is_stored, is_rejected) = cover(stored.get(key, NONE), once.get(key, NONE))
         if key in journal.sent:
@@ -96,6 +101,7 @@ def accounts(
         "batches_unacknowledged": journal.unacknowledged_count,
         "events_stored": union_size({key: stored.get(key, NONE) for key in journal.sent}),
         "events_rejected": rejected_events,
+        "events_expired": union_size({key: store.over_of(key) for key in journal.sent}),
         "batches_rejected": sum(rules.values()),
         "rejected_by_rule": rules,
         "events_missing": sum(size(pieces) for pieces in (*missing.values(), *taken.values())),

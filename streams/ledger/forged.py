@@ -68,6 +68,9 @@ def judge(records: Records, stored: Mapping[str, list[Ints]]) -> Judged:
 def judged(topic: str, records: Records, where: str, store: StoreReader, findings: list[str]) -> Judged:
     """Judge the records of a topic by the rows of `events` that satisfy `where`, and report forged ones."""
     verdicts = judge(records, store.grouped(f"{ROWS} {where}"))
+    # Of what is over the store cannot say any more who wrote it.
+    strange, other = (_known(records, rows, store) for rows in (verdicts.strange, verdicts.other))
+    verdicts = Judged(verdicts.ours, verdicts.again, other, strange)
     for rows, fault in (
         (verdicts.strange, "were written by no agent"),
         (verdicts.other, "hold something else than an agent wrote under their ids"),
@@ -83,3 +86,16 @@ def judged(topic: str, records: Records, where: str, store: StoreReader, finding
             f" {places}{more}"
         )
     return verdicts
+
+
+def _known(records: Records, rows: Ints, store: StoreReader) -> Ints:
+    """Those of some records that are of nothing whose retention is over."""
+    if not store.over or not rows.size:
+        return rows
+    first, chosen = column(records.first), np.ones(rows.size, np.bool_)
+    for name, some in records.rows().items():
+        if (over := store.over_of(name)).size:
+            here = np.isin(rows, some)
+            numbers = first[rows[here]][:, None]
+            chosen[here] = ~((over[:, 0] <= numbers) & (numbers < over[:, 1])).any(1)
+    return rows[chosen]

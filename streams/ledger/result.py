@@ -7,13 +7,17 @@ from typing import TypedDict
 
 
 class Accounts(TypedDict):
-    """Comparison of sent with stored and rejected events; `rejected_by_rule` counts batches."""
+    """Comparison of sent with stored and rejected events; `rejected_by_rule` counts batches.
+
+    `events_expired` were stored or rejected, and left the store because their retention was over.
+    """
 
     events_sent: int
     batches_sent: int
     batches_unacknowledged: int
     events_stored: int
     events_rejected: int
+    events_expired: int
     batches_rejected: int
     rejected_by_rule: Mapping[str, int]
     events_missing: int

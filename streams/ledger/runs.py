@@ -121,6 +121,13 @@ def cover(*sets: Intervals) -> tuple[Intervals, list[Ints]]:
     return np.column_stack((bounds[:-1], bounds[1:])), depths
 
 
+def without(pieces: Intervals, others: Intervals) -> Intervals:
+    """The parts of some intervals that no other covers."""
+    parts, (is_one, is_other) = cover(pieces, others)
+    left: Intervals = parts[(is_one > 0) & (is_other == 0)]
+    return left
+
+
 def size(pieces: Intervals) -> int:
     """Number of numbers in disjoint intervals."""
     return int((pieces[:, 1] - pieces[:, 0]).sum())

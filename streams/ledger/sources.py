@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import duckdb
 import numpy as np
 
 from streams.errors import DamagedError, InputError, UnavailableError
-from streams.ledger.runs import NONE, ByStream, Data, Ints, intervals, spread
+from streams.ledger.runs import NONE, ByStream, Data, Intervals, Ints, intervals, spread
 from streams.quoting import quoted
 
 #: SQL for a digest as two columns of 64 bits; text that is no digest becomes zero.
@@ -134,10 +135,26 @@ class StoreReader:
         """Rows of a table of the catalogs, of the stores that have it; catalogs of before may lack it."""
         have = self.rows(
             f"SELECT table_catalog FROM information_schema.tables WHERE table_name = {quoted(table)} "  # noqa: S608
-            "AND table_catalog <> 'memory'"
+            "AND table_catalog <> 'memory' AND table_schema = 'main'"
         )
         statements = (f"SELECT {columns} FROM {name}.{table} WHERE {where}" for (name,) in have)  # noqa: S608
         return [row for statement in statements for row in self.rows(statement)]
+
+    @cached_property
+    def over(self) -> ByStream:
+        """Numbers by `source/stream` whose retention is over: what had them is not in the store any more."""
+        rows = [
+            *self.of_each("expired", "source || '/' || stream, low, 1, high - low + 1, 1"),
+            *self.of_each("overdue", 'source || \'/\' || stream, "first", step, "count", 1'),
+        ]
+        by_stream: dict[str, list[tuple[int, ...]]] = {}
+        for name, *numbers in rows:
+            by_stream.setdefault(name, []).append((*numbers,))
+        return {name: spread(*np.array(some, np.int64).T) for name, some in by_stream.items()}
+
+    def over_of(self, key: str) -> Intervals:
+        """The same of one stream; a revision (`source/stream.2`) has the numbers of its stream."""
+        return self.over.get(key.partition(".")[0], NONE)
 
     def scalar(self, statement: str) -> Any:
         """First column of the first row."""

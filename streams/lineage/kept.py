@@ -28,6 +28,16 @@ def kept_from(table: str) -> str:
 OVER_NS = "until_ns + greatest(epoch_ns(now()) - clock_ns, 0)"
 
 
+def overdue(table: str) -> str:
+    """FROM clause, with a condition, for the rows in `files` of a catalog that are over."""
+    label, _ = TIMED[table]
+    return (
+        f"files.{table} e JOIN (SELECT policy_version AS k_version, zone AS k_zone, label AS k_label, "  # noqa: S608 - names of ours
+        f"{OVER_NS} AS over_ns FROM keeping) ON policy_version = k_version AND zone = k_zone "
+        f"AND k_label = {label} WHERE source <> {quoted(TRAINING_SOURCE)} AND {kept_from(table)} <= over_ns"
+    )
+
+
 def staying(table: str) -> str:
     """FROM clause for the rows in `files` of a catalog that are not over; it has a column `over_key` more.
 

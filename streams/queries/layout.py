@@ -53,6 +53,7 @@ _COMPUTED_BY: Mapping[str, frozenset[str]] = {
     "training_checks": frozenset({"examples", "judged"}),
     "feedback": frozenset({"answer", "answer_stream"}),
     **dict.fromkeys(("events", "event_records"), frozenset({"t_last_ns"})),
+    "overdue": frozenset({"t_last_ns", "t_ns", "outcome", "stage"}),
     **dict.fromkeys(("decisions", "rejected"), frozenset({"t_ns"})),
 }
 #: DuckDB's tables that list views and columns, with those of their columns that would reveal more.

@@ -19,7 +19,6 @@ import duckdb
 from streams import limits
 from streams.errors import DamagedError, UnavailableError
 from streams.events.runs import EdgeRun, Run
-from streams.lineage.kept import OVER_NS, kept_from
 from streams.queries import intact
 from streams.queries.extent import Extent
 from streams.queries.newest import CATALOG, SEGMENTS
@@ -27,7 +26,6 @@ from streams.queries.parts import Part, listed
 from streams.queries.relation import Edge, How, Interval, Relation, Side, Stream, edges_in
 from streams.queries.role import RowClass
 from streams.quoting import quoted
-from streams.topology import TRAINING_SOURCE
 
 Direction = Literal["parents", "children"]
 
@@ -204,33 +202,25 @@ class Lookup:
 
     def over(self, wanted: Mapping[Stream, Interval]) -> dict[Stream, list[Interval]]:
         """Numbers of events that are over although the files have them still, of the wanted intervals."""
-        files = {
-            file
-            for (source, stream, _), (low, high) in (wanted if self._may_be_over else {}).items()
-            for file in self.files("events", "own", source, stream, low, high)
-        }
-        if not files:
+        if not wanted or not self._may_be_over:
             return {}
-        asked = ", ".join(
-            f"({quoted(source)}, {quoted(stream)}, {revision}, {low}, {high})"
+        asked = " OR ".join(
+            f"(source = {quoted(source)} AND stream = {quoted(stream)} AND revision = {revision} "
+            f'AND "first" <= {high} AND "first" + step * ("count" - 1) >= {low})'
             for (source, stream, revision), (low, high) in wanted.items()
         )
-        last, numbers_over = 'e."first" + e.step * (e."count" - 1)', dict[Stream, list[Interval]]()
+        numbers = dict[Stream, list[Interval]]()
         for *stream, low, high in self.rows(
-            f'SELECT e.source, e.stream, e.revision, e."first", {last} FROM {self._parquet()} e '  # noqa: S608 - quoted
-            f"JOIN (VALUES {asked}) asked (source, stream, revision, lowest, highest) "
-            "USING (source, stream, revision) JOIN keeping k USING (policy_version, zone, label) "
-            f'WHERE e."first" <= highest AND {last} >= lowest AND e.source <> {quoted(TRAINING_SOURCE)} '
-            f"AND {kept_from('events')} <= {OVER_NS}",
-            {"files": self.paths(files)},
+            'SELECT source, stream, revision, "first", "first" + step * ("count" - 1) FROM overdue '  # noqa: S608
+            f"WHERE {asked}"
         ):
-            numbers_over.setdefault((*stream,), []).append((low, high))
-        return numbers_over
+            numbers.setdefault((*stream,), []).append((low, high))
+        return numbers
 
     @cached_property
     def _may_be_over(self) -> bool:
         """Whether the store is older than the shortest class; else nothing is looked at."""
-        return bool(self.rows(f"SELECT 1 FROM keeping WHERE {OVER_NS} >= began_ns LIMIT 1"))  # noqa: S608 - ours
+        return bool(self.rows("SELECT 1 FROM over_classes WHERE over_ns >= began_ns LIMIT 1"))
 
     def edges(self, direction: Direction, wanted: Mapping[Stream, Sequence[Interval]]) -> list[Edge]:
         """Edges that may lead from the numbers `wanted`; the caller must check each edge exactly."""

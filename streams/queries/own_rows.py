@@ -77,7 +77,14 @@ class OwnRows:
             closing(store.trusted) as reading,
             store.lookup.reading(),
         ):
-            tables = sorted(PERSONAL, key=lambda table: (table not in _ORDER, _place(table)))
+            # A catalog of before lacks tables that came later.
+            known = store.lookup.rows(
+                "SELECT view_name FROM duckdb_views() WHERE database_name = 'store' AND schema_name = 'files'"
+            )
+            tables = sorted(
+                {name for (name,) in known if name in PERSONAL},
+                key=lambda table: (table not in _ORDER, _place(table)),
+            )
             origins = {table: origin_of(store, table) for table in tables}
             selection = Selection(
                 connection, {table: origins[table] for table in READ}, {wearer: times}, words=words

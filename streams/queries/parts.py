@@ -71,15 +71,16 @@ def _lend(connection: duckdb.DuckDBPyConnection) -> None:
         "SELECT count(*) FROM duckdb_tables() WHERE database_name = 'store' AND table_name = 'keeping'"
     ).fetchall()
     if known == [(0,)]:
-        texts, times = ("policy_version", "zone", "label"), ("days", "until_ns", "clock_ns", "began_ns")
+        run = ("source VARCHAR", "stream VARCHAR", "revision BIGINT", '"first" BIGINT', "step BIGINT")
         for name, columns in {
-            "keeping": [*(f"{text} VARCHAR" for text in texts), *(f"{time} BIGINT" for time in times)],
-            "expired": [
-                *("source VARCHAR", "stream VARCHAR"),
+            "over_classes": ("policy_version VARCHAR", "zone VARCHAR", "label VARCHAR", "over_ns BIGINT"),
+            "expired": (
+                *run[:2],
                 *(f"{number} BIGINT" for number in ("low", "high", "events", "appended_ns", "expired_ns")),
-            ],
+            ),
+            "overdue": (*run, '"count" BIGINT', "refused BOOLEAN"),
         }.items():
-            connection.execute(f"CREATE TEMP TABLE {name} ({', '.join(columns)})")
+            connection.execute(f"CREATE TEMP TABLE {name} ({', '.join(columns)}, began_ns BIGINT)")
 
 
 def _attach(

@@ -39,6 +39,7 @@ _TABLES_OF: Mapping[str, tuple[str, ...]] = {
     "event_records": ("events",),
     "edge_records": ("edges",),
     "labels": ("zone_runs", "decisions"),
+    "overdue": ("events", "rejected"),
     "io_counts": ("decisions", "events", "edges", "rejected", "inputs", "epochs"),
 }
 
@@ -210,8 +211,7 @@ class Store:
 
         InputError also if they take more than TABLE_MB megabytes.
         """
-        # Imported here, because questions do not need Arrow.
-        from streams.queries.table import Table  # noqa: PLC0415
+        from streams.queries.table import Table  # noqa: PLC0415 - questions do not need Arrow
 
         statement = self._admitted(text)
         self.record(text)

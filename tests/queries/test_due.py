@@ -13,7 +13,7 @@ from streams.queries.store import Store
 
 _SINGLE = (
     "SELECT strftime(due, '%Y-%m-%d') AS day, zone, count(*) FROM event_records "
-    "WHERE due IS NOT NULL GROUP BY ALL"
+    "WHERE due IS NOT NULL AND source <> 'training' GROUP BY ALL"
 )
 
 

@@ -19,6 +19,7 @@ import pytest
 
 from streams import clock, limits
 from streams.errors import InputError
+from streams.ledger.sources import StoreReader
 from streams.queries.due import due
 from streams.queries.missing import missing
 from streams.queries.questions import ancestors, why
@@ -115,7 +116,15 @@ def test_nothing_over_is_missing_and_nothing_missing_is_hidden(tmp_path: Path, s
                 ask_it(opened, f"{device}/imu-right/{number}")
         with pytest.raises(InputError, match="no agent wrote it"):
             why(opened, f"{device}/imu-right/{max(world.numbers[device]) + 1}")
+    reader = StoreReader(path)
+    for device, numbers in world.numbers.items():
+        over = {number for number, place in numbers.items() if is_over(*place, ON[-1])}
+        spread = reader.over_of(f"{device}/imu-right").tolist()
+        assert sorted(number for low, high in spread for number in range(low, high)) == sorted(over)
+    reader.close()
+    with Store.open(path) as opened:
         # Once more: an answer that did not change is not counted twice.
+        assert missing(opened).missing == answer.missing
     again = filled(path, [appended(record(len(world.records), {}), ON[-1] + 1)])
     with Store.open(again) as opened:
         assert missing(opened).missing == answer.missing

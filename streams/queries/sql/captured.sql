@@ -4,9 +4,7 @@ WITH known AS (
     UNION ALL
     SELECT source, stream, max(high), 0, sum(high - low + 1) FROM expired GROUP BY ALL
     UNION ALL
-    SELECT source, stream, max("first" + step * ("count" - 1)), 0, sum("count")
-    FROM files.events e JOIN keeping k USING (policy_version, zone, label)
-    WHERE coalesce(nullif(e.appended_ns, 0), e.t_last_ns) <= k.until_ns + greatest(epoch_ns(now()) - k.clock_ns, 0) GROUP BY ALL
+    SELECT source, stream, max("first" + step * ("count" - 1)), 0, sum("count") FROM overdue GROUP BY ALL
 )
 SELECT source, stream, kind, max(highest) AS highest, sum(stored)::BIGINT AS stored, sum(known.expired)::BIGINT AS expired
 FROM streams JOIN known USING (source, stream) WHERE captured

@@ -6,9 +6,7 @@ WITH stored AS (
     SELECT source, stream, revision, number, number
     FROM (SELECT source, stream, revision, "first" + step * unnest(range("count")) AS number FROM events WHERE step > 1 AND "count" > 1)
     UNION ALL
-    SELECT e.source, e.stream, e.revision, e."first", e."first" + e.step * (e."count" - 1)
-    FROM files.events e JOIN keeping k USING (policy_version, zone, label)
-    WHERE coalesce(nullif(e.appended_ns, 0), e.t_last_ns) <= k.until_ns + greatest(epoch_ns(now()) - k.clock_ns, 0)
+    SELECT source, stream, revision, "first", "first" + step * ("count" - 1) FROM overdue
 ), spread AS (
     SELECT *, coalesce(max(high) OVER (PARTITION BY source, stream, revision ORDER BY low, high ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), low - 2) AS before
     FROM stored

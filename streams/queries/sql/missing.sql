@@ -13,13 +13,7 @@ WITH known AS (
     UNION ALL
     SELECT source, stream, low, high FROM expired JOIN streams USING (source, stream) WHERE captured
     UNION ALL
-    SELECT e.source, e.stream, e."first", e."first" + e.step * (e."count" - 1)
-    FROM files.events e JOIN streams s USING (source, stream) JOIN keeping k USING (policy_version, zone, label)
-    WHERE s.captured AND coalesce(nullif(e.appended_ns, 0), e.t_last_ns) <= k.until_ns + greatest(epoch_ns(now()) - k.clock_ns, 0)
-    UNION ALL
-    SELECT source, stream, "first", "first" + ("count" - 1) FROM files.rejected e JOIN keeping k USING (policy_version, zone)
-    WHERE k.label = '' AND "count" > 0 AND outcome NOT IN ('repeated', 'collision', 'malformed') AND topic = 'glasses.captured'
-        AND stage = 'zones' AND coalesce(nullif(e.appended_ns, 0), e.t_ns) <= k.until_ns + greatest(epoch_ns(now()) - k.clock_ns, 0)
+    SELECT source, stream, "first", "first" + step * ("count" - 1) FROM overdue JOIN streams USING (source, stream) WHERE captured
 ), reached AS (
     SELECT source, stream, low,
         coalesce(max(high) OVER (PARTITION BY source, stream ORDER BY low, high ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), -1) AS before

@@ -10,7 +10,7 @@ import duckdb
 import pyarrow as pa
 
 from streams import files
-from streams.lineage.kept import TIMED, staying
+from streams.lineage.kept import OVER_NS, TIMED, overdue, staying
 from streams.lineage.tables import STORED, TABLES
 from streams.quoting import quoted
 from streams.recorder import OPERATIONS, linked
@@ -58,8 +58,10 @@ def template() -> bytes:
         for table in (*TABLES, *STORED):
             connection.execute(_files_view("next", table, []))
         text = _VIEWS.read_text(encoding="utf-8")
+        text = text.replace("OVER_NS", OVER_NS)
         for table in TIMED:
             text = text.replace(f"FROM staying.{table}", f"FROM {staying(table)}")
+            text = text.replace(f"FROM overdue.{table}", f"FROM {overdue(table)}")
         for statement in duckdb.extract_statements(text):
             connection.execute(statement)
         _declare(connection)

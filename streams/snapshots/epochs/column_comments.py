@@ -52,10 +52,12 @@ COLUMNS: Mapping[str, str] = {
         "of the label's retention class, TIMESTAMPTZ; NULL where the policy is not known."
     ),
     "days": "Days for which it is kept, counted from the broker's time.",
+    "over_ns": "Append time up to which it is over now: ns since the Unix epoch, UTC.",
     "until_ns": "Append time up to which it was over at clock_ns: ns since the Unix epoch, UTC.",
     "clock_ns": "Time of the writer's clock for which until_ns is told: ns since the Unix epoch, UTC.",
     "began_ns": "Append time of the first record of the store, 0: unknown: ns since the Unix epoch, UTC.",
     "events": "Number of events.",
+    "refused": "Whether they were refused, so that they are no events.",
     "low": "Lowest number of the run.",
     "high": "Highest number of the run.",
     "appended": _TIME + "appended_ns.",

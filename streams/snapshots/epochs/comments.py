@@ -47,6 +47,11 @@ VIEWS: Mapping[str, str] = {
         "Numbers whose retention is over and of which the store has nothing any more, so none is missing: "
         "one row a run. Of a captured stream every number in it was an event, or was refused."
     ),
+    "overdue": (
+        "Numbers whose retention is over, which no other view shows, and which leave the files of the store "
+        "when the broker's day has ended: one row a run."
+    ),
+    "over_classes": "Up to which append time what is of a class is over at the moment: one row a class.",
     "keeping": "How long rows of a class are kept, and what of it is over: one row a class.",
     "segments": "Parquet files of the newest epoch, one table each.",
     "indexes": "Files that questions are answered from, beside the segments; not for SQL.",

@@ -6,6 +6,8 @@
 -- no view of rows with a class, though it is in the files until the next rewriting.
 CREATE TABLE keeping (policy_version VARCHAR, zone VARCHAR, label VARCHAR, days BIGINT, until_ns BIGINT, clock_ns BIGINT, began_ns BIGINT);
 
+CREATE VIEW over_classes AS SELECT policy_version, zone, label, OVER_NS AS over_ns, began_ns FROM keeping;
+
 CREATE VIEW streams AS
 SELECT source, stream, any_value(kind) AS kind, bool_or(captured) AS captured, min(epoch) AS epoch
 FROM files.streams GROUP BY source, stream;
@@ -56,6 +58,12 @@ CREATE VIEW zone_runs AS SELECT * FROM files.zone_runs;
 -- What is over and has left the store.
 CREATE VIEW expired AS
 SELECT *, make_timestamptz(appended_ns // 1000) AS appended, make_timestamptz(expired_ns // 1000) AS expired FROM files.expired;
+
+-- What is over and leaves the files with the next rewriting; the other views do not show it.
+CREATE VIEW overdue AS
+SELECT source, stream, revision, "first", step, "count", false AS refused, epoch FROM overdue.events
+UNION ALL SELECT source, stream, 0, "first", 1, "count", true, epoch FROM overdue.rejected
+    AND "count" > 0 AND outcome NOT IN ('repeated', 'collision', 'malformed') AND topic = 'glasses.captured' AND stage = 'zones';
 
 CREATE TABLE segments (
     file VARCHAR, table_name VARCHAR, first_epoch BIGINT, last_epoch BIGINT, rows BIGINT, bytes BIGINT, digest VARCHAR,

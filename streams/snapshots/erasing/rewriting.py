@@ -98,6 +98,7 @@ class Rewriting:
         self._classes = {each: number for number, each in enumerate(hot.classes)}
         self._indexes = hot.indexes()
         self._made: list[Segment] = []
+        self._interrupted = False
 
     def __enter__(self) -> Rewriting:
         self._beside = self._path / FOLDING
@@ -109,6 +110,7 @@ class Rewriting:
 
     def interrupt(self) -> None:
         """End it soon, with an error; for another thread."""
+        self._interrupted = True
         # One that has just ended has closed the connection.
         with suppress(duckdb.ConnectionException, AttributeError):
             self._connection.interrupt()
@@ -246,6 +248,8 @@ class Rewriting:
         ) as output:
             segment = pq.ParquetFile(self._path / former.file)
             for group in range(segment.num_row_groups):
+                if self._interrupted:
+                    raise InterruptedError
                 rows = segment.read_row_group(group).select(schema_of(table).names).cast(schema_of(table))
                 kept, gone = leaving.divide(table, rows)
                 taken += len(gone)

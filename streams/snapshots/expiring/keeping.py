@@ -103,11 +103,11 @@ class Keeping:
             self._heard_ns, self._clock_ns = heard_ns, clock.now_ns()
         elif not self._heard_ns:
             return
-        self._hot.connection.execute("DELETE FROM keeping")
-        self._hot.connection.execute(
-            "INSERT INTO keeping VALUES (?, ?, ?, ?)",
-            [self._heard_ns, self._clock_ns, self._passed_ns, self._began_ns],
-        )
+        times = [self._heard_ns, self._clock_ns, self._passed_ns, self._began_ns]
+        changed = "UPDATE keeping SET heard_ns = ?, clock_ns = ?, passed_ns = ?, began_ns = ?"
+        # Rows that are deleted with each epoch would make the file grow.
+        if self._hot.connection.execute(changed, times).fetchall() == [(0,)]:
+            self._hot.connection.execute("INSERT INTO keeping VALUES (?, ?, ?, ?)", times)
 
     def content(self) -> Mapping[str, pa.Table]:
         """Tables of a catalog that follow from the policies in the store."""
