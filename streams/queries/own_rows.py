@@ -81,10 +81,8 @@ class OwnRows:
             known = store.lookup.rows(
                 "SELECT view_name FROM duckdb_views() WHERE database_name = 'store' AND schema_name = 'files'"
             )
-            tables = sorted(
-                {name for (name,) in known if name in PERSONAL},
-                key=lambda table: (table not in _ORDER, _place(table)),
-            )
+            there = {name for (name,) in known if name in PERSONAL}
+            tables = sorted(there, key=lambda table: (table not in _ORDER, _place(table)))
             origins = {table: origin_of(store, table) for table in tables}
             selection = Selection(
                 connection, {table: origins[table] for table in READ}, {wearer: times}, words=words
