@@ -268,6 +268,8 @@ def consents_of(text: str | bytes) -> list[Statement]:
     """
     try:
         rows = orjson.loads(text)
+        if not isinstance(rows, list):
+            raise TypeError  # noqa: TRY301  an empty object would be taken for an empty list
         return [_statement(row) for row in (rows[1:] if rows and type(rows[0]) is int else rows)]
     except (ValidationError, LookupError, TypeError, ValueError):
         raise MalformedError("consents: found something else, expected a list of what was said") from None

@@ -120,18 +120,23 @@ def test_a_batch_that_begins_before_goes_whole_and_a_clock_that_is_ahead_saves_n
     assert [each["sightline-rule"] for each in rejected(records)] == [b"erased"] * 3
 
 
-def test_a_clock_that_is_set_back_in_the_middle_of_a_stretch_brings_nothing_through() -> None:
-    """The batch goes on where the one before ended, and only its time is of before."""
+@pytest.mark.parametrize(
+    ("back_ns", "passes"), [(ERASED_NS - S_NS, False), (ERASED_NS, False), (ERASED_NS + 1, True)]
+)
+def test_a_clock_that_is_set_back_in_the_middle_of_a_stretch_brings_nothing_through(
+    back_ns: int, passes: bool
+) -> None:
+    """The batch goes on where the one before ended, and only its time is of before, or the erasure's own."""
     core = build.core()
     erase(core, "w1", withdrawn=False)
-    times_ns = (ERASED_NS + S_NS, ERASED_NS + 2 * S_NS, ERASED_NS - S_NS, ERASED_NS + 3 * S_NS)
+    times_ns = (ERASED_NS + S_NS, ERASED_NS + 2 * S_NS, back_ns, ERASED_NS + 3 * S_NS)
     batches = [build.imu(1.2, at * 20, 20, t0_ns=t0_ns) for at, t0_ns in enumerate(times_ns)]
     later_ms = (ERASED_NS + 9 * S_NS) // 1_000_000
     sent = [build.record(each, at, timestamp=later_ms) for at, each in enumerate(batches)]
     records, _ = build.process(core, [replace(build.fetch([]), records=sent)])
-    assert zoned(records) == {batches[at].first_id for at in (0, 1, 3)}
-    [refused] = rejected(records)
-    assert (refused["ce_id"], refused["sightline-rule"]) == (batches[2].first_id.encode(), b"erased")
+    assert zoned(records) == {batches[at].first_id for at in ((0, 1, 2, 3) if passes else (0, 1, 3))}
+    refused = [(each["ce_id"], each["sightline-rule"]) for each in rejected(records)]
+    assert refused == ([] if passes else [(batches[2].first_id.encode(), b"erased")])
 
 
 def test_what_came_before_and_comes_again_brings_no_name_back_whatever_refuses_it() -> None:

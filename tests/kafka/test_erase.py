@@ -127,11 +127,12 @@ def test_it_is_finished_while_no_worker_runs_and_another_model_serves_before_key
 
 def test_what_is_left_of_the_versions_says_so_and_nothing_goes_back_to_them(place: Place) -> None:
     """The last records of the topic, as compaction leaves them, and as a worker finds them that starts."""
-    knew = {record.key for record in place.models if place.wearers[0].encode() in (record.value or b"")}
+    named = f'"{place.wearers[0]}"'.encode()
+    knew = {record.key for record in place.models if named in (record.value or b"")}
     last = {each.key: each.value or b"" for each in asyncio.run(read_all(place.broker, MODELS))}
     assert knew
     assert {key for key, value in last.items() if Withdrawn.begins(value)} == knew
-    assert not [key for key, value in last.items() if place.wearers[0].encode() in value]
+    assert not [key for key, value in last.items() if named in value]
     side, _ = asyncio.run(known_models(place.broker))
     compacted = ModelTable()
     for key, value in last.items():

@@ -347,11 +347,14 @@ def test_a_full_disk_leaves_the_store_as_it_was_and_the_next_attempt_applies_it(
 
 
 @pytest.mark.usefixtures("small")
-def test_a_fold_that_was_under_way_brings_nothing_back(tmp_path: Path, small_store: SmallStore) -> None:
-    """Its files have her rows, and no epoch has recorded them yet."""
+@pytest.mark.parametrize("waiting", [0, 1])
+def test_a_fold_that_was_under_way_brings_nothing_back(
+    tmp_path: Path, small_store: SmallStore, waiting: int
+) -> None:
+    """Its files have her rows, and no epoch has recorded them yet; the next one would, of rows that wait."""
     world, path = small_store.world, tmp_path / "store"
-    writer = Writer.open(path)
-    for partition, each in world.lineage(with_her=True):
+    writer, lineage = Writer.open(path), world.lineage(with_her=True)
+    for partition, each in lineage[: len(lineage) - waiting]:
         writer.ingest({partition: [each]}, {}, 0)
         writer.publish(_LATER_NS)
     if writer._folder.result(None) is not None:
@@ -360,6 +363,8 @@ def test_a_fold_that_was_under_way_brings_nothing_back(tmp_path: Path, small_sto
     thread = writer._folder._thread
     assert thread is not None
     thread.join()
+    for partition, each in lineage[len(lineage) - waiting :]:
+        writer.ingest({partition: [each]}, {}, 0)
     writer.erase([erasure(world.at_ns)], mark, _LATER_NS)
     writer.settle(_LATER_NS)
     writer.close()
