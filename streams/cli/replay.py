@@ -136,7 +136,7 @@ def command(
             kept = stack.enter_context(files.working_directory("replay")) / "store"
         key_store = None if keys is None else stack.enter_context(contextlib.closing(KeyStore(keys)))
         if key_store is not None and inputs is not None:
-            key_store.refuse_foreign([erasure.mark for erasure in erasures_in(inputs)])
+            key_store.refuse_foreign(erasures_in(inputs))
         job = _Job(journal, kept, out, broker or "", operators, key_store)
         made = _replay(job, inputs, policy or settings.POLICY)
         result = replace(made, store=None if compare and store is None else str(kept))

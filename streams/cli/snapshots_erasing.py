@@ -76,7 +76,7 @@ class StatedErasures:
             )
         with contextlib.ExitStack() as stack:
             store = stack.enter_context(contextlib.closing(KeyStore(self._keys)))
-            store.refuse_foreign([erasure.mark for erasure in self._fresh])
+            store.refuse_foreign(self._fresh)
             # Read here, once: what marks a name later touches no file.
             store.mark_of("")
             stack.pop_all()

@@ -20,7 +20,7 @@ import secrets
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 from streams import files
 from streams.errors import DamagedError, InputError
@@ -73,6 +73,14 @@ class Release(NamedTuple):
 def day_of(appended_ns: int) -> int:
     """Day of an append time (ns), as `KeyFor` counts them."""
     return appended_ns // _DAY_NS
+
+
+class Marked(Protocol):
+    """What names a wearer by a mark alone, as an erasure on `glasses.consents` does."""
+
+    @property
+    def mark(self) -> str:
+        """The mark (`KeyStore.mark_of`)."""
 
 
 class KeyStore:
@@ -340,17 +348,17 @@ class KeyStore:
         )
         return self.id.hex() + hashed.hexdigest()
 
-    def refuse_foreign(self, marks: Sequence[str]) -> None:
+    def refuse_foreign(self, erasures: Sequence[Marked]) -> None:
         """Raise InputError if another key store made all of the marks: this one finds nobody, as if erased.
 
         A few among those of this one are somebody's noise.
         """
         own = self.id.hex()
-        if marks and not any(mark.startswith(own) for mark in marks):
+        if erasures and not any(each.mark.startswith(own) for each in erasures):
             raise InputError(
                 f"{self.path}: found key store {own}, and an erasure on glasses.consents that was made"
-                f" with {marks[-1][: len(own)]}, expected that one, because this one cannot tell whose it is;"
-                " name it with --keys"
+                f" with {erasures[-1].mark[: len(own)]}, expected that one, because this one cannot tell"
+                " whose it is; name it with --keys"
             )
 
     def record(self, release: Release) -> None:

@@ -138,7 +138,7 @@ async def erase_wearer(
     consents = await consents_of_topic(place.broker)
     if not any(each.wearer == wearer for each in keys.erasures.all()):
         await asyncio.to_thread(_check_known, consents, keys, wearer)
-    keys.refuse_foreign([erasure.mark for erasure in consents.erasures()])
+    keys.refuse_foreign(consents.erasures())
     at_ns = asked_ns or clock.now_ns()
     wanted = scope or ALL
     if wanted.place and not any(each.wearer == wearer for each in keys.erasures.all()):

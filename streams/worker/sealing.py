@@ -80,7 +80,7 @@ def recognise(consents: Consents, directory: Path, wearer: str) -> None:
     stated = consents.erasures()
     if stated and KeyStore.is_in(directory):
         with contextlib.closing(KeyStore(directory)) as store:
-            store.refuse_foreign([erasure.mark for erasure in stated])
+            store.refuse_foreign(stated)
             consents.mark = {wearer: store.mark_of(wearer)}.__getitem__
 
 
@@ -91,7 +91,7 @@ def erase_again(keys: KeyStore, consents: Consents, now_ns: int) -> int:
     erasure is under later consent.
     """
     stated = consents.erasures()
-    keys.refuse_foreign([erasure.mark for erasure in stated])
+    keys.refuse_foreign(stated)
     done = {each.number for each in keys.erasures.all() if "unreadable" in each.steps}
     lacking = [erasure for erasure in stated if erasure.number not in done]
     if not lacking:

@@ -204,7 +204,9 @@ def test_another_key_store_is_recognised_and_not_taken_for_one_that_finds_nobody
     ):
         erase_again(other, consents, 9)
     # What somebody invents beside them stops nothing.
-    store.refuse_foreign([store.mark_of(NAME), other.mark_of(NAME)])
+    invented = consents_with(other, EARLY.day, 4).erasures()
+    store.refuse_foreign([*consents.erasures(), *invented])
+    store.refuse_foreign([])
 
 
 def test_a_restored_key_store_destroys_again_what_the_topics_say_was_erased(

@@ -150,7 +150,7 @@ class Open:
 
     def judged(self, asked: Sequence[ErasureRequest], consents: Consents) -> list[Asked]:
         """Requests beside what is on `glasses.consents`; errors as of `read`."""
-        self.keys.refuse_foreign([erasure.mark for erasure in consents.erasures()])
+        self.keys.refuse_foreign(consents.erasures())
         consents.mark = self.keys.mark_of
         return [Asked(each, self._state(each, consents)) for each in asked]
 
