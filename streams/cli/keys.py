@@ -20,8 +20,8 @@ from streams.listening import LOOPBACK
 from streams.printing import say
 from streams.readiness import Ready
 from streams.sealing.asked import PATH, check_principal
-from streams.sealing.key_rows import State
-from streams.sealing.key_store import KeyStore, Release
+from streams.sealing.key_rows import Release, State
+from streams.sealing.key_store import KeyStore
 from streams.sealing.tokens import token_in
 from streams.settings.kafka import Broker
 

@@ -25,6 +25,17 @@ class KeyFor(NamedTuple):
     day: int
 
 
+class Release(NamedTuple):
+    """Somebody asked for keys; `rule` is the policy's for the verdict."""
+
+    at_ns: int
+    principal: str
+    purpose: str
+    policy_version: str
+    verdict: str
+    rule: str
+
+
 #: Tables of wrapped keys, with the column that names one.
 TABLES = {"keys": "number", "digest_keys": "wearer", "mark_key": "name"}
 #: Name of the key of the marks. No wearer has a name with a space.

@@ -28,7 +28,7 @@ from streams.limits import KEYS_AT_ONCE
 from streams.sealing import key_rows
 from streams.sealing.erasures import Erasures
 from streams.sealing.key_file import FORM, KeyFile, content
-from streams.sealing.key_rows import DAYS_MAX, KeyFor, State
+from streams.sealing.key_rows import DAYS_MAX, KeyFor, Release, State
 from streams.sealing.sealed import KEY_BYTES, KeyName
 from streams.sealing.wrapping import FileWrapping, Wrapping
 
@@ -57,17 +57,6 @@ class Kept(NamedTuple):
     state: State | Literal["broken"]
     key: bytes
     destroyed_ns: int
-
-
-class Release(NamedTuple):
-    """Somebody asked for keys; `rule` is the policy's for the verdict."""
-
-    at_ns: int
-    principal: str
-    purpose: str
-    policy_version: str
-    verdict: str
-    rule: str
 
 
 def day_of(appended_ns: int) -> int:

@@ -8,7 +8,8 @@ from __future__ import annotations
 from streams.errors import InputError
 from streams.limits import RELEASE_AGAIN_S, RELEASE_REFUSALS_KEPT_MAX
 from streams.policy.policy import Policy
-from streams.sealing.key_store import KeyStore, Release
+from streams.sealing.key_rows import Release
+from streams.sealing.key_store import KeyStore
 
 
 class NotReleasedError(InputError):

@@ -79,7 +79,8 @@ def made_there(
             )
             if batch.wearer_id != wearer:
                 continue
-            if _is_there(scope, gate.since_of(record, batch.oldest_ns), batch.last_ns):
+            since_ns, _ = gate.since_of(record)
+            if _is_there(scope, since_ns or batch.oldest_ns, batch.last_ns):
                 keys.add(key)
             else:
                 elsewhere.append(key)

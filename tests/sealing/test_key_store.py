@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 from streams.errors import DamagedError, InputError, UnavailableError
-from streams.sealing.key_rows import KeyFor, mark
-from streams.sealing.key_store import KeyStore, Release, day_of
+from streams.sealing.key_rows import KeyFor, Release, mark
+from streams.sealing.key_store import KeyStore, day_of
 from streams.sealing.sealed import KeyName
 from streams.sealing.wrapping import FileWrapping, Named
 

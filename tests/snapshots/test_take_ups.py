@@ -5,8 +5,9 @@ from __future__ import annotations
 import orjson
 import pytest
 
+from streams.consent.erased import Erasure
 from streams.consent.record import take_ups_of
-from streams.consent.words import NOBODY, Erasure, Pairing, Statement, Word
+from streams.consent.words import NOBODY, Pairing, Statement, Word
 from streams.limits import CONSENT_TAKEUP_BYTES_MAX
 from tests.snapshots.build import POLICY, row
 from tests.snapshots.test_decode import Rows, judged, record, verdicts

@@ -20,6 +20,7 @@ from streams.sealing.key_store import KeyStore
 from streams.settings.kafka import KafkaSettings
 from streams.topology import CONSENTS
 from streams.worker import erasure
+from streams.worker.erasure_models import Place
 from tests import build
 
 AT_NS = build.T0_NS - build.T0_NS % 1_000_000 + 999_999
@@ -34,7 +35,7 @@ class Topic:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, directory: Path) -> None:
         self.consents, self.written = Consents(), list[Outgoing]()
-        self.place = erasure.Place(KafkaSettings("localhost:1"), directory, build.CODEC, None)
+        self.place = Place(KafkaSettings("localhost:1"), directory, build.CODEC, None)
         monkeypatch.setattr(erasure, "consents_of_topic", self._read)
         monkeypatch.setattr(erasure, "publish_now", self._publish)
 
