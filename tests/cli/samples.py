@@ -127,6 +127,7 @@ ALONE: tuple[Sample, ...] = (
     Sample(f"sightline policy shadow {_AS}"),
     Sample(f"sightline policy shadow {_AS} --json"),
     Sample("sightline ledger {journal} --store {store}"),
+    Sample("sightline ledger {journal} --store {store} --keys {tmp}/none", code=2),
     Sample("sightline ledger {journal} --store {store} --erased g7 --extend tests.extensions.temple --json"),
     Sample("sightline topics --schemas {tmp}/schemas --extend tests.extensions.temple"),
     Sample("sightline keys show --keys {own_keys} --json"),
