@@ -81,8 +81,8 @@ class OwnRows:
             known = store.lookup.rows(
                 "SELECT view_name FROM duckdb_views() WHERE database_name = 'store' AND schema_name = 'files'"
             )
-            there = {name for (name,) in known if name in PERSONAL}
-            tables = sorted(there, key=lambda table: (table not in _ORDER, _place(table)))
+            present = {name for (name,) in known if name in PERSONAL}
+            tables = sorted(present, key=lambda table: (table not in _ORDER, _place(table)))
             origins = {table: origin_of(store, table) for table in tables}
             selection = Selection(
                 connection, {table: origins[table] for table in READ}, {wearer: times}, words=words
