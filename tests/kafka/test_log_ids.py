@@ -12,7 +12,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.protocol.metadata import MetadataRequest_v5
 from click.testing import CliRunner, Result
 
-from streams import topology
+from streams import clock, topology
 from streams.cli.main import main
 from streams.errors import InputError
 from streams.events.record import LogId
@@ -49,7 +49,9 @@ async def tell(broker: str, first: int, count: int) -> None:
     await declare(broker)
     async with AIOKafkaProducer(bootstrap_servers=broker) as producer:
         for number in range(first, first + count):
-            rows = {"policies": [POLICY], "events": [batch("g1", "imu", number)]}
+            # With a time of the broker, like all that workers write: what is from long ago would be over.
+            one = batch("g1", "imu", number, appended_ns=clock.now_ns())
+            rows = {"policies": [POLICY], "events": [one]}
             rows["streams"] = [{"source": "g1", "stream": "imu", "kind": "imu", "captured": True}]
             value = record(0, rows).value
             await producer.send_and_wait(LINEAGE, value, key=b"glasses/0", partition=0)
