@@ -13,11 +13,13 @@ from streams.queries.store import Store
 from tests.queries.pair import pair_of
 
 ZONES = "SELECT zone, count(*) FROM events GROUP BY zone ORDER BY zone"
-SOURCES = "SELECT DISTINCT source FROM events ORDER BY source"
+KINDS = "SELECT DISTINCT kind FROM events ORDER BY kind"
+#: What says the zones of rows of events, and which of them are over.
+NEEDED = frozenset({"zone", "policy_version", "label", "source", "appended_ns", "t_last_ns"})
 
 
 class Handed:
-    """Counts what is handed over: a table, and its columns that hold anything."""
+    """Counts what is handed over of tables with rows: each, and its columns that hold anything."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.tables: list[tuple[str, set[str]]] = []
@@ -35,7 +37,8 @@ class Handed:
                 filled = {
                     column[0] for column, count in zip(found.description or (), row, strict=True) if count
                 }
-                self.tables.append((name, filled))
+                if filled:
+                    self.tables.append((name, filled))
             return kept
 
         patch.setattr(instance, "keep", counted)
@@ -54,18 +57,18 @@ def handed(monkeypatch: pytest.MonkeyPatch) -> Handed:
 def test_a_statement_is_handed_its_columns_and_what_says_the_zones(path: Path, handed: Handed) -> None:
     with Store.open(path, Role.of("wearer:w1")) as opened:
         assert opened.sql(ZONES).rows
-        assert handed.tables == [("kept_events", {"zone", "policy_version"})]
+        assert handed.tables == [("kept_events", NEEDED)]
         made = instance.names_in(opened._boundary.connection)  # type: ignore[union-attr]
         assert {"events"} == made & {"events", "event_records", "edges", "streams", "decisions", "models"}
 
 
 def test_columns_of_earlier_statements_stay(path: Path, handed: Handed) -> None:
     with Store.open(path, Role.of("wearer:w1")) as opened:
-        first = [opened.sql(text).rows for text in (ZONES, SOURCES)]
-        assert [opened.sql(text).rows for text in (ZONES, SOURCES)] == first
+        first = [opened.sql(text).rows for text in (ZONES, KINDS)]
+        assert [opened.sql(text).rows for text in (ZONES, KINDS)] == first
     assert handed.tables == [
-        ("kept_events", {"zone", "policy_version"}),
-        ("kept_events", {"zone", "policy_version", "source"}),
+        ("kept_events", NEEDED),
+        ("kept_events", NEEDED | {"kind"}),
     ]
 
 
@@ -75,19 +78,15 @@ def test_columns_of_earlier_statements_go_where_there_is_no_room(
     keep = instance.keep
 
     def narrow(connection: duckdb.DuckDBPyConnection, name: str, rows: duckdb.DuckDBPyRelation) -> int | None:
-        """Room for one column beside those that say the zones."""
+        """Room for one column beside those that are always needed."""
         filled = [one for one in rows.columns if rows.filter(f'"{one}" IS NOT NULL').limit(1).fetchall()]
-        return None if len(filled) > 3 else keep(connection, name, rows)
+        return None if len(filled) > len(NEEDED) + 1 else keep(connection, name, rows)
 
     monkeypatch.setattr(instance, "keep", narrow)
     with Store.open(path, Role.of("wearer:w1")) as opened:
-        sources = opened.sql(SOURCES).rows
+        kinds = opened.sql(KINDS).rows
         streams = opened.sql("SELECT DISTINCT stream FROM events ORDER BY stream").rows
-        assert sources
+        assert kinds
         assert streams
-        assert opened.sql(SOURCES).rows == sources
-    assert [columns - {"zone", "policy_version"} for _, columns in handed.tables] == [
-        {"source"},
-        {"stream"},
-        {"source"},
-    ]
+        assert opened.sql(KINDS).rows == kinds
+    assert [columns - NEEDED for _, columns in handed.tables] == [{"kind"}, {"stream"}, {"kind"}]
