@@ -140,7 +140,9 @@ def test_each_column_alone_is_under_a_role_what_it_is_without_one(lived: tuple[P
         kept = {*every.sql(f"{names}'files'").rows}
         views = every.sql("SELECT view_name FROM duckdb_views() WHERE schema_name = 'main'").rows
         ours = every.sql(f"{names}'main' ORDER BY ALL").rows
-        computed = [of for of in ours if of not in kept and (of[0],) in views]
+        # What is over at the moment is another time at the next look.
+        clocks = ("over_classes", "over_ns")
+        computed = [of for of in ours if of not in kept and (of[0],) in views and of != clocks]
         differing = []
         for table, name in computed:
             alone = f'SELECT DISTINCT "{name}" FROM {table} ORDER BY 1'
