@@ -15,7 +15,7 @@ from tests.queries.pair import pair_of
 ZONES = "SELECT zone, count(*) FROM events GROUP BY zone ORDER BY zone"
 KINDS = "SELECT DISTINCT kind FROM events ORDER BY kind"
 #: What says the zones of rows of events, and which of them are over.
-NEEDED = frozenset({"zone", "policy_version", "label", "source", "appended_ns", "t_last_ns"})
+NEEDED = {"zone", "policy_version", "label", "source", "appended_ns", "t_last_ns"}
 
 
 class Handed:
