@@ -75,6 +75,9 @@ def test_what_one_transaction_costs_does_not_grow_with_partitions_and_records(tm
         "INSERT INTO epochs VALUES (?, ?, ?, MAP {0: 3, 1: 3, 2: 3, 3: 3}, ?, ?, ?)",
         "DELETE FROM offsets WHERE topic = ?",
         f"INSERT INTO offsets VALUES {', '.join(['(?, ?, ?)'] * 4)}",
+        # The broker's time; the second only where there is none yet.
+        "UPDATE keeping SET heard_ns = ?, clock_ns = ?, passed_ns = ?, began_ns = ?",
+        "INSERT INTO keeping VALUES (?, ?, ?, ?)",
         "COMMIT",
     ]
     writer.close()
