@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from streams.limits import KEPT_DAYS_MAX
-from streams.lineage.kept import DAY_NS, TIMED, kept_from
+from streams.lineage.kept import TIMED, kept_from
 from streams.lineage.naming import examples, is_selected
 from streams.lineage.parting import (
     EDGE,
@@ -35,6 +35,7 @@ from streams.lineage.parting import (
 from streams.lineage.ranges import Ranges
 from streams.lineage.selection import Connection
 from streams.lineage.tables import EXAMPLE_ORDER, NO_EXAMPLE
+from streams.policy.policy import DAY_NS
 from streams.quoting import quoted
 from streams.topology import CAPTURED, TRAINING_SOURCE
 

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from streams.quoting import quoted
 from streams.topology import TRAINING_SOURCE
 
-DAY_NS = 86_400_000_000_000
 #: Tables with a class and a time of the broker, with their label and the time by which older rows go.
 TIMED: Mapping[str, tuple[str, str]] = {
     "events": ("label", "t_last_ns"),

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.lineage.expired import KEPT, Expired
-from streams.lineage.kept import DAY_NS
 from streams.lineage.parting import Divided
+from streams.policy.policy import DAY_NS
 from streams.snapshots.files.segments import schema_of
 from tests.snapshots.build import T0_NS, Row, edge, event, row
 

@@ -20,7 +20,14 @@ from streams.cli.output import (
     role_option,
     stores_option,
 )
-from streams.cli.rights.erase import key_store_at, place_of, say_erased, telling
+from streams.cli.rights.erase import (
+    key_store_at,
+    no_store_option,
+    place_of,
+    receipts_option,
+    say_erased,
+    telling,
+)
 from streams.cli.rights.scope import Near, place_scope
 from streams.connection.address import broker_option
 from streams.consent.erased import Scope
@@ -53,14 +60,8 @@ MEANING = (
 @click.option("--dry-run", is_flag=True, help="Say what would go, and change nothing.")
 @stores_option
 @role_option
-@click.option("--no-store", is_flag=True, help="Wait for no store; those that run apply it nevertheless.")
-@click.option(
-    "--receipts",
-    type=click.Path(path_type=Path, file_okay=False, exists=True),
-    metavar="DIRECTORY",
-    default=Path(),
-    help="Where signed receipts are written, as erasure-NUMBER.json.  [default: here]",
-)
+@no_store_option
+@receipts_option
 @broker_option()
 @keys_option
 @kinds_option

@@ -66,6 +66,17 @@ _MOVING: dict[Step, str] = {
     "finished": "looking for what was on its way",
 }
 
+no_store_option = click.option(
+    "--no-store", is_flag=True, help="Wait for no store; those that run apply it nevertheless."
+)
+receipts_option = click.option(
+    "--receipts",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    metavar="DIRECTORY",
+    default=Path(),
+    help="Where signed receipts are written, as erasure-NUMBER.json.  [default: here]",
+)
+
 
 @click.command()
 @wearer_option
@@ -80,7 +91,7 @@ _MOVING: dict[Step, str] = {
 @click.option("--dry-run", is_flag=True, help="Say what would go, and change nothing.")
 @stores_option
 @role_option
-@click.option("--no-store", is_flag=True, help="Wait for no store; those that run apply it nevertheless.")
+@no_store_option
 @click.option(
     "--receipt",
     type=click.Path(path_type=Path, dir_okay=False),

@@ -16,7 +16,14 @@ import click
 
 from streams.cli.extending import kinds_option
 from streams.cli.output import Stores, emit_json, emit_rows, json_option, keys_option, stores_option
-from streams.cli.rights.erase import key_store_at, place_of, say_erased, telling
+from streams.cli.rights.erase import (
+    key_store_at,
+    no_store_option,
+    place_of,
+    receipts_option,
+    say_erased,
+    telling,
+)
 from streams.cli.staying import stays
 from streams.connection.address import broker_option
 from streams.consent.erased import Scope
@@ -46,14 +53,8 @@ log = logging.getLogger(__name__)
 @click.option("--erase", "erasing", is_flag=True, help="Carry out what is open.")
 @click.option("--follow", is_flag=True, help="Carry out what is open and what comes, until Ctrl-C.")
 @stores_option
-@click.option("--no-store", is_flag=True, help="Wait for no store; those that run apply it nevertheless.")
-@click.option(
-    "--receipts",
-    type=click.Path(path_type=Path, file_okay=False, exists=True),
-    metavar="DIRECTORY",
-    default=Path(),
-    help="Where signed receipts are written, as erasure-NUMBER.json.  [default: here]",
-)
+@no_store_option
+@receipts_option
 @broker_option()
 @keys_option
 @kinds_option

@@ -13,7 +13,7 @@ from streams import clock, limits
 from streams.events.brokers_time import BrokersTime
 from streams.events.record import stamp_ns
 from streams.lineage.expired import KEPT
-from streams.lineage.kept import DAY_NS
+from streams.policy.policy import DAY_NS
 from streams.snapshots.epochs.hot import Class, Hot
 from streams.snapshots.erasing.rewriting import Rewriting
 from streams.snapshots.folds.fold import Folded
