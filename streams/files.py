@@ -89,26 +89,30 @@ def create(path: Path) -> BinaryIO:
 def append(path: Path) -> FileIO:
     """Open a file for reading and for appending, unbuffered; it is made if absent.
 
-    If others could read or write our file, its mode is corrected.
+    If others could read or write our file, its mode is corrected. One that lost its name while it was opened,
+    because another process replaced it, is opened again.
 
     Raises
     ------
     InputError
         It cannot be opened, is a link or no plain file, has a second name, or belongs to another user.
     """
-    try:
-        descriptor = os.open(
-            path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, FILE_MODE
-        )
-    except OSError as error:
-        raise _unwritable(path, error) from None
-    try:
-        refuse_planted(path, os.fstat(descriptor))
-        os.fchmod(descriptor, FILE_MODE)
-        return FileIO(descriptor, "a+")
-    except BaseException:
+    while True:
+        try:
+            descriptor = os.open(
+                path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, FILE_MODE
+            )
+        except OSError as error:
+            raise _unwritable(path, error) from None
+        try:
+            if (status := os.fstat(descriptor)).st_nlink:
+                refuse_planted(path, status)
+                os.fchmod(descriptor, FILE_MODE)
+                return FileIO(descriptor, "a+")
+        except BaseException:
+            os.close(descriptor)
+            raise
         os.close(descriptor)
-        raise
 
 
 def read_guarded(path: Path, *, owner: int, bytes_max: int, private: bool = False) -> bytes:

@@ -125,6 +125,24 @@ def test_a_journal_that_others_could_read_is_theirs_no_longer(tmp_path: Path) ->
     assert mode(path) == 0o600
 
 
+def test_a_file_that_was_replaced_while_it_was_opened_is_opened_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, other, opening = tmp_path / "g1.jsonl", tmp_path / "other", os.open
+    path.write_text("before")
+    other.write_text("after")
+
+    def open_and_replace(named: Path, flags: int, mode: int) -> int:
+        descriptor = opening(named, flags, mode)
+        if other.exists():
+            other.replace(path)
+        return descriptor
+
+    monkeypatch.setattr(os, "open", open_and_replace)
+    with files.append(path) as file:
+        assert (file.seek(0), file.readall()) == (0, b"after")
+
+
 def test_another_users_directory_or_file_is_a_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -201,6 +201,8 @@ def test_no_line_is_lost_while_others_write_the_log(tmp_path: Path) -> None:
         writing = [pool.submit(write, name) for name in ("a", "b")]
         while not all(each.done() for each in writing):
             replaced += change_lines(log, lambda line: line.replace(b"a ", b"x ")) > 0
+    for each in writing:
+        each.result()
     change_lines(log, lambda line: line.replace(b"a ", b"x "))
     assert replaced > 1
     assert sorted(log.read_bytes().splitlines()) == sorted(
