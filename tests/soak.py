@@ -2,9 +2,10 @@
 
 Tests marked `kafka`, and those that wait in real time, run twenty times: TURNS times by themselves (pytest's
 `--soak`), and SUITES times with the whole suite. More files run at once than there are processors. A run
-belongs to a commit and takes hours: completed turns are recorded in the state, and the next call continues
-after them, even on another day. pytest's output of a failed turn is kept beside the state. Exit code 1 if a
-complete run had failures, which are listed; 3 if it is not complete.
+belongs to the last commit that changed more than kept results, and takes hours: completed turns are recorded
+in the state, and the next call continues after them, even on another day, or on another machine that has the
+state. pytest's output of a failed turn is kept beside the state. Exit code 1 if a complete run had failures,
+which are listed; 3 if it is not complete.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ from streams.printing import say
 ROOT = Path(__file__).parents[1]
 TURNS, SUITES, TIMEOUT_S, STACKS_AFTER_S = 17, 3, 7200.0, 600
 JOBS = 2 * (os.cpu_count() or 1)
+#: Results of measurements: they say nothing of the code that is checked out, so a run goes on with new ones.
+RESULTS = "bench/results"
 #: Selections of a turn: the chosen tests, or all of them.
 CHOSEN, SUITE = "chosen", "suite"
 #: Waits in real time. A clock that a test replaces is none, and neither is `sleep(0)`.
@@ -182,10 +185,15 @@ def once(command: Sequence[str], log: Path) -> tuple[str, ...]:
     return failed
 
 
-def commit() -> str:
-    """The commit that is checked out, with `-dirty` if files were changed."""
-    command = ["git", "describe", "--always", "--dirty"]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+def commit(root: Path) -> str:
+    """The last commit that changed more than kept results, with `-dirty` if files were changed since."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", *arguments, "--", ".", f":!{RESULTS}"]
+        return subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout.strip()
+
+    dirty = git("status", "--porcelain", "--untracked-files=no")
+    return git("log", "-1", "--format=%h", "--abbrev=12") + ("-dirty" if dirty else "")
 
 
 def main() -> int:
@@ -199,7 +207,7 @@ def main() -> int:
     parser.add_argument("--busy", type=int, default=0, help="Processes beside it that do nothing but work.")
     parser.add_argument("--hours", type=float, default=float("inf"), help="Stop after so long; call again.")
     asked = parser.parse_args()
-    head = commit()
+    head = commit(ROOT)
     if head.endswith("-dirty"):
         say("a soak is of a commit, and files were changed here: commit them, or use a worktree")
         return 2
@@ -212,7 +220,7 @@ def main() -> int:
     say(f"soak of {run}: {len(wanted) - len(left)} of {len(wanted)} turns have run")
     with busy(asked.busy), turns.open("a", encoding="utf-8") as state:
         for what, number in left:
-            if time.monotonic() > until_s or commit() != head:
+            if time.monotonic() > until_s or commit(ROOT) != head:
                 break
             began_s = time.monotonic()
             log = asked.state / f"{head}-{what}-{number + 1}.txt"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import time
 from dataclasses import asdict
@@ -11,7 +12,20 @@ from pathlib import Path
 import pytest
 
 from tests.patience import PATIENCE_S
-from tests.soak import CHOSEN, SUITE, Turn, chosen, failures, once, plan, read, run_of, waits
+from tests.soak import (
+    CHOSEN,
+    RESULTS,
+    SUITE,
+    Turn,
+    chosen,
+    commit,
+    failures,
+    once,
+    plan,
+    read,
+    run_of,
+    waits,
+)
 
 pytest_plugins = "pytester"
 
@@ -92,6 +106,31 @@ def test_a_shared_broker_is_stopped_after_the_last_file_that_uses_it(
     pytester.runpytest("-q", "-p", "no:asyncio").assert_outcomes(passed=5)
     # The last stop is the cleanup of the run, which finds the broker stopped.
     assert events == ["start", "nowhere", "nothing", "nowhere", "nothing", "stop", "a", "stop"]
+
+
+def test_a_run_goes_on_at_commits_that_add_results_alone(tmp_path: Path) -> None:
+    def git(*arguments: str) -> None:
+        as_somebody = ("-c", "user.name=a", "-c", "user.email=a@example.org")
+        subprocess.run(["git", *as_somebody, *arguments], cwd=tmp_path, check=True, capture_output=True)
+
+    def change(name: str, text: str) -> None:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        git("add", name)
+
+    git("init")
+    code, results = ("streams/a.py", f"{RESULTS}/soak.jsonl")
+    change(code, "1")
+    git("commit", "-m", "code")
+    first = commit(tmp_path)
+    change(results, "1")
+    assert commit(tmp_path) == first
+    git("commit", "-m", "results")
+    assert commit(tmp_path) == first
+    change(code, "2")
+    assert commit(tmp_path) == f"{first}-dirty"
+    git("commit", "-m", "more code")
+    assert commit(tmp_path) not in (first, f"{first}-dirty")
 
 
 def test_a_run_is_complete_when_each_turn_has_run_and_belongs_to_a_commit(tmp_path: Path) -> None:
