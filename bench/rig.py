@@ -66,9 +66,12 @@ class Rig:
         part = self.parts[name] = start(name, arguments, self.directory, says_ready=True)
         return part
 
-    def serve(self, count: int) -> None:
+    def serve(self, count: int, *options: str) -> None:
         """Start `sightline worker` as often as that, all with the key store in `keys`."""
-        arguments = ("streams.cli", "worker", "--broker", self.broker.address, "--keys", str(self.keys))
+        arguments = (
+            *("streams.cli", "worker", "--broker", self.broker.address, "--keys", str(self.keys)),
+            *options,
+        )
         for name in (f"worker-{number}" for number in range(1, count + 1)):
             self.parts[name] = start(name, arguments, self.directory, says_ready=True)
 

@@ -16,13 +16,14 @@ from bench.race import Say
 from bench.rig import Load, Rig, rig
 from bench.rights.withdrawals import WORKERS
 from bench.traffic import TALK
-from streams import clock
+from streams import clock, settings
 from streams.events.codec import codec_of
 from streams.events.headers import PARENTS, unpack_parents
 from streams.events.identity import EventId
 from streams.events.record import Received
 from streams.events.shipped import SHIPPED
 from streams.kafka.reader import read_through
+from streams.policy.load import load
 from streams.sealing.key_store import KeyStore
 from streams.topology import ANSWERS, TRAINING_SOURCE
 from streams.worker.erasure import erase_wearer
@@ -30,6 +31,9 @@ from streams.worker.erasure_models import Place
 from streams.worker.models import known_models
 
 REFITS = 30
+#: A minute of talk is sent again and again, and with the bound of the shipped policy no version would be made
+#: after some minutes. Nothing else changes: what a wearer repeats counts once.
+_REPEATS = "\n[training]\nrepeated_percent_max = 100\n"
 #: Wearers who stay: enough that somebody is answered several times a second until the end.
 _STAYING = 30
 _LEARNED_WAIT_S, _LOOK_S, _AFTER_S = 180.0, 1.0, 20.0
@@ -43,12 +47,19 @@ class Seen:
     requested_ns: dict[str, int] = field(default_factory=dict)
     #: Highest version when an erasure was requested.
     newest: dict[str, int] = field(default_factory=dict)
+    #: What the last look found, in words.
+    found: str = ""
 
     async def look(self, broker: str) -> int:
         """Read the versions again; returns the one that serves."""
         side, _ = await known_models(broker)
         versions = side.models.versions.items()
         self.wearers |= {number: frozenset(each.manifest.wearers) for number, each in versions}
+        newest = max(side.models.versions.values(), key=lambda each: each.version)
+        self.found = (
+            f"{side.models.serving} serves; the newest is {newest.version}, of {newest.trained_ns}, declined "
+            f"{newest.declined or 'by no rule'}, of {len(newest.manifest.wearers)} wearers"
+        )
         return side.models.serving
 
 
@@ -60,12 +71,14 @@ async def refits(directory: Path, count: int, say: Say) -> Measured:
     """
     seen = Seen()
     async with rig(directory, training=True) as made:
-        made.serve(WORKERS)
+        policy = made.directory / "policy.toml"
+        policy.write_text(load(settings.POLICY).text + _REPEATS, encoding="utf-8")
+        made.serve(WORKERS, "--policy", str(policy))
         await made.ready()
-        load = Load(made.broker.address, TALK, count + _STAYING)
-        async with load.sender:
+        talk = Load(made.broker.address, TALK, count + _STAYING)
+        async with talk.sender:
             per_s = TALK.batches_per_s * (count + _STAYING)
-            pacing = asyncio.create_task(load.pace(per_s, float("inf")))
+            pacing = asyncio.create_task(talk.pace(per_s, float("inf")))
             try:
                 for turn in range(count):
                     await _erased(made, seen, f"w{turn}")
@@ -104,7 +117,7 @@ async def _erased(made: Rig, seen: Seen, wearer: str) -> None:
         made.check()
         if clock.monotonic_s() > deadline_s:
             raise click.ClickException(
-                f"no model that serves learned from {wearer} in {_LEARNED_WAIT_S:.0f} s"
+                f"no model that serves learned from {wearer} in {_LEARNED_WAIT_S:.0f} s: {seen.found}"
             )
         await asyncio.sleep(_LOOK_S)
     receipt = made.directory / f"receipt-{wearer}.json"
