@@ -108,10 +108,10 @@ def since_of(record: Received) -> tuple[int, int | None]:
     numbers = written.split(b" ")
     if len(numbers) > 2 or not all(each.isdigit() and int(each) <= NUMBER_MAX for each in numbers):
         raise MalformedError(f"headers: {SINCE} holds no time, expected what the pipeline writes")
-    since_ns, *said = map(int, numbers)
+    since_ns, *number = map(int, numbers)
     if not since_ns:
         raise MalformedError(f"headers: {SINCE} holds no time, expected what the pipeline writes")
-    return since_ns, said[0] if said else None
+    return since_ns, number[0] if number else None
 
 
 def tag_of(record: Received) -> tuple[str, str]:

@@ -8,19 +8,16 @@ from typing import Any
 
 import orjson
 import pytest
-from click.testing import CliRunner
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from streams import limits
-from streams.cli.main import main
 from streams.errors import InputError
 from streams.events.record import StoredRecord
 from streams.lineage.tables import RECORD_VERSION, TABLES, WRITTEN_BY
 from streams.queries import questions
 from streams.queries.answers import WhyStored
 from streams.queries.creep import creep
-from streams.queries.due import due
 from streams.queries.loop import loop
 from streams.queries.missing import missing
 from streams.queries.role import Role
@@ -359,26 +356,6 @@ def test_what_a_policy_without_its_text_decided_is_not_shown_and_said_once(tmp_p
     assert found == good
     assert "1 policies" in said[-1]
     assert "feed" not in " ".join(said)
-
-
-def test_what_has_no_known_end_is_told_to_the_officer(tmp_path: Path) -> None:
-    """Retention never takes it out: nobody says for how long it may be kept."""
-    unread = row("rejected", source="z", stream="bp", stage="zones", rule="malformed", wearer="")
-    badly = batch("z", "odd", 0, 3, label="ff" * 16)
-    rows = merged({"bad": TEXTS["badpolicy"], "more": {"events": [badly], "rejected": [unread]}})
-    path = old_store(tmp_path / "bad", rows)
-    with Store.open(path, Role.of("privacy-officer")) as store:
-        told = [(each.policy, each.rows, each.events) for each in due(store).endless]
-    assert told == [("", 1, 0), (HOUSEHOLD.version, 1, 3), ("feed" * 4, 1, 1)]
-    with Store.open(path, Role.of("analyst")) as store:
-        assert not len(due(store).endless)
-    asked = ["rights", "due", "--store", str(path), "--role", "privacy-officer"]
-    said = CliRunner().invoke(main, asked).stdout
-    assert f"{'feed' * 4}     1       1" in said
-    for words in ("endless: the store has no text of these policies", "endless without a policy"):
-        assert words in said
-    with Store.open(old_store(tmp_path / "good", {}), Role.of("privacy-officer")) as store:
-        assert not len(due(store).endless)
 
 
 def test_a_forged_text_opens_nothing(tmp_path: Path) -> None:
