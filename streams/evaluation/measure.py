@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from device_sim.draw import DRAWS, Draw, draw, utterances
 from streams.evaluation.household import Household
 from streams.models.intent import IntentModel
+from streams.models.version import ModelVersion
 from streams.policy.policy import Policy
 
 UTTERANCES_MIN = 50  #: in the test, of an intent that the bar is about
@@ -78,7 +79,11 @@ def macro_f1(model: IntentModel, test: Sequence[tuple[str, str]], utterances_min
 
 async def curve(drawn: Draw, policy: Policy, every: int) -> Curve:
     """Let a household use the loop on one draw, and measure each version on the test."""
-    versions = await Household(drawn, policy, every).live()
+    return curve_of(drawn, await Household(drawn, policy, every).live())
+
+
+def curve_of(drawn: Draw, versions: Sequence[ModelVersion]) -> Curve:
+    """Measure versions that a household of a draw made, in their order, on its test."""
     return Curve(
         drawn.number,
         [

@@ -7,13 +7,14 @@ everything else row by row. Like the ledger, the comparison checks the pipeline 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from streams.ledger.over import Over
 from streams.ledger.repeated import NO_CANDIDATES, ROWS, RUNS, Rows
 from streams.ledger.result import Comparison
 from streams.ledger.sealed import sealed_values
@@ -30,12 +31,19 @@ _SHOWN_CHARACTERS_MAX = 40
 COMPARED = ("events", *RUNS, *(table for table in ROWS if table != "events"))
 
 
-def compare(store_dir: Path, replay_dir: Path, *, candidates: bool = True, sealed: bool = True) -> Comparison:
+def compare(
+    store_dir: Path,
+    replay_dir: Path,
+    *,
+    candidates: bool = True,
+    sealed: bool = True,
+    unread: Sequence[str] = (),
+) -> Comparison:
     """Compare the newest epochs of a live store and of a replay's store.
 
     Returns `tables` (for each, how much was `compared` and how much `differ`s: in events for events and
-    decisions, in pairs of events for edges, else in rows), `differences` (sentences, at most 5 per table) and
-    `equal`. Needs about 1 GB of memory for two million batches.
+    decisions, in pairs of events for edges, else in rows), `differences` (sentences, at most 5 per table),
+    `events_expired` and `equal`. Needs about 1 GB of memory for two million batches.
 
     Parameters
     ----------
@@ -43,6 +51,8 @@ def compare(store_dir: Path, replay_dir: Path, *, candidates: bool = True, seale
         False leaves out malformed records of `glasses.examples`, because the replay did not have their bytes.
     sealed
         False leaves out the digests of sealed values, because the replay did not have the keys for them.
+    unread
+        Ids of examples of the replay that no recorded input names: differences, but for those that are over.
 
     Raises
     ------
@@ -51,12 +61,14 @@ def compare(store_dir: Path, replay_dir: Path, *, candidates: bool = True, seale
     """
     readers = StoreReader(store_dir), StoreReader(replay_dir)
     try:
+        over = Over(*readers)
         by_table = {
-            table: _rows(readers, table, candidates=candidates, sealed=sealed)
+            table: _rows(readers, over, table, candidates=candidates, sealed=sealed)
             if table in ROWS
-            else _runs(readers, table)
+            else _runs(readers, over, table)
             for table in COMPARED
         }
+        lacking = over.lacking(unread)
     finally:
         for reader in readers:
             reader.close()
@@ -66,9 +78,18 @@ def compare(store_dir: Path, replay_dir: Path, *, candidates: bool = True, seale
             table: {"compared": compared, "differ": differ}
             for table, (compared, differ, _) in by_table.items()
         },
-        "differences": sentences,
-        "equal": not any(differ for _, differ, _ in by_table.values()),
+        "differences": [*sentences, *_unread(lacking)],
+        "events_expired": over.events,
+        "equal": not lacking and not any(differ for _, differ, _ in by_table.values()),
     }
+
+
+def _unread(ids: Sequence[str]) -> Iterator[str]:
+    if ids:
+        yield (
+            f"inputs: {len(ids):,} examples were made and no recorded input says that training read them: "
+            f"{', '.join(ids[:NAMED_MAX])}"
+        )
 
 
 def lines(result: Comparison) -> list[str]:
@@ -77,8 +98,14 @@ def lines(result: Comparison) -> list[str]:
         f"{table.replace('_', ' ')} {counted['differ']:,} differ of {counted['compared']:,}"
         for table, counted in result["tables"].items()
     )
+    expired = result["events_expired"]
     return [
         f"lineage   {counts}; {'equal' if result['equal'] else 'not equal'}",
+        *(
+            [f"expired   {expired:,} events are over in the live store and were not compared"]
+            if expired
+            else ()
+        ),
         *(f"FOUND     {difference}" for difference in result["differences"]),
     ]
 
@@ -96,21 +123,21 @@ def _quoted(columns: Iterable[str]) -> list[str]:
 
 
 def _rows(
-    readers: tuple[StoreReader, StoreReader], table: str, *, candidates: bool, sealed: bool
+    readers: tuple[StoreReader, StoreReader], over: Over, table: str, *, candidates: bool, sealed: bool
 ) -> tuple[int, int, list[str]]:
     """(how much was compared, how much differs, sentences) of a table that is compared row by row."""
     # A store of 0.1.0 lacks some columns.
     known = readers[0].names(table) & readers[1].names(table)
     spec = replace(ROWS[table], columns=tuple(name for name in ROWS[table].columns if name in known))
     where = NO_CANDIDATES if table == "rejected" and not candidates else spec.where
-    every = _quoted((*spec.key, *spec.columns))
+    every, rows = _quoted((*spec.key, *spec.columns)), over.without(table)
     if table == "events" and not sealed:
         closed = f"({sealed_values(*readers)})"
         every = [f"CASE WHEN {closed} THEN '' ELSE {name} END" if name in _KEYED else name for name in every]
     sides = [
         reader.columns(
             f"SELECT {_mark(_quoted(spec.key))} AS key, {_mark(every)} AS row, "  # noqa: S608
-            f"({spec.events})::BIGINT AS events FROM {table} WHERE {where}"
+            f"({spec.events})::BIGINT AS events FROM {rows} WHERE {where}"
         )
         for reader in readers
     ]
@@ -124,7 +151,7 @@ def _rows(
         return compared, 0, []
     chosen = sorted(differing)[:NAMED_MAX]
     statement = (
-        f"SELECT {', '.join(every)} FROM {table} WHERE {where} AND {_mark(_quoted(spec.key))} "  # noqa: S608
+        f"SELECT {', '.join(every)} FROM {rows} WHERE {where} AND {_mark(_quoted(spec.key))} "  # noqa: S608
         f"IN ({', '.join(map(str, chosen))})"
     )
     sentences = _sentences(table, spec, *(reader.rows(statement) for reader in readers))
@@ -178,7 +205,7 @@ def _shown(value: object) -> str:
 # -- event by event --------------------------------------------------------------
 
 
-def _runs(readers: tuple[StoreReader, StoreReader], table: str) -> tuple[int, int, list[str]]:
+def _runs(readers: tuple[StoreReader, StoreReader], over: Over, table: str) -> tuple[int, int, list[str]]:
     """(how much was compared, how much differs, sentences) of a table that is compared event by event."""
     spec, key = RUNS[table], _mark(_known(readers, table))
     numbers = ", ".join(
@@ -188,14 +215,14 @@ def _runs(readers: tuple[StoreReader, StoreReader], table: str) -> tuple[int, in
         )
     )
     sides = [
-        spans_of(reader.columns(f"SELECT {key} AS key, {numbers} FROM {table}"))  # noqa: S608
+        spans_of(reader.columns(f"SELECT {key} AS key, {numbers} FROM {over.without(table)}"))  # noqa: S608
         for reader in readers
     ]
     compared = int((sides[0].count * sides[0].width).sum())
     differ, named = differences(sides[0], sides[1], NAMED_MAX)
     sentences = [_sentence(readers, table, difference) for difference in named]
     if table == "decisions":
-        moved, more = _times(readers)
+        moved, more = _times(readers, over)
         differ, sentences = differ + moved, sentences + more
     return compared, differ, sentences[:NAMED_MAX]
 
@@ -241,7 +268,7 @@ def _sentence(readers: tuple[StoreReader, StoreReader], table: str, difference: 
     )
 
 
-def _times(readers: tuple[StoreReader, StoreReader]) -> tuple[int, list[str]]:
+def _times(readers: tuple[StoreReader, StoreReader], over: Over) -> tuple[int, list[str]]:
     """Decisions that begin at the same event in both stores but have different times; (number, sentences).
 
     An event with revisions has a decision for each, and which of them begins a run depends on the fetches, so
@@ -254,7 +281,7 @@ def _times(readers: tuple[StoreReader, StoreReader]) -> tuple[int, list[str]]:
         # Older stores have no revisions.
         revised = "revision > 0" if "revision" in reader.names("events") else "false"
         columns = reader.columns(
-            f"SELECT {key} AS key, min({_mark(times)}) AS times FROM decisions AS d WHERE NOT EXISTS ("  # noqa: S608
+            f"SELECT {key} AS key, min({_mark(times)}) AS times FROM {over.begun()} AS d WHERE NOT EXISTS ("  # noqa: S608
             f"FROM events AS e WHERE {revised} AND e.source = d.source AND e.stream = d.stream "
             'AND e."first" = d."first") GROUP BY 1 ORDER BY 1'
         )

@@ -129,8 +129,13 @@ class TableCounts(TypedDict):
 
 
 class Comparison(TypedDict):
-    """Comparison of two stores by table; `differences` are sentences."""
+    """Comparison of two stores by table; `differences` are sentences.
+
+    `events_expired` are events of the replay whose retention is over in the live store: they, and what names
+    them, are not compared.
+    """
 
     tables: Mapping[str, TableCounts]
     differences: list[str]
+    events_expired: int
     equal: bool

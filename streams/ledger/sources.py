@@ -10,6 +10,7 @@ from typing import Any
 
 import duckdb
 import numpy as np
+import pyarrow as pa
 
 from streams.errors import DamagedError, InputError, UnavailableError
 from streams.ledger.runs import NONE, ByStream, Data, Intervals, Ints, intervals, spread
@@ -156,6 +157,19 @@ class StoreReader:
         """The same of one stream; a revision (`source/stream.2`) has the numbers of its stream."""
         return self.over.get(key.partition(".")[0], NONE)
 
+    def hold(self) -> None:
+        """Let the clock stand for all that is asked from now on, so that nothing is over meanwhile."""
+        self.rows("BEGIN TRANSACTION")
+
+    def given(self, name: str, table: pa.Table) -> None:
+        """Let statements read a table by a name."""
+        self._connection.register(name, table)
+
+    def table(self, statement: str) -> pa.Table:
+        """All rows of a statement in Arrow."""
+        with self._reading():
+            return self._connection.sql(statement).to_arrow_table()
+
     def scalar(self, statement: str) -> Any:
         """First column of the first row."""
         return self.rows(statement)[0][0]
@@ -168,8 +182,7 @@ class StoreReader:
 
     def grouped(self, statement: str) -> dict[str, list[Ints]]:
         """Columns of numbers, grouped by the text in the first column, in the order of the statement."""
-        with self._reading():
-            table: Any = self._connection.sql(statement).to_arrow_table()
+        table: Any = self.table(statement)
         names = table.column(0).combine_chunks().dictionary_encode()
         index = names.indices.to_numpy()
         order = np.argsort(index, kind="stable")

@@ -190,4 +190,4 @@ def rewritten(rows: pa.Table, name: str, halves: Sequence[tuple[str, str]]) -> D
         for side in (0, 1)
         for texts in (pa.array([half[side] for half in halves], pa.string()),)
     )
-    return Divided(kept, taken.filter(pa.array([bool(half[1]) for half in halves])))
+    return Divided(kept, taken.filter(pa.array([bool(half[1]) for half in halves], pa.bool_())))

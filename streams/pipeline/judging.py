@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
+from streams.consent.words import CLAIMED_CONSENT
 from streams.errors import MalformedError
 from streams.events.codec import Codec
 from streams.events.headers import content_type_of
@@ -18,11 +19,14 @@ from streams.pipeline.training_state import TrainingState
 from streams.policy.crossing import Crossing
 from streams.policy.flow import at_gate, enforced, flow_of
 from streams.policy.policy import Flow, Policy
-from streams.policy.step import Step
+from streams.policy.step import Step, Tagged
 from streams.topology import TRAINING_RUN, ZONED
 from streams.training import gate, run
 from streams.training.seed import Licensed
 from streams.training.splits import key_of
+
+#: Rule against a derived record in a zone that needs a consent, if it does not say under which it was made.
+UNSAID_RULE = "consent: the record does not say under which one it was made, as sealed ones do"
 
 
 def newest(history: Sequence[Received], policy: Policy) -> Sequence[Received]:
@@ -86,23 +90,32 @@ def judged_by_tag(
     """Whether a record of `glasses.zoned` or `glasses.derived` may go into a sink at `now_ns`.
 
     Judged are its label and zone, the retention, and the wearer's consent of now under the record that the
-    device named; of what is derived the header says which, if it is sealed. Whatever the mode of the zone,
-    the flow enforces. MalformedError if the record is no batch with a tag.
+    device named; of what is derived the header says which, if it is sealed. What does not say it is refused
+    by UNSAID_RULE where a consent would let it in. Whatever the mode of the zone, the flow enforces.
+    MalformedError if the record is no batch with a tag.
     """
     captured, crossing = topic == ZONED, crossing_now(side)
     form = content_type_of(record.headers)
     batch = codec.decode(record.value, record.offset, stamp_ns(record), content_type=form, captured=captured)
-    number = batch.consent
+    number: int | None = batch.consent
     if not captured:
         since_ns, number = gate.since_of(record)
         batch = replace(batch, since_ns=since_ns)
     zone, header = gate.tag_of(record)
     policy = crossing.policy
     label = gate.label_of(header, policy, adopting(side))
-    tagged = crossing.tagged(batch, zone, label, number, now_ns)
-    if sink == TRAINING_RUN:
-        return at_gate(policy, tagged, now_ns)
-    return enforced(flow_of(policy, tagged, sink, now_ns))
+    tagged = crossing.tagged(batch, zone, label, number or 0, now_ns)
+
+    def decided(of: Tagged) -> Flow:
+        if sink == TRAINING_RUN:
+            return at_gate(policy, of, now_ns)
+        return enforced(flow_of(policy, of, sink, now_ns))
+
+    flow = decided(tagged)
+    if number is None and not flow.passed and decided(replace(tagged, consent=CLAIMED_CONSENT)).passed:
+        # There may have been one: that none is known would blame the wearer.
+        return replace(flow, rule=UNSAID_RULE)
+    return flow
 
 
 def adopting(side: SideInputs) -> gate.Adopt:

@@ -8,7 +8,9 @@ from datetime import date, timedelta
 
 from msgspec import Struct
 
+from streams.policy.recheck import StoredPolicies
 from streams.queries.answers import Answer, Bounded
+from streams.queries.ropa import known
 from streams.queries.rows import DueCell, DueModelRow
 from streams.queries.store import Store
 
@@ -45,12 +47,25 @@ class GoneEvents(Struct, frozen=True):
     events: int
 
 
+class EndlessRows(Struct, frozen=True):
+    """Rows of events, decisions and rejections of which nothing says how long they may be kept.
+
+    The store lacks the text of their `policy`, or it says nothing of their label. `policy` is empty for what
+    was refused before any policy judged it, because nobody could read it. `events` are the stored ones.
+    """
+
+    policy: str
+    rows: int
+    events: int
+
+
 class Due(Answer, frozen=True, kw_only=True):
     """What may not be used any more after a day, in the order of the days.
 
     `keys` is empty unless a key store was asked. Decisions refuse what is due, and nobody is shown it; its
     rows leave the store when the broker's day is over. `overdue` counts the events whose rows are still in
-    files, `gone` those that have left; both count what the role is not shown too.
+    files, `gone` those that have left; both count what the role is not shown too. `endless` are rows that no
+    retention ever takes out; only the privacy officer is told of them, since no role is shown them.
     """
 
     epoch: int
@@ -58,6 +73,7 @@ class Due(Answer, frozen=True, kw_only=True):
     models: Bounded[DueModel]
     overdue: int
     gone: Bounded[GoneEvents]
+    endless: Bounded[EndlessRows]
     keys: Bounded[DueKeys] = Bounded.of(())
 
 
@@ -82,7 +98,21 @@ def due(store: Store) -> Due:
         models=Bounded.of(versions),
         overdue=overdue,
         gone=Bounded.of([GoneEvents(day_on(day), count) for day, count in store.query("gone").rows]),
+        endless=Bounded.of(_endless(store)),
     )
+
+
+def _endless(store: Store) -> list[EndlessRows]:
+    """By policy what has no end; nothing for a role that may not see what no policy judges."""
+    if store.role_filter is not None and store.role_filter.role.name != "privacy-officer":
+        return []
+    policies, endless = StoredPolicies(store.policies), dict[str, list[int]]()
+    for version, zone, label, events, rows in store.query("endless").rows:
+        policy = known(policies, version)
+        if policy is None or policy.kept_days(zone, label) is None:
+            told = endless.setdefault(version, [0, 0])
+            told[0], told[1] = told[0] + rows, told[1] + events
+    return [EndlessRows(version, *counts) for version, counts in endless.items()]
 
 
 def due_keys(days: Iterable[tuple[int, int]]) -> Bounded[DueKeys]:

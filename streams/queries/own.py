@@ -32,11 +32,15 @@ ACCESS = "GDPR, Article 15: access"
 
 
 class OwnTable(Struct, frozen=True, kw_only=True):
-    """How many rows of a table are told, and how many more are the person's."""
+    """How many rows of a table are told, and how many more are the person's.
+
+    Of these `not_shown` are hidden from the role, and `expired` are over, whole or in part.
+    """
 
     table: str
     rows: int
     not_shown: int
+    expired: int = 0
 
 
 class OwnStream(Struct, frozen=True, kw_only=True):
@@ -185,9 +189,14 @@ def told(store: Store, wearer: str, rows: OwnRows) -> Own:
 
 
 def _held(rows: OwnRows) -> Iterator[OwnTable]:
-    for table, taken in rows.taken.items():
+    for table, lasting in rows.lasting.items():
         count = len(rows.shown[table])
-        yield OwnTable(table=table, rows=count, not_shown=max(len(taken) - count, 0))
+        yield OwnTable(
+            table=table,
+            rows=count,
+            not_shown=max(len(lasting) - count, 0),
+            expired=rows.over.get(table, 0),
+        )
 
 
 def _masked(tables: Tables) -> int:

@@ -2,8 +2,8 @@
 
 `Selection` and `divide` of `streams.lineage` choose them, so an export and an erasure cannot differ. They are
 chosen among all rows, because whether somebody else wore a device decides whose its rows without a wearer
-are; what the role is not shown is taken out afterwards. An erasure also takes out what was derived from the
-person's events and names somebody else: that person stands as OTHER in what is handed out.
+are; what is over and what the role is not shown is taken out afterwards. An erasure also takes out what was
+derived from the person's events and names somebody else: that person stands as OTHER in what is handed out.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from streams.lineage.division import PERSONAL, divide, touched
 from streams.lineage.selection import READ, Selection, up_to
 from streams.lineage.tables import NO_EXAMPLE
 from streams.queries.boundary import LABEL_OF
+from streams.queries.own_over import without_over
 from streams.queries.role import RowClass
 from streams.queries.store import Store
 from streams.quoting import quoted
@@ -53,8 +54,12 @@ class OwnRows:
     ----------
     taken
         What an erasure would take out, nobody masked and whatever the role is shown; all of it in memory.
+    lasting
+        That without what is over.
+    over
+        How many rows of tables are over, whole or in part; they leave the files with the next rewriting.
     shown
-        What the role may see of that, with others masked.
+        What the role may see of what is not over, with others masked.
     hidden
         Events that the role is not shown, by class.
 
@@ -90,8 +95,9 @@ class OwnRows:
             self.taken: Tables = {
                 table: self._of(reading, selection, table, origins[table]) for table in tables
             }
+            self.lasting, self.over = without_over(store, connection, origins, self.taken)
             # An edge has no class; it is hidden with the events on its sides.
-            shown = {table: self._admitted(connection, table, rows) for table, rows in self.taken.items()}
+            shown = {table: self._admitted(connection, table, rows) for table, rows in self.lasting.items()}
             shown["streams"] = self._streams(reading, origins["streams"], shown["events"])
             self.shown: Tables = {
                 table: self._masked(connection, table, rows) for table, rows in shown.items()
@@ -113,7 +119,7 @@ class OwnRows:
         An erasure leaves the former, so that they are told does not depend on somebody else.
         """
         reading.register("own_events", events)
-        reading.register("own_taken", self.taken["events"])
+        reading.register("own_taken", self.lasting["events"])
         reading.register("own_streams", self.taken["streams"])
         return reading.sql(
             f"SELECT s.* FROM {origin} s SEMI JOIN own_events USING (source, stream) UNION BY NAME "  # noqa: S608
@@ -156,7 +162,7 @@ class OwnRows:
         if not self.hidden:
             return rows
         connection.register("own_rows", rows)
-        connection.register("own_events", self.taken["events"])
+        connection.register("own_events", self.lasting["events"])
         classes = ", ".join(
             f"({quoted(of.policy_version)}, {quoted(of.zone)}, {quoted(of.label)})" for of in self.hidden
         )

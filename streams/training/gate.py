@@ -96,21 +96,22 @@ def read(record: Received, codec: Codec) -> tuple[Batch, str, str]:
     return replace(batch, since_ns=since_ns or 1), *tag_of(record)
 
 
-def since_of(record: Received) -> tuple[int, int]:
+def since_of(record: Received) -> tuple[int, int | None]:
     """Capture time (ns) of the oldest data in a record, and number of the consent record, by its header.
 
-    0 for what it does not say; MalformedError if it is none that the pipeline writes.
+    0 and None for what it does not say; a number 0 says that there was none. MalformedError if it is none
+    that the pipeline writes.
     """
     written = dict(record.headers).get(SINCE)
     if written is None:
-        return 0, 0
+        return 0, None
     numbers = written.split(b" ")
     if len(numbers) > 2 or not all(each.isdigit() and int(each) <= NUMBER_MAX for each in numbers):
         raise MalformedError(f"headers: {SINCE} holds no time, expected what the pipeline writes")
-    since_ns, number = (*map(int, numbers), 0)[:2]
+    since_ns, *number = map(int, numbers)
     if not since_ns:
         raise MalformedError(f"headers: {SINCE} holds no time, expected what the pipeline writes")
-    return since_ns, number
+    return since_ns, number[0] if number else None
 
 
 def tag_of(record: Received) -> tuple[str, str]:

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from streams import clock
-from streams.consent.erased import Scope
+from streams.consent.erased import Erasure, Mark, Scope
 from streams.consent.view import Consents
-from streams.errors import InputError, UnavailableError
+from streams.errors import InputError, MalformedError, UnavailableError
 from streams.events.codec import Codec
-from streams.events.record import Outgoing, Received
+from streams.events.record import Outgoing, Received, stamp_ns
 from streams.kafka.publish import publish_now
 from streams.models.pointer import Rollback, together
-from streams.models.version import ModelVersion
+from streams.models.version import ModelVersion, ids_of
 from streams.models.withdrawn import Withdrawn
 from streams.pipeline.going_back import check_permitted
 from streams.pipeline.side_inputs import SideInputs
 from streams.sealing.erasures import Requested
 from streams.sealing.key_store import KeyStore
 from streams.settings.kafka import Broker
+from streams.training import gate
 from streams.worker.erasure_receipt import why_of
 from streams.worker.made_there import MadeThere, made_there
 from streams.worker.models import going_back, known_models, learned_from, taken_off
@@ -134,13 +136,54 @@ async def take_off(
     An erasure of a place takes no wearer's name off: what they learned from the wearer elsewhere stays.
     """
     erasures = [each for each in consents.erasures() if each.at_place is None]
-
-    def is_erased(wearer: str, version: ModelVersion | Withdrawn) -> bool:
-        if wearer == of.wearer and not of.scope.place and version.version in withdrawn:
-            return True
-        mark, at_ns = keys.mark_of(wearer), version.trained_ns
-        return any(each.mark == mark and each.since_ns <= at_ns <= each.at_ns for each in erasures)
-
     side, records = await known_models(place.broker)
+    examples = dict[str, dict[str, int]]()
+    if any(each.since_ns for each in erasures):
+        policy = side.policies.version(side.policies.current)
+        examples = times_of(await examples_of(place.broker, place.directory, policy, PRINCIPAL), place.codec)
+    is_erased = whose_is_erased(of, withdrawn, erasures, keys.mark_of, examples)
     if gone := taken_off(records, side.models, why_of(of.number), is_erased):
         await publish_now(place.broker, gone)
+
+
+def times_of(history: Sequence[Received], codec: Codec) -> dict[str, dict[str, int]]:
+    """Of each wearer the examples that are there, by id, with the time (ns) of the newest that is in each."""
+    times = dict[str, dict[str, int]]()
+    for record in history:
+        with contextlib.suppress(MalformedError):
+            batch, *_ = gate.read(record, codec)
+            newest_ns = max(batch.last_ns, stamp_ns(record))
+            times.setdefault(batch.wearer_id, {})[batch.first_id] = newest_ns
+    return times
+
+
+def whose_is_erased(
+    of: Requested,
+    withdrawn: Collection[int],
+    erasures: Sequence[Erasure],
+    mark: Mark,
+    examples: Mapping[str, Mapping[str, int]],
+) -> Callable[[str, ModelVersion | Withdrawn], bool]:
+    """Make a function that says whether all is erased that a version learned from a wearer.
+
+    An erasure that begins with a day leaves what is older: a version that learned from that as well keeps
+    saying so, for what it learned from stays in the store, and a later erasure may take it. `examples` are
+    those of `times_of`. What an earlier erasure left of a version does not say from which examples it
+    learned; so a wearer whom it names stays named until all of hers is erased.
+    """
+
+    def is_erased(wearer: str, version: ModelVersion | Withdrawn) -> bool:
+        named, at_ns = mark(wearer), version.trained_ns
+        begins_ns = [
+            each.since_ns for each in erasures if each.mark == named and each.since_ns <= at_ns <= each.at_ns
+        ]
+        if wearer == of.wearer and not of.scope.place and version.version in withdrawn:
+            begins_ns.append(of.scope.since_ns)
+        if not begins_ns or not min(begins_ns):
+            return bool(begins_ns)
+        if isinstance(version, Withdrawn):
+            return False
+        since_ns, known = min(begins_ns), examples.get(wearer, {})
+        return all(known.get(name, since_ns) >= since_ns for name in ids_of(version.manifest.admitted))
+
+    return is_erased

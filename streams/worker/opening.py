@@ -54,8 +54,9 @@ class SealedReader:
         """The value of a record as it was before it was sealed, if the policy permits it now.
 
         Judged are the label and the wearer's consent as of now, and the retention. A record whose value is
-        not sealed is judged alike, but for `glasses.derived`, where it does not say under which consent it
-        was made: then no zone that needs one permits it. `topic` is where it lies, by its plain name, since a
+        not sealed is judged alike. On `glasses.derived` it does not say under which consent it was made, and
+        what is sealed of a wearer without one says that: no zone that needs one permits either, and the rule
+        tells them apart. `topic` is where it lies, by its plain name, since a
         value opens nowhere else. A key that was destroyed less than 2 s ago may still open it.
 
         Raises

@@ -68,6 +68,8 @@ class OwnValues:
         Only what the wearer provided, without anybody else (Article 20); otherwise everything (Article 15).
     erased
         What of it was erased, by the time of capture or of append.
+    now_ns
+        Time (ns) up to which retention must not have ended.
 
     Attributes
     ----------
@@ -85,6 +87,7 @@ class OwnValues:
     policies: StoredPolicies
     provided: bool
     erased: ErasedParts = NOTHING_ERASED
+    now_ns: int = field(default_factory=clock.now_ns)
     words: list[dict[str, Any]] = field(default_factory=list)
     events: Counter[str] = field(default_factory=Counter)
     left_out: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -109,7 +112,8 @@ class OwnValues:
             return
         headers = dict(record.headers)
         zone = (headers.get(ZONE) or b"").decode(errors="replace")
-        reason = self._against(batch, zone, (headers.get(LABEL) or b"").decode(errors="replace"))
+        label = (headers.get(LABEL) or b"").decode(errors="replace")
+        reason = self._against(batch, zone, label, stamp_ns(record))
         if reason:
             self.left_out[batch.kind, reason] += batch.run.count
             return
@@ -134,7 +138,7 @@ class OwnValues:
         self.events[name] += batch.run.count
         put(name, orjson.dumps(told, option=orjson.OPT_APPEND_NEWLINE))
 
-    def _against(self, batch: Batch, zone: str, label: str) -> str:
+    def _against(self, batch: Batch, zone: str, label: str, appended_ns: int) -> str:
         """Why a value is not handed out; empty if it is."""
         version, _, packed = label.partition(":")
         try:
@@ -143,8 +147,11 @@ class OwnValues:
             )
             policy = self.policies.version(version)
             subjects = policy.vocabulary.says(bytes.fromhex(packed))["subjects"]
+            over = self.now_ns >= policy.expires_ns(bytes.fromhex(packed), appended_ns)
         except (InputError, ValueError):
             return "the policy that tagged it is not known"
+        if over:
+            return "its retention is over"
         if not allowed:
             return f"the policy lets nobody hand it to its wearer (zone {zone})"
         if not self.provided:

@@ -42,10 +42,13 @@ PLACES = ("street",) * 8 + ("cafe", "cafe", "street", "street")
 
 
 class Life:
-    """Twelve questions of a wearer with their feedback, a minute apart, and what was made of them."""
+    """Twelve questions of a wearer with their feedback, a minute apart, and what was made of them.
 
-    def __init__(self, directory: Path) -> None:
-        self.began_ns = clock.now_ns() // 10**9 * 10**9 - 60 * MINUTE_NS
+    They begin an hour before now, if no time is given.
+    """
+
+    def __init__(self, directory: Path, began_ns: int = 0) -> None:
+        self.began_ns = began_ns or clock.now_ns() // 10**9 * 10**9 - 60 * MINUTE_NS
         captured = [
             one
             for nth, place in enumerate(PLACES)

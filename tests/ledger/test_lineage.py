@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
+from streams import limits
 from streams.errors import UnavailableError
 from streams.ledger import lineage
 from streams.ledger.result import Comparison
 from streams.lineage.tables import TABLES
 from streams.topology import EXAMPLES, LINEAGE
-from tests.snapshots.build import Row, edge, event, row, store
+from tests.snapshots import days
+from tests.snapshots.build import POLICY, T0_NS, Row, batch, edge, event, record, row, store, stream, tagged
 
 #: Column that carries the name of a row in these tests.
 NAMED_BY = {
@@ -34,10 +36,13 @@ NAMED_BY = {
 #: Where something lay, or in which fetch it came, is chance.
 PLACES = {"events": {"topic", "partition", "offset"}, "rejected": {"partition", "offset"}}
 Rows = Mapping[str, Sequence[Row]]
+#: Zone of what is kept for a day.
+NEAR = "bystander-present"
 
 
-def compared(tmp_path: Path, live: Rows, replayed: Rows, **how: bool) -> Comparison:
-    return lineage.compare(store(tmp_path / "live", live), store(tmp_path / "replay", replayed), **how)
+def compared(tmp_path: Path, live: Rows, replayed: Rows, *, candidates: bool = True) -> Comparison:
+    stores = store(tmp_path / "live", live), store(tmp_path / "replay", replayed)
+    return lineage.compare(*stores, candidates=candidates)
 
 
 def one_row_a_column(table: str) -> list[Row]:
@@ -216,3 +221,119 @@ def test_at_most_five_are_named_and_all_are_counted(tmp_path: Path) -> None:
 def test_without_an_epoch_it_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(UnavailableError, match="no epoch"):
         lineage.compare(store(tmp_path / "live", {}), tmp_path)
+
+
+def merged(records: Sequence[Mapping[str, Sequence[Row]]]) -> dict[str, list[Row]]:
+    every: dict[str, list[Row]] = {}
+    for rows in records:
+        for table, some in rows.items():
+            every.setdefault(table, []).extend(some)
+    return every
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files that are replaced go at once."""
+    monkeypatch.setattr(limits, "SUPERSEDED_GRACE_S", 0.0)
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("seed", range(3))
+def test_what_a_live_store_let_go_of_is_counted_and_nothing_else_is(tmp_path: Path, seed: int) -> None:
+    """A replay has it again, as its store has no broker's time; the oracle counts days in plain Python."""
+    world = days.World(seed)
+    live = days.filled(tmp_path / "live", world.lineage())
+    rows = merged([some for _, some in world.records])
+    replayed = store(tmp_path / "replay", rows)
+    result = lineage.compare(live, replayed)
+    assert (result["equal"], result["differences"]) == (True, []), seed
+    over = sum(
+        one["count"]
+        for day, some in world.records
+        for one in some.get("events", ())
+        if one["source"] != "training" and days.is_over(day, one["zone"], days.ON[-1])
+    )
+    assert result["events_expired"] == over > 0
+    assert f"expired   {over:,} events are over" in lineage.lines(result)[1]
+    lasting = next(one for one in reversed(rows["events"]) if one["zone"] == "public" and one["count"] > 1)
+    gone = next(one for one in rows["events"] if one["kind"] == "example" and one["zone"] == NEAR)
+    late = dict.fromkeys(("appended_ns", "t_ns"), lasting["appended_ns"])
+    judged = {**rows["decisions"][-1], **late, "zone": "public", "label": lasting["label"]}
+    more: dict[str, tuple[str, Row]] = {
+        "events": ("in the replay and not", {**lasting, "first": 10_000, "count": 1}),
+        "edges": ("more in the replay", edge(("g1", "activity", 9_000), ("g1", "imu-right", 9_000))),
+        "decisions": ("more in the replay", {**judged, "first": 9_000, "count": 1, "sink": "x"}),
+        "rejected": (
+            "in the replay and not",
+            {**rows["rejected"][-1], **late, "first": 9_000, "zone": "public"},
+        ),
+        "feedback": ("in the replay and not", row("feedback", source="g1", stream="feedback", first=7)),
+    }
+    for table, (says, one) in more.items():
+        with_more = store(tmp_path / table, {**rows, table: [*rows.get(table, ()), one]})
+        found = lineage.compare(live, with_more)
+        assert [says in each for each in found["differences"]] == [True], (table, found["differences"])
+        assert found["events_expired"] == over
+    # What is not over and not there was not let go by retention.
+    without = [one for one in rows["events"] if one is not lasting]
+    found = lineage.compare(live, store(tmp_path / "fewer", {**rows, "events": without}))
+    assert found["tables"]["events"]["differ"] == lasting["count"]
+    assert "is in the store and not in the replay" in found["differences"][0]
+    world.records = [
+        (day, {**some, "events": [one for one in some.get("events", ()) if one is not lasting]})
+        for day, some in world.records
+    ]
+    thin = days.filled(tmp_path / "thin", world.lineage())
+    assert lineage.compare(thin, replayed)["tables"]["events"]["differ"] == lasting["count"]
+    # An example that no recorded input names any more is no difference if it is over.
+    names = {each: f"{gone['source']}/{each}/{gone['first']}" for each in ("example", "activity")}
+    assert lineage.compare(live, replayed, unread=[*names.values()])["equal"]
+    unread = lineage.compare(live, replayed, unread=[*names.values(), "g1/example/9000"])
+    assert not unread["equal"]
+    assert unread["differences"][0].startswith("inputs: 1 examples were made")
+    assert unread["differences"][0].endswith("g1/example/9000")
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("cut", [True, False])
+def test_where_a_run_of_decisions_was_cut_at_the_moment_is_no_difference(tmp_path: Path, cut: bool) -> None:
+    """A run goes with its first event, and how many others are in it is chance."""
+    over_ns, later_ns = T0_NS + 5_399 * 10**9, T0_NS + 5_460 * 10**9
+    at = {first: over_ns if first < 40 else later_ns for first in range(0, 80, 20)}
+
+    def rows(*runs: tuple[int, int]) -> dict[str, list[Row]]:
+        tag = tagged(zone=NEAR)
+        times = {
+            first: dict.fromkeys(("appended_ns", "t_first_ns", "t_last_ns"), at_ns)
+            for first, at_ns in at.items()
+        }
+        about = {name: tag[name] for name in ("zone", "label", "policy_version")}
+        decided = {
+            "source": "g1",
+            "stream": "imu-right",
+            "sink": "store",
+            "verdict": "allow",
+            "mode": "enforcing",
+            **about,
+            "at_ns": 0,
+        }
+        return {
+            "policies": [POLICY],
+            "streams": [stream("g1", "imu-right")],
+            "events": [batch("g1", "imu-right", first, 20, **{**tag, **times[first]}) for first in at],
+            "decisions": [
+                row("decisions", **decided, first=first, count=count, appended_ns=at[first], t_ns=at[first])
+                for first, count in runs
+            ],
+        }
+
+    one, two = rows((0, 80)), rows((0, 40), (40, 40))
+    told, again = (one, two) if cut else (two, one)
+    records = [days.appended(record(0, told), 0), days.appended(record(1, {}), 1)]
+    live = days.filled(tmp_path / "live", records)
+    result = lineage.compare(live, store(tmp_path / "replay", again))
+    assert (result["equal"], result["differences"]) == (True, [])
+    assert (result["events_expired"], result["tables"]["events"]["compared"]) == (40, 40)
+    with_more = {**again, "decisions": [*again["decisions"], {**again["decisions"][0], "first": 200}]}
+    with_more["decisions"][-1] |= {"appended_ns": later_ns, "t_ns": later_ns, "count": 7}
+    assert lineage.compare(live, store(tmp_path / "more", with_more))["tables"]["decisions"]["differ"] == 7

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streams.consent.erased import Erasure
 from streams.errors import InputError, MalformedError
 from streams.events.record import Outgoing, Received, StoredRecord
+from streams.events.runs import Run
 from streams.limits import MODELS_KEPT_MAX
 from streams.models.pointer import Pointer, Rollback
 from streams.models.registry import ModelTable
@@ -20,9 +22,12 @@ from streams.models.withdrawn import Withdrawn
 from streams.pipeline.going_back import check_back
 from streams.pipeline.live import LiveGlasses
 from streams.pipeline.side_inputs import SideInputs
+from streams.sealing.erasures import Done, Requested
 from streams.topology import MODELS
+from streams.worker.erasure_models import times_of, whose_is_erased
 from streams.worker.models import learned_from, taken_off
 from tests import build
+from tests.hostile.test_cores import GOOD_EXAMPLES
 from tests.recovery.test_state import TEXTS, core_of_three
 
 FIRST = build.version(build.core())
@@ -242,3 +247,53 @@ def test_a_state_that_names_what_nobody_withdrew_is_waited_for() -> None:
     state = build.step(core, core.empty(0), build.fetch([build.query(0, TEXTS[0], build.T0_NS)], 0)).state
     core.followed.models = read(*((each.key or b"", each.value or b"") for each in topic[:1]))
     assert not build.run(core.stands(state))
+
+
+#: When the newest was captured that is in each example, by wearer: of w1 one was on the day before.
+EXAMPLES = {"w1": {"g1/example/1": 5, "g1/example/2": 15}, "w2": {"g2/example/5": 15}}
+LEARNED = [("g1", "example", Run(1, 1, 2)), ("g2", "example", Run(5, 1, 1))]
+
+
+def erased_since(
+    since_ns: int, examples: Mapping[str, Mapping[str, int]] = EXAMPLES
+) -> Callable[[str, ModelVersion | Withdrawn], bool]:
+    """What an erasure of w1 since a time, which was at 25 and withdrew version 2, makes of wearers' names."""
+    of = Requested(8, "of w1", "w1", {"requested": Done(25, since_ns)})
+    return whose_is_erased(of, {2}, [Erasure("of w1", 8, 25, since_ns)], "of {}".format, examples)
+
+
+def learned() -> ModelVersion:
+    made = version(2, trained_ns=20)
+    return replace(made, manifest=replace(made.manifest, admitted=LEARNED))
+
+
+@pytest.mark.parametrize(("since_ns", "goes"), [(0, True), (5, True), (6, False), (15, False)])
+def test_a_version_that_learned_from_what_is_older_keeps_saying_so(since_ns: int, goes: bool) -> None:
+    is_erased, made = erased_since(since_ns), learned()
+    assert is_erased("w1", made) is goes
+    assert not is_erased("w2", made)
+    # What is left of a version does not say from which examples it learned.
+    assert is_erased("w1", Withdrawn.of(made, "erasure 7", ())) is (since_ns == 0)
+    # An example that nobody has any more, or that was made later, is not older.
+    assert erased_since(since_ns, {"w1": {"g1/example/9": 1}})("w1", made)
+
+
+def test_its_name_goes_with_the_erasure_of_the_rest() -> None:
+    topic = [(key, learned().dump() if key == version_key(2) else value) for key, value in log()]
+    [gone] = taken_off(records(topic), read(*topic).now, "erasure 8", erased_since(10))
+    assert dict(Withdrawn.load(gone.value).wearers) == {"w1": (1, 2), "w2": (1,)}
+    topic.append((gone.key, gone.value or b""))
+    known = read(*topic)
+    assert taken_off(records(topic), known.now, "erasure 8", erased_since(10)) == [], "once"
+    assert 2 in learned_from(known.now, "w1", 0), "it concerns an erasure of all"
+    [rest] = taken_off(records(topic), known.now, "erasure 9", erased_since(0))
+    assert dict(Withdrawn.load(rest.value).wearers) == {"w2": (1,)}
+
+
+def test_the_time_of_an_example_is_that_of_the_newest_in_it() -> None:
+    known = times_of([*GOOD_EXAMPLES, StoredRecord(0, 0, b"g1", b"{}")], build.CODEC)
+    assert sum(map(len, known.values())) == len(GOOD_EXAMPLES)
+    late = replace(GOOD_EXAMPLES[0], timestamp=build.T0_NS // 1_000_000 + 60_000)
+    [[(name, at_ns)]] = [each.items() for each in times_of([late], build.CODEC).values()]
+    assert at_ns == late.timestamp * 1_000_000, "an erasure takes what came in its time"
+    assert known[next(iter(times_of([late], build.CODEC)))][name] == build.T0_NS

@@ -11,10 +11,13 @@ from msgspec import UNSET
 
 from streams.errors import InputError
 from streams.queries.card import card
+from streams.queries.reach import reach
 from streams.queries.role import Role
 from streams.queries.store import Store
+from streams.snapshots.writer import Writer
 from streams.topology import EXAMPLES
-from tests.snapshots.build import HOUSEHOLD, POLICY, edge, event, row, store, stream, tagged
+from tests.snapshots.build import HOUSEHOLD, POLICY, T0_NS, edge, event, row, store, stream, tagged
+from tests.snapshots.worlds import erasure, mark
 
 MODEL = {"source": "training", "stream": "intent-model"}
 ID = "training/intent-model/2"
@@ -192,3 +195,69 @@ def test_it_says_by_which_erasure_the_version_was_withdrawn(tmp_path: Path) -> N
 
 def _labelled(shared: dict[str, Any]) -> dict[str, Any]:
     return {name: shared[name] for name in ("zone", "label", "policy_version")}
+
+
+def test_after_an_erasure_since_a_day_a_version_says_what_it_learned_from_what_is_older(
+    tmp_path: Path,
+) -> None:
+    day_ns = 86_400 * S_NS
+    spoken = {**tagged("voice_query", "voice-assistant"), "kind": "example"}
+    examples = [
+        event(
+            source,
+            "example",
+            number,
+            **{**spoken, "wearer": f"w{source[1]}"},
+            **dict.fromkeys(("t_first_ns", "t_last_ns", "appended_ns"), T0_NS + day * day_ns),
+        )
+        for source, number, day in (("g1", 0, 0), ("g1", 1, 2), ("g2", 0, 2))
+    ]
+    learned = {2: examples, 3: examples[1:]}
+    path = store(
+        tmp_path / "s",
+        {
+            "policies": [POLICY],
+            "streams": [
+                *(stream(source, "example", "example", captured=False) for source in ("g1", "g2")),
+                stream("training", "intent-model", "model"),
+            ],
+            "events": [
+                *examples,
+                *(
+                    event("training", "intent-model", number, **{**tagged(), "kind": "model"})
+                    for number in (2, 3)
+                ),
+            ],
+            "edges": [
+                edge(
+                    ("training", "intent-model", number),
+                    (one["source"], "example", one["first"]),
+                    operator="training",
+                )
+                for number, some in learned.items()
+                for one in some
+            ],
+            "models": [
+                row("models", **MODEL, version=number, examples=len(some), wearers=2, **spoken_tag())
+                for number, some in learned.items()
+            ],
+        },
+    )
+    writer = Writer.open(path, fold="inline")
+    writer.erase(
+        [erasure(T0_NS + 3 * day_ns, wearer="w1", since_ns=T0_NS + day_ns)], mark, T0_NS + 4 * day_ns
+    )
+    writer.settle(T0_NS + 4 * day_ns)
+    writer.close()
+    with Store.open(path, Role("privacy-officer")) as opened:
+        told = [(each.id, each.learned_from) for each in reach(opened, "w1").models]
+        assert told == [(ID, 1)], "version 3 learned from what was erased alone"
+        parents = "SELECT parent_id FROM edge_records WHERE child_id = '{}' ORDER BY ALL"
+        assert opened.sql(parents.format(ID)).rows == [("g1/example/0",), ("g2/example/0",)]
+        assert card(opened, ID).id == ID
+        assert opened.sql("SELECT version, examples FROM models ORDER BY ALL").rows == [(2, 3), (3, 2)]
+
+
+def spoken_tag() -> dict[str, Any]:
+    """Zone, label and policy of what is said to the assistant."""
+    return {name: value for name, value in tagged("voice_query", "voice-assistant").items() if name != "kind"}

@@ -11,8 +11,10 @@ from typing import Any
 
 import duckdb
 import orjson
+import pyarrow as pa
 import pytest
 
+from streams import clock
 from streams.errors import InputError
 from streams.lineage.selection import up_to
 from streams.policy.load import parse
@@ -22,8 +24,22 @@ from streams.queries.role import Role
 from streams.queries.store import Store
 from streams.snapshots.writer import Writer
 from streams.topology import TO_WEARER
-from tests.snapshots.build import HOUSEHOLD, POLICY, T0_NS, Row, derived, edge, event, row, store, tagged
+from tests.snapshots import days
+from tests.snapshots.build import (
+    HOUSEHOLD,
+    POLICY,
+    T0_NS,
+    Row,
+    derived,
+    edge,
+    event,
+    record,
+    row,
+    store,
+    tagged,
+)
 from tests.snapshots.contents import ask
+from tests.snapshots.days import World as Days
 from tests.snapshots.worlds import HER, HERS, World, erasure, filled, mark
 
 OFFICER = Role("privacy-officer", exporting=True, into=TO_WEARER)
@@ -57,10 +73,10 @@ def single(path: Path, table: str) -> Counter[tuple[Any, ...]]:
     return Counter(ask(path, _SINGLE[table].format(f"files.{table}")))
 
 
-def of_rows(rows: OwnRows, table: str) -> Counter[tuple[Any, ...]]:
+def of_rows(rows: pa.Table, table: str) -> Counter[tuple[Any, ...]]:
     with duckdb.connect() as connection:
-        connection.register("taken", rows.taken[table])
-        return Counter(connection.execute(_SINGLE[table].format("taken")).fetchall())
+        connection.register("told", rows)
+        return Counter(connection.execute(_SINGLE[table].format("told")).fetchall())
 
 
 def says(path: Path, table: str) -> Counter[tuple[Any, ...]]:
@@ -83,10 +99,10 @@ def test_an_export_has_what_an_erasure_takes_out_and_nothing_else(tmp_path: Path
     writer.settle(world.at_ns + 10**12)
     writer.close()
     for table in _SINGLE.keys() - _SAYS.keys():
-        assert of_rows(rows, table) == single(path, table) - single(copy, table), table
+        assert of_rows(rows.taken[table], table) == single(path, table) - single(copy, table), table
     for table in _SAYS:
         changed = says(path, table) - says(copy, table)
-        assert of_rows(rows, table) == Counter(each[:-1] for each in changed.elements()), table
+        assert of_rows(rows.taken[table], table) == Counter(each[:-1] for each in changed.elements()), table
     [(count,)] = ask(copy, "SELECT rows FROM erasures")
     assert sum(map(len, rows.taken.values())) == count, "row by row, too"
     assert count > 20, f"seed {seed} has too little of her"
@@ -262,3 +278,39 @@ def test_the_shipped_policy_hands_all_of_it_out(tmp_path: Path) -> None:
     answer, rows = handed(tmp_path, HOUSEHOLD.text)
     assert not len(answer.withheld)
     assert len(rows.shown["events"]) == 4
+
+
+@pytest.mark.usefixtures("few")
+@pytest.mark.parametrize("seed", range(3))
+def test_what_is_over_is_counted_and_not_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """Told before the rewriting is what is told after it, and of whom all is over, nothing but how much."""
+    world = Days(seed)
+    path = days.filled(tmp_path / "store", world.lineage()[:3])
+    shutil.copytree(path, copy := tmp_path / "copy", symlinks=True)
+    # The next day has begun for the writer of the copy. Readers of the other are as far by their clock.
+    after = days.appended(record(3, {}), 1)
+    days.filled(copy, [after])
+    real_ns = clock.now_ns
+    monkeypatch.setattr(clock, "now_ns", lambda: real_ns() - days.DAY_NS)
+    writer = Writer.open(path, fold="inline")
+    days.take_in(writer, [days.appended(record(3, {}), 0.0)])
+    writer.close()
+    monkeypatch.setattr(clock, "now_ns", real_ns)
+    [(overdue,)] = ask(path, "SELECT count(*) FROM overdue")
+    assert overdue, f"seed {seed} has nothing that is over"
+    with Store.open(path, OFFICER) as before, Store.open(copy, OFFICER) as rewritten:
+        for zone in days.DAYS:
+            wearer = days.name(0, zone)
+            rows, left = OwnRows(before, wearer), OwnRows(rewritten, wearer)
+            for table in _SINGLE.keys() & left.shown.keys():
+                shown, in_copy = (of_rows(some.shown[table], table) for some in (rows, left))
+                assert shown == in_copy, (seed, zone, table)
+            over = zone == "bystander-present"
+            assert ("events" in rows.over) is (over and bool(rows)), (seed, zone)
+            assert not left.over
+            if over and rows:
+                assert rows.over["events"] == len(rows.taken["events"])
+                [events] = [each for each in told(before, wearer, rows).held if each.table == "events"]
+                assert (events.rows, events.not_shown, events.expired) == (0, 0, rows.over["events"])

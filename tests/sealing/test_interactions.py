@@ -14,9 +14,10 @@ from streams.events.batch import Batch
 from streams.events.digest import digest, keyed_digest
 from streams.events.headers import DIGEST, ENCODING, SINCE
 from streams.events.record import Fetch, Outgoing, StoredRecord
+from streams.pipeline.judging import UNSAID_RULE, judged_by_tag
 from streams.pipeline.live import LiveGlasses
 from streams.policy import label as lattice
-from streams.policy.policy import Policy
+from streams.policy.policy import Flow, Policy
 from streams.sealing.key_rows import KeyFor
 from streams.sealing.key_store import KeyStore, day_of
 from streams.sealing.keys import Keys, Opening
@@ -136,6 +137,36 @@ def test_a_sealed_derived_value_says_from_when_its_oldest_data_is(store: KeyStor
     [situation] = [each for each in on(DERIVED, sealed) if is_sealed(each.headers)]
     [oldest] = [row["t_first_ns"] for row in rows(sealed, "events") if row["kind"] == "activity"]
     assert dict(situation.headers)[SINCE] == b"%d 1" % oldest, "and under which consent record it was made"
+
+
+@pytest.mark.parametrize(
+    ("says", "rule"),
+    [
+        (b" 1", ""),
+        (b" 0", "consent: none is known"),
+        (b" 9", "consent: none is known"),
+        (b"", UNSAID_RULE),
+        (None, UNSAID_RULE),
+    ],
+)
+def test_who_opens_a_derived_value_is_told_whether_there_was_no_consent_or_nobody_said(
+    says: bytes | None, rule: str
+) -> None:
+    """What no zone seals does not say it: the wearer is not to blame for that."""
+    record = named(only(written(SPOKEN, None)))[DERIVED, "g1/situation/7"]
+    headers = dict(record.headers)
+    written_since = headers.pop(SINCE).split()[0]
+    if says is not None:
+        headers[SINCE] = written_since + says
+    one = StoredRecord(0, record.timestamp_ms, record.key, record.value, tuple(headers.items()))
+    side = build.followed(SPOKEN).side_inputs()
+
+    def judged(sink: str) -> Flow:
+        return judged_by_tag(one, DERIVED, build.CODEC, side, T + 10**9, sink)
+
+    flow = judged(ZONED)
+    assert (flow.passed, flow.rule) == (not rule, rule or f"sinks.{ZONED}")
+    assert judged("nowhere").rule not in ("", UNSAID_RULE), "a consent would not let it in there"
 
 
 @pytest.mark.parametrize("sealing", [SPOKEN, build.sealing("voice-assistant", "home-private")])

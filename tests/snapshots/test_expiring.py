@@ -27,7 +27,7 @@ from streams.queries.store import Store
 from streams.snapshots.erasing import rewriting
 from streams.snapshots.writer import STEPS, Writer
 from tests.patience import PATIENCE_S
-from tests.snapshots.build import T0_NS, record
+from tests.snapshots.build import POLICY, T0_NS, batch, derived, edge, record, stream, tagged
 from tests.snapshots.contents import ask, content, hits, indexed
 from tests.snapshots.days import DEVICES, ON, World, appended, filled, gone, is_over, name, take_in
 
@@ -191,6 +191,62 @@ def test_a_reader_is_not_shown_what_is_over_before_it_is_rewritten(
     )
     assert told.stdout.strip() == "[(0,)]"
     assert at_ns < T0_NS + 3_601 * 10**9
+
+
+@pytest.mark.usefixtures("small")
+def test_an_edge_that_comes_after_its_parent_left_is_taken_as_the_rewriting_would(tmp_path: Path) -> None:
+    at: dict[str, Any] = dict.fromkeys(("appended_ns", "t_first_ns", "t_last_ns"), T0_NS)
+    made: dict[str, Any] = {"kind": "activity", "topic": "glasses.derived"}
+    first = {
+        "policies": [POLICY],
+        "streams": [stream("g1", "imu-right"), stream("g1", "activity", "activity", captured=False)],
+        "events": [
+            batch("g1", "imu-right", 0, 2, **{**tagged(zone="bystander-present"), **at}),
+            batch("g1", "imu-right", 2, 2, **{**tagged(zone="public"), **at}),
+            *(
+                derived("g1", "activity", number, **{**tagged(zone="public"), **at, **made})
+                for number in range(4)
+            ),
+        ],
+    }
+    run = {"child_count": 3, "operator": "activity", "parent_width": 2}
+    late = {"edges": [edge(("g1", "activity", 0), ("g1", "imu-right", 0), **run)]}
+    pairs = "SELECT child_number, parent_number FROM edge_records ORDER BY ALL"
+    in_time = filled(tmp_path / "in-time", [appended(record(0, {**first, **late}), 0)])
+    assert ask(in_time, pairs) == [(0, 0), (0, 1), (1, 1), (1, 2), (2, 2), (2, 3)]
+    filled(in_time, [appended(record(1, {}), 1)])
+    path = filled(tmp_path / "late", [appended(record(0, first), 0), appended(record(1, {}), 1)])
+    assert ask(path, "SELECT low, high FROM expired") == [(0, 1)]
+    filled(path, [appended(record(2, late), 1.01)])
+    assert ask(path, pairs) == ask(in_time, pairs) == [(1, 2), (2, 2), (2, 3)]
+    # The record of the next day has nothing in it.
+    assert {reason for (reason,) in ask(path, "SELECT reason FROM rejected")} == {
+        "lineage record: found no table, expected one at least"
+    }
+    # What has left is known to a writer from the moment on at which it did.
+    writer = Writer.open(tmp_path / "one-writer", fold="inline")
+    take_in(writer, [appended(record(0, first), 0)])
+    writer.ingest(
+        {
+            0: [
+                appended(
+                    record(
+                        1,
+                        {"edges": [edge(("g1", "activity", 3), ("g1", "imu-right", 3), operator="activity")]},
+                    ),
+                    0.01,
+                )
+            ]
+        },
+        {},
+        0,
+    )
+    take_in(
+        writer, [appended(record(2, {}), 1), appended(record(3, {}), 1.01), appended(record(4, late), 1.02)]
+    )
+    writer.settle(T0_NS)
+    writer.close()
+    assert ask(tmp_path / "one-writer", pairs) == [(1, 2), (2, 2), (2, 3), (3, 3)]
 
 
 class KilledError(BaseException):

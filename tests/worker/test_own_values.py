@@ -55,10 +55,11 @@ def told(
     wearer: str = "w1",
     erased: ErasedParts = NOTHING_ERASED,
     text: str = "",
+    now_ns: int = build.T0_NS,
 ) -> tuple[OwnValues, Told]:
     policy = build.policy()
     texts = {policy.version: text or policy.text}
-    values = OwnValues(wearer, OFFICER, build.CODEC, StoredPolicies(texts), provided=provided, erased=erased)
+    values = OwnValues(wearer, OFFICER, build.CODEC, StoredPolicies(texts), provided, erased, now_ns)
     lines: Told = defaultdict(list)
     for topic in (ZONED,) if provided else (ZONED, DERIVED, ANSWERS):
         for each in outputs:
@@ -122,6 +123,25 @@ def test_what_she_provided_has_neither_others_nor_what_was_made_of_it(outputs: S
     for each in lines["utterances"]:
         assert set(each) == {"example", "t", "utterance", "language"}
         assert each["utterance"] in {made.columns["text"][0] for made in BATCHES if "text" in made.columns}
+
+
+@pytest.mark.parametrize("provided", [True, False])
+def test_what_is_over_is_counted_and_not_told(outputs: Sequence[Outgoing], provided: bool) -> None:
+    """It may lie on a topic for longer than its label permits."""
+    later_ns = build.T0_NS + 2 * 86_400 * 10**9
+    _, before = told(outputs, provided=provided)
+    values, lines = told(outputs, provided=provided, now_ns=later_ns)
+    near = sent("imu", strangers=True) - sent("imu", strangers=False)
+    assert near
+    assert numbers(lines["imu"]) == sent("imu", strangers=False), "with strangers it is kept for a day"
+    assert values.left_out["imu", "its retention is over"] == len(near)
+    assert lines["voice_query"]
+    assert provided or numbers(before["imu"]) - numbers(lines["imu"]) == near
+    told_of = {word["zone"] for word in values.words}
+    assert "bystander-present" not in told_of
+    ended, nothing = told(outputs, provided=provided, now_ns=build.T0_NS + 4000 * 86_400 * 10**9)
+    assert not nothing
+    assert {reason for _, reason in ended.left_out} == {"its retention is over"}
 
 
 @pytest.mark.parametrize("provided", [True, False])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -21,6 +21,7 @@ _DUE: dict[str, Sequence[str]] = {
     "events": ("on", "zone", "retention_days", "events"),
     "models": ("on", "model"),
     "gone": ("on", "events"),
+    "endless": ("policy", "rows", "events"),
     "keys": ("on", "keys"),
 }
 
@@ -46,4 +47,18 @@ def due(keys: Path | None, stores: Stores, role: Role, form: Form) -> None:
         with contextlib.closing(KeyStore(keys)) as store:
             return replace(answer, keys=due_keys(store.due_days()))
 
-    say_answer(asked(stores, role, question, group="rights "), form, _DUE)
+    shown = asked(stores, role, question, group="rights ")
+    say_answer(shown, form, _DUE, then=tuple(_of_endless(shown.answer)))
+
+
+def _of_endless(answer: Due) -> Iterator[str]:
+    """What to do about rows without an end."""
+    if any(row.policy for row in answer.endless):
+        yield (
+            "endless: the store has no text of these policies, or it says nothing of the label, so retention "
+            "never takes these rows out, and no role is shown them. Put the policy in force once more "
+            "(`sightline policy publish`), so that the store takes in its text; if nobody has it, find out "
+            "who wrote to glasses.lineage, and make the store again without that"
+        )
+    if any(not row.policy for row in answer.endless):
+        yield "endless without a policy: nobody could read what was refused; there is its place and no value"

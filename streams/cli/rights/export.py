@@ -190,7 +190,8 @@ def _write(store: Store, wanted: Wanted, out: Path, show: Callable[[str], None])
             values = _values(wanted, rows, handing, show)
             _require_something(rows, values)
             held = told(store, wanted.wearer, rows)
-            left_out = list(_left_out(held, values))
+            over = sum(rows.over.values())
+            left_out = [*_over(over), *_left_out(held, values)]
             show("writing")
             about = {
                 "form": _FORMS[wanted.form][0],
@@ -201,6 +202,7 @@ def _write(store: Store, wanted: Wanted, out: Path, show: Callable[[str], None])
                 "controller": held.controller,
                 "made": rfc3339(clock.now_ns()),
                 "role": str(wanted.role),
+                "expired_rows": over,
                 "left_out": to_builtins(left_out),
             }
             if not provided:
@@ -224,6 +226,7 @@ def _write(store: Store, wanted: Wanted, out: Path, show: Callable[[str], None])
         "epoch": store.epoch,
         "rows": 0 if provided else sum(map(len, rows.shown.values())),
         "events with values": 0 if values is None else values.events.total(),
+        "rows left out as expired": over,
         "events left out": sum(each.events for each in left_out),
     }
 
@@ -275,6 +278,14 @@ def _values(wanted: Wanted, rows: OwnRows, handing: Handing, show: Callable[[str
     devices = {*topics.devices(wanted.wearer), *rows.taken["streams"].column("source").to_pylist()}
     asyncio.run(topics.tell(values, devices, handing.put))
     return values
+
+
+def _over(rows: int) -> Iterator[LeftOut]:
+    """What is over and still in the files of the store."""
+    if rows:
+        yield LeftOut(
+            of=f"{rows:,} rows of the store", reason="their retention is over; they leave it within a day"
+        )
 
 
 def _left_out(held: Own, values: OwnValues | None) -> Iterator[LeftOut]:

@@ -158,9 +158,9 @@ def _streams_and_rows(held: Own) -> Iterator[Block]:
     yield table(
         "held",
         "Rows of the store",
-        ("table", "rows", "not shown"),
+        ("table", "rows", "not shown", "over"),
         held.held.rows,
-        lambda row: (Cell(row.table), number(row.rows), number(row.not_shown)),
+        lambda row: (Cell(row.table), number(row.rows), number(row.not_shown), number(row.expired)),
     )
     yield table(
         "withheld",

@@ -98,6 +98,7 @@ class Keeping:
         """Write down the time, and what an epoch records of retention; within its transaction."""
         if folded is not None and folded.passed_ns:
             self._passed_ns = folded.passed_ns
+            self._known.passed()
             self.epoch = epoch if folded.replaced else self.epoch
         if heard_ns := self._time.now_ns(clock.monotonic_ns()):
             self._heard_ns, self._clock_ns = heard_ns, clock.now_ns()

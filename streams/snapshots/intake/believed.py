@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from streams.lineage.tables import TABLES
-from streams.snapshots.intake import decode, genuine, overlap
+from streams.snapshots.intake import decode, expired, genuine, overlap
 from streams.snapshots.intake.lookup import Lookup
 from streams.snapshots.rows.poll import Poll
 
@@ -15,6 +15,7 @@ def believed(poll: Poll, known: Lookup) -> dict[str, pa.Table]:
     known.forget()
     genuine.check_tags(poll, known)
     overlap.check(poll, known)
+    expired.leave_out(poll, known)
     tables = {name: content for name, content in poll.tables.items() if content.num_rows}
     if refused := list(poll.rejected()):
         rejected = decode.arrow_of(

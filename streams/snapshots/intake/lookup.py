@@ -46,11 +46,14 @@ class Lookup:
         self._policies: dict[str, Policy] = {}
         self._words: dict[str, dict[str, object]] = {}
         self._highest: dict[Stream, int] = {}
+        #: Highest number of each stream that was over and has left.
+        self._over: dict[Stream, int] = {}
 
     def forget(self) -> None:
         """Clear the cache if it is too large; to be called between two polls."""
-        if len(self._highest) > limits.STREAMS_KNOWN_MAX:
-            self._highest.clear()
+        for cached in (self._highest, self._over):
+            if len(cached) > limits.STREAMS_KNOWN_MAX:
+                cached.clear()
 
     def policies(self, versions: Iterable[str], texts: Mapping[str, str]) -> dict[str, Policy]:
         """Policies of `versions` whose text is in `texts` or in the store; other versions are left out."""
@@ -113,6 +116,37 @@ class Lookup:
             self._highest |= dict.fromkeys(lacking, -1)
             self._highest |= {(source, stream): last for source, stream, last in rows}
         return {stream: self._highest[stream] for stream in wanted}
+
+    def over(self, reach: Mapping[Stream, tuple[int, int]]) -> list[tuple[str, str, int, int]]:
+        """Runs (source, stream, low, high) of what was over and has left, that meet numbers of streams.
+
+        `reach` has the lowest and the highest number by stream. What left is older than nearly all that
+        comes, so no file is read for most.
+        """
+        if lacking := sorted(reach.keys() - self._over.keys()):
+            sources, names = zip(*lacking, strict=True)
+            with self._hot.incoming(pa.table({"source": sources, "stream": names})):
+                rows = self._hot.connection.execute(
+                    "SELECT source, stream, max(highest) FROM spans SEMI JOIN incoming "
+                    "USING (source, stream) WHERE table_name = 'expired' GROUP BY ALL"
+                ).fetchall()
+            self._over |= dict.fromkeys(lacking, -1)
+            self._over |= {(source, stream): last for source, stream, last in rows}
+        asked = [(*stream, *of) for stream, of in reach.items() if of[0] <= self._over[stream]]
+        if not asked:
+            return []
+        columns = zip(("source", "stream", "lowest", "highest"), zip(*asked, strict=True), strict=True)
+        with self._hot.incoming(pa.table(dict(columns))):
+            runs: list[tuple[str, str, int, int]] = self._hot.connection.execute(
+                "SELECT o.source, o.stream, low, high FROM "  # noqa: S608 - names of ours
+                f"({self._stored('expired', 'source, stream, low, high', 'own')}) o JOIN incoming i "
+                "ON o.source = i.source AND o.stream = i.stream AND low <= highest AND high >= lowest"
+            ).fetchall()
+        return runs
+
+    def passed(self) -> None:
+        """Note that more was over and has left."""
+        self._over.clear()
 
     def reached(self, highest: Iterable[tuple[Stream, int]]) -> None:
         """Note the highest numbers of rows that will be stored next."""
