@@ -119,7 +119,7 @@ def test_a_run_goes_on_at_commits_that_add_results_alone(tmp_path: Path) -> None
         git("add", name)
 
     git("init")
-    code, results = ("streams/a.py", f"{RESULTS}/soak.jsonl")
+    code, results = ("code.py", f"{RESULTS}/soak.jsonl")
     change(code, "1")
     git("commit", "-m", "code")
     first = commit(tmp_path)

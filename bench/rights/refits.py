@@ -31,6 +31,8 @@ from streams.worker.erasure_models import Place
 from streams.worker.models import known_models
 
 REFITS = 30
+#: Of real time: so that training keeps up with the examples of so many, of which it fits more and more.
+_PACE = 0.5
 #: A minute of talk is sent again and again, and with the bound of the shipped policy no version would be made
 #: after some minutes. Nothing else changes: what a wearer repeats counts once.
 _REPEATS = "\n[training]\nrepeated_percent_max = 100\n"
@@ -77,7 +79,7 @@ async def refits(directory: Path, count: int, say: Say) -> Measured:
         await made.ready()
         talk = Load(made.broker.address, TALK, count + _STAYING)
         async with talk.sender:
-            per_s = TALK.batches_per_s * (count + _STAYING)
+            per_s = _PACE * TALK.batches_per_s * (count + _STAYING)
             pacing = asyncio.create_task(talk.pace(per_s, float("inf")))
             try:
                 for turn in range(count):
