@@ -23,6 +23,8 @@ from streams.events.identity import EventId
 from streams.events.record import Received
 from streams.events.shipped import SHIPPED
 from streams.kafka.reader import read_through
+from streams.models.version import CURRENT_KEY, ModelVersion
+from streams.models.withdrawn import Withdrawn
 from streams.policy.load import load
 from streams.sealing.key_store import KeyStore
 from streams.topology import ANSWERS, TRAINING_SOURCE
@@ -49,18 +51,26 @@ class Seen:
     requested_ns: dict[str, int] = field(default_factory=dict)
     #: Highest version when an erasure was requested.
     newest: dict[str, int] = field(default_factory=dict)
-    #: What the last look found, in words.
+    #: Offset of the newest version on the topic, and in words what the last look found.
+    read_to: int = -1
     found: str = ""
 
     async def look(self, broker: str) -> int:
-        """Read the versions again; returns the one that serves."""
-        side, _ = await known_models(broker)
-        versions = side.models.versions.items()
-        self.wearers |= {number: frozenset(each.manifest.wearers) for number, each in versions}
-        newest = max(side.models.versions.values(), key=lambda each: each.version)
+        """Read the versions again; returns the one that serves.
+
+        All records of the topic are read, because an erasure takes the value of a version off, and whom it
+        learned from.
+        """
+        side, records = await known_models(broker)
+        for record in records:
+            if record.offset > self.read_to and record.key != CURRENT_KEY:
+                self.read_to = record.offset
+                if not Withdrawn.begins(record.value):
+                    version = ModelVersion.load(record.value)
+                    self.wearers[version.version] = frozenset(version.manifest.wearers)
+        newest = max(self.wearers)
         self.found = (
-            f"{side.models.serving} serves; the newest is {newest.version}, of {newest.trained_ns}, declined "
-            f"{newest.declined or 'by no rule'}, of {len(newest.manifest.wearers)} wearers"
+            f"{side.models.serving} serves; the newest, {newest}, learned from {len(self.wearers[newest])}"
         )
         return side.models.serving
 
