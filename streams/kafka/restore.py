@@ -118,6 +118,8 @@ async def restored(
     if standing.behind is not None:
         _say_behind(standing.behind)
         state, losses = core.behind(state), (*losses, standing.behind)
+    if standing.moved:
+        state = core.moved(state, standing.next_offset or 0)
     if lost:
         _say(agent, tp, len(lost), run.begin)
     return Restored(

@@ -46,7 +46,7 @@ class Standing:
     `begin` is the first offset of the source's log. `loss` are records that were deleted unread before
     `next_offset`. `uncommitted`: the group's commit has another offset, so `next_offset` must be committed
     again. `behind` are records that were processed but are no longer in the log, and that the state as it can
-    be restored does not include.
+    be restored does not include. `moved`: offsets that the state holds can be higher than `next_offset`.
     """
 
     stored: Checkpoint
@@ -55,6 +55,7 @@ class Standing:
     loss: Loss | None = None
     uncommitted: bool = False
     behind: Loss | None = None
+    moved: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +170,7 @@ def _cut_off(
     known = min(stored.offset or 0, end)
     behind = place.loss(max(stored.offset or 0, end), at - 1, end, stored, state=True)
     unseen = behind if (stored.offset or 0) < at else None
-    return Standing(replace(stored, offset=known), begin, end, None, True, unseen)
+    return Standing(replace(stored, offset=known), begin, end, None, True, unseen, moved=True)
 
 
 def _remade(place: Place[Any], stored: Checkpoint) -> bool:
@@ -202,7 +203,7 @@ async def _of_another_log(place: Place[Any], stored: Checkpoint, begin: int) -> 
     first = max(known, told or 0)
     loss = place.loss(first, None, begin, stored)
     behind = place.loss(known, first - 1, begin, stored, state=True) if known < first else None
-    return Standing(replace(stored, offset=begin), begin, begin, loss, True, behind)
+    return Standing(replace(stored, offset=begin), begin, begin, loss, True, behind, moved=True)
 
 
 async def _without_commit(place: Place[Any], stored: int) -> int:

@@ -39,7 +39,7 @@ class PausingCore(ToyCore):
 
     def __init__(self, room: Room) -> None:
         super().__init__(room.target)
-        self.agent, self.told = room.agent, list[Loss]()
+        self.agent, self.told, self.moves = room.agent, list[Loss](), list[int]()
 
     def _lineage(self, partition: int, value: bytes) -> Outgoing:
         return Outgoing(
@@ -55,6 +55,10 @@ class PausingCore(ToyCore):
     def tell(self, loss: Loss) -> Sequence[Outgoing]:
         self.told.append(loss)
         return [self._lineage(loss.partition, b"lost")]
+
+    def moved(self, state: int, offset: int) -> int:
+        self.moves.append(offset)
+        return state
 
 
 Change = Callable[[Room], Awaitable[None]]
@@ -167,6 +171,7 @@ class Played:
     found: Counter[bytes]
     numbers: dict[int, list[int]]
     told: list[Loss] = field(default_factory=list)
+    moves: list[int] = field(default_factory=list)
     surveyed: str = ""
     refused: list[str] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
@@ -228,7 +233,7 @@ class Play:
             for number in range(case.partitions)
         }
         expected, found = Counter([*read, *kept]), Counter(one.value for one in written)
-        return Played(case, expected, found, numbers, core.told, surveyed, refused, self.ended)
+        return Played(case, expected, found, numbers, core.told, core.moves, surveyed, refused, self.ended)
 
 
 @pytest.fixture(scope="module")
@@ -276,6 +281,8 @@ def test_all_is_out_once_but_for_what_is_lost_and_said(played: Mapping[str, Play
     gone = bool(case.lost) or unknown
     unread = [one.records for one in found.told if not one.state]
     assert unread == [None if unknown else case.lost] * (case.partitions * gone)
+    goes_on_at = 0 if unknown else 10
+    assert found.moves == [goes_on_at] * (unknown or case.change is cut), "offsets mean other records there"
     behind = [(one.first, one.last) for one in found.told if one.state]
     assert behind == ([case.behind] if case.behind else [])
     assert not gone or found.surveyed.count(" partition ") == case.partitions, "one sentence names all"
