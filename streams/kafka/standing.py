@@ -209,15 +209,7 @@ async def _of_another_log(place: Place[Any], stored: Checkpoint, begin: int) -> 
 async def _without_commit(place: Place[Any], stored: int) -> int:
     """Next offset if the group lost its commit: that of the checkpoint or of lineage, whichever is later."""
     _, told = await _told_by_lineage(place)
-    at = max(stored, told or 0)
-    log.warning(
-        "The group %s knows no offset of %s any more (it expired, or was deleted); gone on at offset %d, "
-        "which its checkpoint and its lineage say",
-        place.group,
-        place,
-        at,
-    )
-    return at
+    return max(stored, told or 0)
 
 
 async def _without_checkpoint(
@@ -355,16 +347,20 @@ async def refuse_losses(
 
 
 def refusal(broker: Broker, lost: Sequence[Loss]) -> str:
-    """Return the sentence about lost records."""
+    """Return the sentence about lost records that were not skipped."""
+    return (
+        f"{removed(broker, lost)}. Nothing was skipped, and what was read before stands. If they cannot be"
+        f" had back, {ACCEPT} goes on behind them and records them as missing"
+    )
+
+
+def removed(broker: Broker, lost: Sequence[Loss]) -> str:
+    """Return how many records of which partition were lost."""
     known = sum(loss.records or 0 for loss in lost)
     counts = [f"{known:,} records"] * bool(known)
     counts += ["an unknown number of records"] * any(loss.records is None for loss in lost)
     parts = "; ".join(_said(loss) for loss in lost)
-    return (
-        f"{broker}: {' and '.join(counts)} were removed before they were read ({parts}). Nothing was skipped,"
-        f" and what was read before stands. If they cannot be had back, {ACCEPT} goes on behind them and"
-        " records them as missing"
-    )
+    return f"{broker}: {' and '.join(counts)} were removed before they were read ({parts})"
 
 
 def _said(loss: Loss) -> str:
