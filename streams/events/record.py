@@ -216,6 +216,11 @@ class WholeState(Generic[State]):
         """See `Core`."""
         return state
 
+    def moved(self, state: State, offset: int) -> State:
+        """See `Core`."""
+        del offset
+        return state
+
     def left(self, partition: int) -> None:
         """See `LiveCore`."""
 
@@ -258,6 +263,12 @@ class Core(Protocol[State]):
 
         Unfinished work (such as open windows) is dropped, because its results may have been written since and
         no result may be written twice.
+        """
+
+    def moved(self, state: State, offset: int) -> State:
+        """Return `state` for a source that goes on at `offset`, lower than offsets that it was made of.
+
+        The topic was made again, or lost its end. All that the state holds was before `offset`.
         """
 
     async def process(

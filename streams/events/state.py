@@ -250,6 +250,15 @@ class DeviceState(Struct, frozen=True, forbid_unknown_fields=True):
         """A copy without windows, open or kept."""
         return replace(self, windows={}, look_backs=UNSET)
 
+    def before(self, offset: int) -> DeviceState:
+        """A copy in which all that was made has positions below `offset`."""
+        last = offset - 1
+        return replace(
+            self,
+            recents=tuple(replace(each, position=min(each.position, last)) for each in self.recents),
+            answers=tuple(replace(each, position=min(each.position, last)) for each in self.answers),
+        )
+
     def of_operators(self, names: frozenset[str], outdated: frozenset[str] = frozenset()) -> DeviceState:
         """Return a copy without the windows, memories and recent events of operators not in `names`.
 

@@ -22,7 +22,7 @@ from streams.kafka.log_ids import log_ids
 from streams.kafka.ownership import Delivery, Ownership
 from streams.kafka.reader import committed, outside_sentence
 from streams.kafka.restore import restored
-from streams.kafka.standing import own_offset, refusal
+from streams.kafka.standing import own_offset, removed
 from streams.kafka.transaction import ProducerLostError, TransactionWriter
 from streams.settings.kafka import Broker
 
@@ -190,7 +190,10 @@ class PartitionOwner(Generic[State]):
             # The losses and the commit that skips the lost records are written in one transaction.
             await ownership.save([record for loss in restoration.losses for record in self._core.tell(loss)])
         if unread := [loss for loss in restoration.losses if not loss.state]:
-            log.error("%s. Accepted: gone on behind them", refusal(self._broker, unread))
+            log.error(
+                "%s. That is accepted (--accept-loss): gone on behind them, and recorded as missing",
+                removed(self._broker, unread),
+            )
         return ownership
 
     async def _deliver(self, ownership: Ownership[State]) -> None:

@@ -92,6 +92,14 @@ async def restored(
     bounds = (await log_bounds(broker, tp.topic, wait_s=wait_s))[tp.partition]
     standing = await look(place, committed, bounds, accept_loss=accept_loss)
     loss, stored = standing.loss, standing.stored
+    if committed is None and stored.offset is not None and not standing.moved:
+        log.warning(
+            "The group %s knows no offset of %s any more (it expired, or was deleted); gone on at offset %d, "
+            "which its checkpoint and its lineage say",
+            place.group,
+            place,
+            standing.next_offset,
+        )
     if loss is not None and not accept_loss:
         raise InputError(refusal(broker, [loss]))
     until = loss.first if loss is not None and loss.last is not None else standing.next_offset
@@ -118,6 +126,8 @@ async def restored(
     if standing.behind is not None:
         _say_behind(standing.behind)
         state, losses = core.behind(state), (*losses, standing.behind)
+    if standing.moved:
+        state = core.moved(state, standing.next_offset or 0)
     if lost:
         _say(agent, tp, len(lost), run.begin)
     return Restored(

@@ -46,7 +46,7 @@ class Standing:
     `begin` is the first offset of the source's log. `loss` are records that were deleted unread before
     `next_offset`. `uncommitted`: the group's commit has another offset, so `next_offset` must be committed
     again. `behind` are records that were processed but are no longer in the log, and that the state as it can
-    be restored does not include.
+    be restored does not include. `moved`: offsets that the state holds can be higher than `next_offset`.
     """
 
     stored: Checkpoint
@@ -55,6 +55,7 @@ class Standing:
     loss: Loss | None = None
     uncommitted: bool = False
     behind: Loss | None = None
+    moved: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +170,7 @@ def _cut_off(
     known = min(stored.offset or 0, end)
     behind = place.loss(max(stored.offset or 0, end), at - 1, end, stored, state=True)
     unseen = behind if (stored.offset or 0) < at else None
-    return Standing(replace(stored, offset=known), begin, end, None, True, unseen)
+    return Standing(replace(stored, offset=known), begin, end, None, True, unseen, moved=True)
 
 
 def _remade(place: Place[Any], stored: Checkpoint) -> bool:
@@ -202,21 +203,13 @@ async def _of_another_log(place: Place[Any], stored: Checkpoint, begin: int) -> 
     first = max(known, told or 0)
     loss = place.loss(first, None, begin, stored)
     behind = place.loss(known, first - 1, begin, stored, state=True) if known < first else None
-    return Standing(replace(stored, offset=begin), begin, begin, loss, True, behind)
+    return Standing(replace(stored, offset=begin), begin, begin, loss, True, behind, moved=True)
 
 
 async def _without_commit(place: Place[Any], stored: int) -> int:
     """Next offset if the group lost its commit: that of the checkpoint or of lineage, whichever is later."""
     _, told = await _told_by_lineage(place)
-    at = max(stored, told or 0)
-    log.warning(
-        "The group %s knows no offset of %s any more (it expired, or was deleted); gone on at offset %d, "
-        "which its checkpoint and its lineage say",
-        place.group,
-        place,
-        at,
-    )
-    return at
+    return max(stored, told or 0)
 
 
 async def _without_checkpoint(
@@ -354,16 +347,20 @@ async def refuse_losses(
 
 
 def refusal(broker: Broker, lost: Sequence[Loss]) -> str:
-    """Return the sentence about lost records."""
+    """Return the sentence about lost records that were not skipped."""
+    return (
+        f"{removed(broker, lost)}. Nothing was skipped, and what was read before stands. If they cannot be"
+        f" had back, {ACCEPT} goes on behind them and records them as missing"
+    )
+
+
+def removed(broker: Broker, lost: Sequence[Loss]) -> str:
+    """Return how many records of which partition were lost."""
     known = sum(loss.records or 0 for loss in lost)
     counts = [f"{known:,} records"] * bool(known)
     counts += ["an unknown number of records"] * any(loss.records is None for loss in lost)
     parts = "; ".join(_said(loss) for loss in lost)
-    return (
-        f"{broker}: {' and '.join(counts)} were removed before they were read ({parts}). Nothing was skipped,"
-        f" and what was read before stands. If they cannot be had back, {ACCEPT} goes on behind them and"
-        " records them as missing"
-    )
+    return f"{broker}: {' and '.join(counts)} were removed before they were read ({parts})"
 
 
 def _said(loss: Loss) -> str:

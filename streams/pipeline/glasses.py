@@ -109,6 +109,15 @@ class GlassesCore:
         }
         return replace_state(state, devices=state.devices.changed(closed))
 
+    def moved(self, state: PartitionState, offset: int) -> PartitionState:
+        """Let all that devices were answered, and what wearers said, be before `offset`."""
+        before = {name: slot.read().before(offset) for name, slot in state.devices.fresh(Devices())}
+        own = {
+            wearer: tuple((min(at, offset - 1), word) for at, word in words)
+            for wearer, words in state.own.items()
+        }
+        return replace_state(state, devices=state.devices.changed(before), own=own)
+
     def tell(self, loss: Loss) -> Sequence[Outgoing]:
         """Lineage records that document a loss."""
         return told("glasses", loss)

@@ -142,6 +142,9 @@ class TrainingCore(WholeState[TrainingState]):
         In which order the partitions' examples arrive depends on timing, and decides which version learns
         from which examples. So the order is recorded as an input (not when `silent`). UnavailableError if
         `inputs` lack what the state has taken up, or the examples that a run reads.
+
+        If a state was lost and names nothing, a silent run judges by what is in force now; the next fetch
+        takes that up. It makes no versions: those that there are tell the last one, and which serves.
         """
         pointers, order, ran = list[Outgoing](), list[str](), False
         extra: Rows = {
@@ -155,11 +158,11 @@ class TrainingCore(WholeState[TrainingState]):
             "policies": [],
         }
         made: dict[int, ModelVersion] = {}
-        side = inputs.side
+        side, unnamed = inputs.side, silent and not state.policy_version
         if not silent:
             state, rows = _taken_up(state, fetch, side)
             extra.update(rows)
-        crossing = _crossing(state, side)
+        crossing = _crossing(_as_in_force(state, side) if unnamed else state, side)
         policy, step = crossing.policy, crossing.step
         for record in fetch.records:
             now_ns = max(state.now_ns, stamp_ns(record))
@@ -180,7 +183,10 @@ class TrainingCore(WholeState[TrainingState]):
             _say(candidate, record, step, now_ns)
             if not self._due(state):
                 continue
-            ran, state = True, replace(state, version=state.version + 1, admitted=0, owed=False)
+            ran, state = True, replace(state, admitted=0, owed=False)
+            if unnamed:
+                continue
+            state = replace(state, version=state.version + 1)
             if silent:
                 state = replace(state, serving=state.version)
             else:
@@ -206,6 +212,11 @@ def _crossing(state: TrainingState, side: SideInputs) -> Crossing:
     return Crossing(policy, side.consents.of_partition(state.consents_taken, {}), Step())
 
 
+def _as_in_force(state: TrainingState, side: SideInputs) -> TrainingState:
+    """Return a copy that has taken up the policy and the consents that are in force now."""
+    return replace(state, policy_version=side.policies.current, consents_taken=side.consents.offset)
+
+
 def _may_owe(state: TrainingState, side: SideInputs) -> bool:
     """Whether something new in `side` may owe a run; nothing there changes how many were admitted."""
     rollback = side.models.rollback
@@ -220,9 +231,10 @@ def _taken_up(state: TrainingState, fetch: Fetch, side: SideInputs) -> tuple[Tra
     """
     inputs: list[Row] = []
     rows: Rows = {"inputs": inputs, "policies": [], "promotions": []}
+    began = not state.policy_version
     if side.policies.current != state.policy_version:
         policy = side.policies.version(side.policies.current)
-        rows["policies"].append(policy_row(policy, fetch, first=not state.policy_version))
+        rows["policies"].append(policy_row(policy, fetch, first=began))
         state = replace(state, policy_version=policy.version)
         inputs.append(input_row(POLICY_TAKEUP, "training", fetch, policy.version))
     if side.consents.offset > state.consents_taken:
@@ -232,8 +244,10 @@ def _taken_up(state: TrainingState, fetch: Fetch, side: SideInputs) -> tuple[Tra
         state = replace(state, consents_taken=side.consents.offset, owed=state.owed or erased)
         inputs += [input_row(CONSENT_TAKEUP, "training", fetch, part) for part in take_ups_of(words)]
     if side.models.highest > state.version:
-        # Another program wrote versions, so continue after the highest number that is taken.
+        # Another program wrote versions, or the state was lost: go on after the highest number that is taken.
         state = state.after(side.models.highest)
+        if began:
+            state = replace(state, serving=side.models.serving)
         inputs.append(input_row(MODEL_TAKEUP, "training", fetch, str(state.version)))
     rollback = side.models.rollback
     if rollback is not None and rollback.at_ns != state.rolled_back_ns:

@@ -188,6 +188,8 @@ def inputs_of(
         )
     known = {version: parse(texts[version][0], f"the policy of {name}") for version in sorted(in_force)}
     begun = next(iter(first))
+    # Before the take-ups: those of a log that was made again have the offsets of former ones.
+    lost = _lost(name, rows)
     partitions = sorted({row[2] for row in rows if row[1] == "glasses" and row[0] in _TAKEUPS})
     orders = tuple(
         ExampleOrder(offset, t_ns // 1_000_000, tuple(value.split(" ")))
@@ -202,7 +204,7 @@ def inputs_of(
         take_ups,
         _taken(name, rows, "training", 0),
         orders,
-        lost=_lost(name, rows),
+        lost=lost,
         behind=_behind(rows),
     )
 

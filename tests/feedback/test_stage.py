@@ -105,6 +105,30 @@ def test_a_spoken_example_is_at_least_as_restricted_as_the_version_that_understo
     assert parents[1] == [*parents[0], ("training", "intent-model", served.version)]
 
 
+def test_answers_of_before_a_log_was_made_again_and_of_after_it_get_feedback() -> None:
+    """Offsets begin at 0 again: what was answered at higher ones was before."""
+    asked = [build.query(number, "wake me at seven", T_NS + number * SECOND_NS) for number in range(4)]
+    _, state = build.process(CORE, [build.fetch(asked[:3], 1000)])
+    told = [
+        reaction(
+            number,
+            f"g1/answer/{number}",
+            T_NS + (9 + number) * SECOND_NS,
+            "rating",
+            rating=4,
+            second_rating=3,
+        )
+        for number in range(4)
+    ]
+    here = CORE.moved(state, 0)
+    assert CORE.moved(state, 2000) == state, "only what would come later is moved"
+    records, _ = build.process(CORE, [build.fetch([asked[3], *told])], CORE.restore(0, CORE.save(None, here)))
+    assert [dict(one.headers)["ce_id"] for one in of_topic(records, EXAMPLES)] == [
+        b"g1/example/%d" % number for number in range(4)
+    ]
+    assert not of_topic(records, REJECTED)
+
+
 def sure_praise(model: IntentModel) -> str:
     return next(
         text for text, intent in SPOKEN if intent == "general_praise" and model.predict([text])[0][1] > 0.5

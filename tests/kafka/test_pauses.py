@@ -6,6 +6,7 @@ All cases of the table are played at once, each with topics and a group of its o
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -39,7 +40,7 @@ class PausingCore(ToyCore):
 
     def __init__(self, room: Room) -> None:
         super().__init__(room.target)
-        self.agent, self.told = room.agent, list[Loss]()
+        self.agent, self.told, self.moves = room.agent, list[Loss](), list[int]()
 
     def _lineage(self, partition: int, value: bytes) -> Outgoing:
         return Outgoing(
@@ -55,6 +56,10 @@ class PausingCore(ToyCore):
     def tell(self, loss: Loss) -> Sequence[Outgoing]:
         self.told.append(loss)
         return [self._lineage(loss.partition, b"lost")]
+
+    def moved(self, state: int, offset: int) -> int:
+        self.moves.append(offset)
+        return state
 
 
 Change = Callable[[Room], Awaitable[None]]
@@ -167,9 +172,11 @@ class Played:
     found: Counter[bytes]
     numbers: dict[int, list[int]]
     told: list[Loss] = field(default_factory=list)
+    moves: list[int] = field(default_factory=list)
     surveyed: str = ""
     refused: list[str] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
+    logged: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         lost = sum(one.records or 0 for one in self.told if not one.state)
@@ -228,13 +235,25 @@ class Play:
             for number in range(case.partitions)
         }
         expected, found = Counter([*read, *kept]), Counter(one.value for one in written)
-        return Played(case, expected, found, numbers, core.told, surveyed, refused, self.ended)
+        return Played(case, expected, found, numbers, core.told, core.moves, surveyed, refused, self.ended)
+
+
+class Kept(logging.Handler):
+    """Keeps what is logged."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.said = list[str]()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.said.append(record.getMessage())
 
 
 @pytest.fixture(scope="module")
 def played(broker: str, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Played]:
     """Every case by name."""
     ended: list[str] = []
+    kept = Kept()
 
     def note(reason: str, error: BaseException | None = None, end: End = End.UNEXPECTED) -> None:
         ended.append(reason)
@@ -259,8 +278,11 @@ def played(broker: str, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(transport, "end_process", note)
         patch.setattr(agents, "end_process", note)
+        logging.getLogger("streams").addHandler(kept)
         results = asyncio.run(play())
-    for one in results:
+        logging.getLogger("streams").removeHandler(kept)
+    for number, one in enumerate(results):
+        one.logged = [said for said in kept.said if f"pause-{os.getpid()}-{number}-source" in said]
         say(str(one))
     return {one.case.what: one for one in results}
 
@@ -276,9 +298,17 @@ def test_all_is_out_once_but_for_what_is_lost_and_said(played: Mapping[str, Play
     gone = bool(case.lost) or unknown
     unread = [one.records for one in found.told if not one.state]
     assert unread == [None if unknown else case.lost] * (case.partitions * gone)
+    goes_on_at = 0 if unknown else 10
+    assert found.moves == [goes_on_at] * (unknown or case.change is cut), "offsets mean other records there"
     behind = [(one.first, one.last) for one in found.told if one.state]
     assert behind == ([case.behind] if case.behind else [])
     assert not gone or found.surveyed.count(" partition ") == case.partitions, "one sentence names all"
+    accepted = [said for said in found.logged if "were removed before they were read" in said]
+    assert len(accepted) == case.partitions * gone
+    assert all("accepted (--accept-loss)" in said for said in accepted)
+    assert not any("Nothing was skipped" in said for said in accepted), "they are skipped now"
+    forgot = [said for said in found.logged if "knows no offset of" in said]
+    assert len(forgot) == ("expired" in case.what), "once, and not by who only looks"
     # A state that knew all goes on counting; one that was made again counts what the log still had.
     if not case.refused and not case.behind:
         assert all(numbers == list(range(1, len(numbers) + 1)) for numbers in found.numbers.values())

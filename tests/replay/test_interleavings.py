@@ -373,6 +373,15 @@ def test_a_missing_input_is_named() -> None:
             ],
             "two values of model-takeup at offset 7 of partition 3",
         ),
+        (
+            [("a", build.policy().text, 1)],
+            [
+                ("policy", "glasses", 0, 0, "a", 1),
+                *(("model-takeup", "glasses", 3, 0, version, 1) for version in "12"),
+                ("lost-records", "glasses", 3, 0, "1132", 1),
+            ],
+            r"two logs of glasses\.captured, .* \(partition 3 had been read up to offset 1132\)",
+        ),
     ],
 )
 def test_inputs_that_contradict_one_another_are_refused(

@@ -17,7 +17,7 @@ from streams.events.intents import SEED_INTENTS
 from streams.events.record import Fetch, Outgoing, Received, StoredRecord
 from streams.events.runs import Run
 from streams.lineage.record import model_parents
-from streams.lineage.tables import MODEL_TAKEUP
+from streams.lineage.tables import MODEL_TAKEUP, POLICY_TAKEUP
 from streams.models.intent import IntentModel
 from streams.models.version import ModelVersion
 from streams.pipeline.followed import Followed
@@ -135,6 +135,27 @@ def test_numbers_that_somebody_else_took_are_stepped_over_and_that_is_an_input()
     assert [one.version for one in versions(written)] == [8, 9, 10]
     inputs = [row for row in build.lineage(written)["inputs"] if row["kind"] == MODEL_TAKEUP]
     assert [(row["agent"], row["offset"], row["value"]) for row in inputs] == [("training", 0, "7")]
+
+
+def test_a_state_that_was_lost_is_made_of_the_log_again_and_the_versions_that_there_are() -> None:
+    followed = build.followed()
+    core = LiveTraining(followed, history, no_fit, 4)
+    known, written = core.empty(0), list[Outgoing]()
+    fetches = [Fetch(EXAMPLES, 0, GOOD_EXAMPLES[at : at + 2]) for at in range(0, 12, 2)]
+    for fetch in fetches[:5]:
+        outcome = build.step(core, known, fetch)
+        known = outcome.state
+        build.learn_models(followed, outcome.outputs)
+    lost = core.empty(0)
+    for fetch in fetches[:5]:
+        lost = build.step(core, lost, fetch, silent=True).state
+    assert (lost.policy_version, lost.version) == ("", 1), "the next fetch takes both up, and says so"
+    assert (lost.admitted, lost.examples) == (known.admitted, known.examples)
+    after = build.step(core, lost, fetches[5])
+    written += after.outputs
+    assert after.state == build.step(core, known, fetches[5]).state
+    assert [one.version for one in versions(written)] == [4]
+    assert {POLICY_TAKEUP, MODEL_TAKEUP} <= {row["kind"] for row in build.lineage(written)["inputs"]}
 
 
 def candidates(counts: Sequence[tuple[str, int]], step: int = 2) -> list[gate.Candidate]:
