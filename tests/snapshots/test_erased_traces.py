@@ -190,23 +190,30 @@ def test_a_store_that_has_nothing_of_her_forgets_who_asked_for_her(tmp_path: Pat
 
 
 def test_no_line_is_lost_while_others_write_the_log(tmp_path: Path) -> None:
-    log = tmp_path / AUDIT_LOG
+    log, enough = tmp_path / AUDIT_LOG, threading.Event()
 
-    def write(name: str) -> None:
-        for nth in range(100):
+    def write(name: str) -> int:
+        nth = 0
+        while not enough.is_set():
             add_line(log, f"{name} {nth}\n".encode())
+            nth += 1
+        return nth
 
-    replaced = 0
+    def change() -> bool:
+        return change_lines(log, lambda line: line.replace(b"a ", b"x ")) > 0
+
+    replaced, deadline_s = 0, time.monotonic() + PATIENCE_S
     with ThreadPoolExecutor(2) as pool:
         writing = [pool.submit(write, name) for name in ("a", "b")]
-        while not all(each.done() for each in writing):
-            replaced += change_lines(log, lambda line: line.replace(b"a ", b"x ")) > 0
-    for each in writing:
-        each.result()
-    change_lines(log, lambda line: line.replace(b"a ", b"x "))
-    assert replaced > 1
+        while replaced < 20 and time.monotonic() < deadline_s:
+            replaced += change()
+        enough.set()
+    change()
+    assert replaced == 20
     assert sorted(log.read_bytes().splitlines()) == sorted(
-        f"{name} {nth}".encode() for name in ("x", "b") for nth in range(100)
+        f"{name} {nth}".encode()
+        for name, each in zip(("x", "b"), writing, strict=True)
+        for nth in range(each.result())
     )
     assert [each.name for each in tmp_path.iterdir()] == [AUDIT_LOG]
 
