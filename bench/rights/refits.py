@@ -51,9 +51,8 @@ class Seen:
     requested_ns: dict[str, int] = field(default_factory=dict)
     #: Highest version when an erasure was requested.
     newest: dict[str, int] = field(default_factory=dict)
-    #: Offset of the newest version on the topic, and in words what the last look found.
+    #: Offset of the newest version on the topic.
     read_to: int = -1
-    found: str = ""
 
     async def look(self, broker: str) -> int:
         """Read the versions again; returns the one that serves.
@@ -68,10 +67,6 @@ class Seen:
                 if not Withdrawn.begins(record.value):
                     version = ModelVersion.load(record.value)
                     self.wearers[version.version] = frozenset(version.manifest.wearers)
-        newest = max(self.wearers)
-        self.found = (
-            f"{side.models.serving} serves; the newest, {newest}, learned from {len(self.wearers[newest])}"
-        )
         return side.models.serving
 
 
@@ -125,11 +120,13 @@ _SHARES = {"median": 0.5, "p99": 0.99, "longest": 1.0}
 async def _erased(made: Rig, seen: Seen, wearer: str) -> None:
     """Erase a wearer as the command does, but for stores."""
     broker, deadline_s = made.broker.address, clock.monotonic_s() + _LEARNED_WAIT_S
-    while wearer not in seen.wearers.get(await seen.look(broker), ()):
+    while wearer not in seen.wearers.get(serving := await seen.look(broker), ()):
         made.check()
         if clock.monotonic_s() > deadline_s:
+            newest = max(seen.wearers)
             raise click.ClickException(
-                f"no model that serves learned from {wearer} in {_LEARNED_WAIT_S:.0f} s: {seen.found}"
+                f"no model that serves learned from {wearer} in {_LEARNED_WAIT_S:.0f} s: {serving} serves; "
+                f"the newest, {newest}, learned from {len(seen.wearers[newest])}"
             )
         await asyncio.sleep(_LOOK_S)
     receipt = made.directory / f"receipt-{wearer}.json"
