@@ -16,7 +16,7 @@ from streams.events.headers import rfc3339
 from streams.kafka.publish import publish_now
 from streams.printing import say
 from streams.settings.kafka import Broker
-from streams.worker.bootstrap import consents_of_topic
+from streams.worker.on_topics import consents_of_topic
 
 _COLUMNS = ("said by", "number", "status", "purposes", "expires", "taken")
 wearer_option = click.option("--wearer", required=True, help="Pseudonym of the wearer.")

@@ -30,7 +30,7 @@ from streams.rights.signing import PUBLIC, public_key, read_file, verify
 from streams.sealing.erasures import Requested, Step
 from streams.sealing.key_store import KeyStore
 from streams.topology import REJECTED
-from streams.worker.bootstrap import consents_of_topic
+from streams.worker.on_topics import consents_of_topic
 
 #: By their clocks the glasses end so long ago, so that what she keeps lies before the erasure by any clock.
 _BEFORE_NS = 3_600 * 10**9

@@ -14,7 +14,7 @@ from streams.errors import InputError
 from streams.kafka.publish import publish_now
 from streams.printing import say
 from streams.settings.kafka import Broker
-from streams.worker.bootstrap import consents_of_topic
+from streams.worker.on_topics import consents_of_topic
 
 
 @click.command("pair")

@@ -284,8 +284,8 @@ async def _policies(broker: Broker) -> dict[str, str]:
     """Name and version of the policy in force and of the one that may come next."""
     from streams.kafka.reader import read_all  # noqa: PLC0415
     from streams.policy.source import bundle, find, shipped_names  # noqa: PLC0415
-    from streams.worker.bootstrap import policies_of  # noqa: PLC0415
     from streams.worker.checking import Checker  # noqa: PLC0415 - as above
+    from streams.worker.on_topics import policies_of  # noqa: PLC0415
 
     shipped = [bundle(find(name)) for name in shipped_names()]
     with contextlib.closing(Checker(*shipped)) as checker:

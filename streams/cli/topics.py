@@ -21,7 +21,7 @@ from streams.events.shipped import SHIPPED
 from streams.kafka.topics import migrate, plan, uneven
 from streams.printing import say
 from streams.settings.kafka import Broker
-from streams.worker.bootstrap import consents_of_topic
+from streams.worker.on_topics import consents_of_topic
 
 
 @click.command("topics")

@@ -12,15 +12,14 @@ from functools import partial
 from typing import Any
 
 from streams import clock, metrics
-from streams.consent.record import learn_consent, pairing_record
-from streams.consent.view import Consents
+from streams.consent.record import learn_consent
 from streams.ends import end_with
-from streams.errors import InputError, MalformedError, UnavailableError
+from streams.errors import InputError, UnavailableError
 from streams.events.brokers_time import BrokersTime
 from streams.events.kinds import Kinds
-from streams.events.record import AgentSpec, LiveCore, Outgoing, Received, stamp_ns
+from streams.events.record import AgentSpec, LiveCore, Outgoing, Received
 from streams.kafka import tracing
-from streams.kafka.publish import publish_now, publish_once
+from streams.kafka.publish import publish_once
 from streams.kafka.reader import end_offsets, log_bounds, read_all
 from streams.limits import MODELS_KEPT_MAX, TRAINING_EXAMPLES_MAX, TRAINING_READ_RATIO
 from streams.models.intent import IntentModel
@@ -32,7 +31,7 @@ from streams.pipeline.live import LiveGlasses, LiveTraining
 from streams.pipeline.shelf import FileShelf
 from streams.policy.load import load, parse
 from streams.policy.policy import Policy
-from streams.policy.versions import CURRENT_KEY, Check, PolicyTable, PolicyVersions
+from streams.policy.versions import Check, PolicyTable, PolicyVersions
 from streams.sealing.key_store import KeyStore
 from streams.sealing.keys import Keys
 from streams.sealing.release import release
@@ -46,6 +45,7 @@ from streams.waiting import saying
 from streams.worker.checking import Checker
 from streams.worker.child import Child
 from streams.worker.follower import TableFollower
+from streams.worker.on_topics import bind, policies_of
 from streams.worker.run import WorkerContext, WorkerSettings
 from streams.worker.sealing import erase_again, expire_keys, key_store_of
 from streams.worker.showing import Showing
@@ -193,38 +193,6 @@ def _let_ask(broker: Broker, followed: Followed, policies: TableFollower) -> Non
     followed.refresh, followed.recall, followed.consents_end = refresh, recall, consents_end
 
 
-async def consents_of_topic(broker: Broker) -> Consents:
-    """Read `glasses.consents`; a malformed record is logged and skipped."""
-    consents = Consents()
-    for record in await read_all(broker, CONSENTS):
-        try:
-            learn_consent(consents, record)
-        except MalformedError as error:
-            log.error("%s offset %d is passed over: %s", CONSENTS, record.offset, error)  # noqa: TRY400
-    return consents
-
-
-async def bind(broker: Broker, pairs: Sequence[tuple[str, str]]) -> int:
-    """Publish pairings (device, wearer) that are new; return their number.
-
-    A pairing that an operator has ended stays ended, which is logged. Delivery: all pairings or none.
-    """
-    if not pairs:
-        return 0
-    known = (await consents_of_topic(broker)).pairings
-    for device, wearer in pairs:
-        if known.get((device, wearer)) is False:
-            log.warning(
-                "The pairing of %s with %s was ended and stays so; bind it again with `sightline pair`",
-                device,
-                wearer,
-            )
-    fresh = [pair for pair in dict.fromkeys(pairs) if pair not in known]
-    if fresh:
-        await publish_now(broker, [pairing_record(*pair, bound=True) for pair in fresh])
-    return len(fresh)
-
-
 def say_overdue(policy: Policy, today: date) -> None:
     """Warn of each declassifier of the policy whose review is overdue, and count it."""
     for declassifier in policy.declassifiers.values():
@@ -239,32 +207,6 @@ def say_overdue(policy: Policy, today: date) -> None:
                 declassifier.review(today),
                 declassifier.owner,
             )
-
-
-async def policies_of(records: Sequence[Received], checker: Check) -> PolicyTable:
-    """Read the policy versions in records of `glasses.policies`, and the one in force.
-
-    A record that is neither a policy nor a pointer to an earlier policy is added to `refused`.
-    """
-    policies = PolicyTable()
-    for record in records:
-        with contextlib.suppress(MalformedError):
-            await policies.learn(record, checker)
-    return policies
-
-
-async def in_force_since(records: Sequence[Received], checker: Check) -> list[tuple[int, Policy]]:
-    """The policies that were put in force by records of `glasses.policies`, with the times (ns) of that.
-
-    The topic is compacted, so which policy was in force before the first of them may not be known.
-    """
-    policies, moments = PolicyTable(), list[tuple[int, Policy]]()
-    for record in records:
-        with contextlib.suppress(MalformedError):
-            await policies.learn(record, checker)
-            if record.key == CURRENT_KEY:
-                moments.append((stamp_ns(record), policies.now.version(policies.now.current)))
-    return moments
 
 
 def agents(context: WorkerContext, followed: Followed, child: Child, store: KeyStore) -> list[AgentSpec]:

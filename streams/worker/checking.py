@@ -5,6 +5,8 @@ A text on which the child process fails is refused; the worker is not affected.
 
 from __future__ import annotations
 
+import hashlib
+
 from streams import limits
 from streams.errors import InputError, MalformedError, UnavailableError, called_off
 from streams.policy.load import parse
@@ -12,12 +14,15 @@ from streams.worker.child import Child
 
 #: A text gets a second attempt, because the system may have ended the child for lack of memory.
 _TRIES = 2
+#: Digests of texts that passed in this process, because a command reads the same policies again and again.
+_passed = set[bytes]()
 
 
 class Checker:
     """Checks policy texts one after another, in a child process of its own.
 
-    `loaded` are texts that this process loaded itself from files; they are not checked again.
+    `loaded` are texts that this process loaded itself from files; they are not checked again, nor is a text
+    that any of its checkers passed.
     """
 
     def __init__(self, *loaded: str) -> None:
@@ -38,7 +43,8 @@ class Checker:
         UnavailableError
             The child ended twice on the text, or did not answer within POLICY_CHECK_S_MAX.
         """
-        if text in self._loaded:
+        digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+        if text in self._loaded or digest in _passed:
             return
         for tries in range(1, _TRIES + 1):
             try:
@@ -50,6 +56,9 @@ class Checker:
                 break
         if reason:
             raise MalformedError(reason)
+        if len(_passed) >= limits.POLICY_VERSIONS_MAX:
+            _passed.clear()
+        _passed.add(digest)
 
     def close(self) -> None:
         """End the child."""

@@ -44,7 +44,6 @@ from streams.sealing.key_store import KeyStore, day_of
 from streams.settings.kafka import Broker
 from streams.topology import SEALABLE, SEALED
 from streams.training import gate
-from streams.worker.bootstrap import consents_of_topic
 from streams.worker.erasure_models import (
     PRINCIPAL,
     Place,
@@ -65,6 +64,7 @@ from streams.worker.erasure_receipt import (
 )
 from streams.worker.made_there import MadeThere
 from streams.worker.models import known_models, put_in_force
+from streams.worker.on_topics import consents_of_topic
 from streams.worker.sealing import examples_of
 
 log = logging.getLogger(__name__)

@@ -22,8 +22,8 @@ from streams.policy.versions import PolicyVersions
 from streams.settings.kafka import Broker
 from streams.topology import MODELS, POLICIES
 from streams.training.check import can_serve
-from streams.worker.bootstrap import consents_of_topic, in_force_since, policies_of
 from streams.worker.checking import Checker
+from streams.worker.on_topics import consents_of_topic, in_force_since, policies_of
 
 
 async def known_models(broker: Broker) -> tuple[SideInputs, Sequence[Received]]:

@@ -38,8 +38,8 @@ from streams.sealing.release import release
 from streams.sealing.sealed import KeyName, is_sealed, unopened
 from streams.settings.kafka import Broker
 from streams.topology import ANSWERS, DERIVED, EXAMPLES, TO_WEARER, ZONED
-from streams.worker.bootstrap import consents_of_topic
 from streams.worker.models import put_in_force
+from streams.worker.on_topics import consents_of_topic
 from streams.worker.sealing import names_in, recognise, refuse_other
 
 #: Kinds with words: what was said, what was answered, and what was made of both.

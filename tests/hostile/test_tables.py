@@ -21,7 +21,7 @@ from streams.errors import MalformedError
 from streams.events.record import StoredRecord
 from streams.lineage.tables import CONSENT_TAKEUP
 from streams.replay.inputs import inputs_of
-from streams.worker.bootstrap import policies_of
+from streams.worker.on_topics import policies_of
 from tests import build
 
 POLICY = build.policy()

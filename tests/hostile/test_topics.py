@@ -46,7 +46,7 @@ from streams.topology import (
     ZONED,
 )
 from streams.training.check import can_serve
-from streams.worker.bootstrap import policies_of
+from streams.worker.on_topics import policies_of
 from tests import build
 from tests.hostile import litter
 from tests.hostile.test_cores import no_fit

@@ -28,8 +28,8 @@ from streams.settings.kafka import KafkaSettings
 from streams.snapshots.writer import Writer
 from streams.topology import CONSENTS, EXAMPLES, LINEAGE, MODELS
 from streams.worker import erasure
-from streams.worker.bootstrap import consents_of_topic
 from streams.worker.models import known_models
+from streams.worker.on_topics import consents_of_topic
 from tests import build
 from tests.hostile.test_cores import no_fit
 from tests.snapshots.build import POLICY, record

@@ -20,7 +20,7 @@ from streams.kafka.broker import EmbeddedBroker, free_port
 from streams.kafka.reader import read_all
 from streams.kafka.topics import declare
 from streams.topology import CAPTURED, CONSENTS, STATE
-from streams.worker.bootstrap import bind, consents_of_topic
+from streams.worker.on_topics import bind, consents_of_topic
 from tests.kafka import world
 
 pytestmark = pytest.mark.kafka

@@ -23,8 +23,8 @@ from streams.policy.source import bundle, find
 from streams.policy.versions import CURRENT_KEY, NEXT_KEY, PolicyTable, PolicyVersions, pointer_to, record_of
 from streams.topology import POLICIES, REJECTED
 from streams.worker import bootstrap, checking
-from streams.worker.bootstrap import policies_of
 from streams.worker.checking import Checker
+from streams.worker.on_topics import policies_of
 from streams.worker.run import WorkerContext, WorkerSettings
 from tests import build
 from tests.patience import PATIENCE_S
@@ -65,6 +65,12 @@ def slow(_text: str) -> str:
 def greedy(_text: str) -> str:
     """Run in the child."""
     return str(len(bytearray(4 * limits.POLICY_CHECK_BYTES_MAX)))
+
+
+@pytest.fixture(autouse=True)
+def nothing_passed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What other tests checked is not known here."""
+    monkeypatch.setattr(checking, "_passed", set())
 
 
 @pytest_asyncio.fixture
@@ -135,6 +141,21 @@ async def test_a_text_that_this_process_loaded_itself_needs_no_child(monkeypatch
     loaded = Checker(HOUSEHOLD)
     monkeypatch.setattr(loaded, "_child", None)
     await loaded.check(HOUSEHOLD)
+
+
+async def test_a_text_that_passed_in_this_process_is_not_checked_again(
+    checker: Checker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = HOUSEHOLD.replace('when = "', 'when = "(', 1)
+    await checker.check(HOUSEHOLD)
+    with pytest.raises(MalformedError):
+        await checker.check(bad)
+    other = Checker()
+    monkeypatch.setattr(other, "_child", None)
+    await other.check(HOUSEHOLD)
+    for text in (bad, f"{HOUSEHOLD} "):
+        with pytest.raises(AttributeError):
+            await other.check(text)
 
 
 async def test_memory_of_the_child_is_bounded(checker: Checker, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,7 @@ from streams.kafka.broker import EmbeddedBroker, free_port
 from streams.kafka.checkpoint import load
 from streams.queries.store import Store
 from streams.topology import AGENTS
-from streams.worker.bootstrap import consents_of_topic
+from streams.worker.on_topics import consents_of_topic
 from tests.recovery.pauses import LAST_VERSION, ROOT
 
 #: The last commit whose stores have version 3.

@@ -8,7 +8,7 @@ from streams.events.record import StoredRecord
 from streams.policy.load import load
 from streams.policy.policy import Policy
 from streams.policy.versions import CURRENT_KEY, NEXT_KEY, pointer_to, record_of
-from streams.worker.bootstrap import in_force_since
+from streams.worker.on_topics import in_force_since
 
 HOUSEHOLD, CLINIC = load("household"), load("clinic")
 MS_NS = 1_000_000

@@ -22,8 +22,8 @@ from streams.policy.versions import CURRENT_KEY, NEXT_KEY, PolicyVersions, point
 from streams.printing import say
 from streams.settings.kafka import Broker
 from streams.topology import POLICIES
-from streams.worker.bootstrap import policies_of
 from streams.worker.checking import Checker
+from streams.worker.on_topics import policies_of
 
 
 @click.command("publish")

@@ -50,8 +50,8 @@ from streams.queries.declared import System, asks_consent
 from streams.queries.role import Role
 from streams.settings.kafka import Broker
 from streams.topology import CONSENTS
-from streams.worker.bootstrap import consents_of_topic
 from streams.worker.models import put_in_force
+from streams.worker.on_topics import consents_of_topic
 from streams.worker.sealing import recognise
 
 _INTERVALS = ("record", "purposes", "notice", "since", "until", "expires", "ended", "by")

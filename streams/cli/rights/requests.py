@@ -40,11 +40,11 @@ from streams.queries.requested import ErasureRequest, erasure_requests
 from streams.readiness import Ready
 from streams.sealing.key_store import KeyStore
 from streams.settings.kafka import Broker
-from streams.worker.bootstrap import consents_of_topic
 from streams.worker.by_hand import wanted
 from streams.worker.erasure import erase_wearer
 from streams.worker.erasure_models import Place
 from streams.worker.erasure_receipt import text_of
+from streams.worker.on_topics import consents_of_topic
 
 log = logging.getLogger(__name__)
 
