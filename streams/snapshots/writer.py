@@ -275,7 +275,7 @@ class Writer:
         return self._hot.newest().number
 
     def _erase(self, now_ns: int) -> int | None:
-        epoch = None
+        epoch, apart_ns = None, now_ns - clock.monotonic_ns()
         for erasure in self._eraser.pending():
             self._folder.abandon()
             # What the fold made already has all rows of its segments.
@@ -283,7 +283,7 @@ class Writer:
             while self._hot.newest().state != PUBLISHED or self._hot.rows():
                 epoch = self._publish(now_ns) or epoch
             if (erased := self._eraser.rewrite(erasure)) is not None:
-                self._record(self._hot.newest().number + 1, now_ns, erased)
+                self._record(self._hot.newest().number + 1, apart_ns + clock.monotonic_ns(), erased)
                 self._finish()
                 epoch = self._hot.newest().number
         self._sweep()
@@ -309,7 +309,7 @@ class Writer:
         if not self._folder.free:
             self._files += len(TABLES)
             return False
-        if (over := self._keeping.work(self.path, self._after_step)) is not None:
+        if not self._eraser.epoch and (over := self._keeping.work(self.path, self._after_step)) is not None:
             self._folder.start(over)
             return True
         current = self._hot.files.segments()

@@ -6,6 +6,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -321,6 +322,22 @@ def test_a_reader_of_an_older_epoch_keeps_reading_until_the_grace_is_over(
         writer.close()
     assert ask(path, "SELECT absent_ns > 0 FROM erasures") == [(True,)]
     assert hits(path, [HER, HERS]) == []
+
+
+def test_the_time_of_an_erasure_is_that_of_its_epoch_and_not_of_its_begin(
+    tmp_path: Path, small_store: SmallStore
+) -> None:
+    world, path = small_store.world, small_store.copied(tmp_path)
+
+    def slow(done: int) -> None:
+        if done == 12:
+            time.sleep(0.5)
+
+    writer = Writer.open(path, fold="inline", after_step=slow)
+    writer.erase([erasure(world.at_ns)], mark, _LATER_NS)
+    writer.close()
+    [(rewritten_ns,)] = ask(path, "SELECT rewritten_ns FROM erasures")
+    assert rewritten_ns >= _LATER_NS + 500_000_000
 
 
 @pytest.mark.usefixtures("small")
