@@ -16,6 +16,9 @@ from streams.queries.store import Store
 from streams.snapshots.writer import Writer
 
 EPOCHS_A_COPY = 10
+#: All copies together, ended an hour ago: in a store that has run for long nothing is over that its last
+#: rewriting of the day left, and the shortest retention is a day.
+_SPREAD_NS, _ENDED_NS = 20 * 3_600_000_000_000, 3_600_000_000_000
 #: Sums that stay the same however rows are joined or divided: events, and their numbers.
 _OF_WEARERS = """SELECT wearer, sum("count")::BIGINT,
     sum("count" * "first"::HUGEINT + step * ("count" * ("count" - 1) // 2))::VARCHAR
@@ -35,14 +38,14 @@ class Grown(NamedTuple):
 
 
 def grow(rows: Rows, target: Path, copies: int, wearers: int) -> Grown:
-    """Take copies of a demo's rows into a new store, as a day each, the last one yesterday.
+    """Take copies of a demo's rows into a new store, one after the other, all within a day.
 
     Every copy has devices of its own, which `wearers` people wear in turn, called s0, s1, ...
     """
     worn, demo_wearers = dict[str, str](), sorted({*rows.tables["events"]["wearer"].to_pylist()} - {""})
     # Nothing of it may have been captured later than the erasures.
     ends_ns = pc.max(rows.tables["events"]["t_last_ns"]).as_py()
-    back_ns = ends_ns - clock.now_ns() + (copies + 1) * DAY_NS
+    last_ns = ends_ns - clock.now_ns() + _ENDED_NS
     writer = Writer.open(target)
     try:
         for number in range(copies):
@@ -50,6 +53,8 @@ def grow(rows: Rows, target: Path, copies: int, wearers: int) -> Grown:
                 f"{name}-{number}": f"s{(len(demo_wearers) * number + place) % wearers}"
                 for place, name in enumerate(demo_wearers)
             }
+            # A copy is a day later than the one before.
+            back_ns = last_ns + number * DAY_NS + (copies - 1 - number) * _SPREAD_NS // copies
             tables = {name: _moved(table, names, back_ns) for name, table in rows.copy(number).items()}
             sides = (tables["events"][name].to_pylist() for name in ("source", "wearer"))
             worn |= {source: wearer for source, wearer in zip(*sides, strict=True) if wearer}
