@@ -84,8 +84,9 @@ class Pipeline:
         # The one that comes back is one more.
         pairs = [f"--pair=g{number}=w{number}" for number in range(1, self.devices + 2)]
         for name in (*WORKERS, JOINER):
-            own = ("--keys", str(self.keys), *pairs)
-            self._add(name, "streams.cli", "worker", "--broker", self.address, *own)
+            worker = self._add(name, "streams.cli", "worker", "--broker", self.address, *pairs)
+            # Not as an option: workers of a version before sealing have none.
+            worker.environment["SIGHTLINE_KEYS"] = str(self.keys)
         where = ("--broker", self.address, "--store", str(self.store), "--keys", str(self.keys))
         self._add(SNAPSHOTS, "streams.cli", "snapshots", *where)
 
