@@ -69,6 +69,26 @@ def test_they_are_counted_in_batches_and_events(spoilt: Path) -> None:
     assert not [word for word in (SECRET, "wearer,") if word in everything]
 
 
+def test_loop_says_of_a_refused_id_that_it_was_refused_and_because_of_what(
+    spoilt: Path, tmp_path: Path
+) -> None:
+    ids = [f"g1/{name}/{first}" for name, first, _ in imu_batches()]
+    for identity in ids:
+        why, loop = (asked(spoilt, "ask", question, identity) for question in ("why", "loop"))
+        assert "so it was refused, because" in why["says"]
+        assert (loop["says"], loop["refused"]) == (why["says"], why["rejected"])
+        assert (loop["made_of_it"], loop["answers"], loop["generations"]) == ({}, [], [])
+    shown = CliRunner().invoke(
+        main, ["ask", "loop", ids[0], "--store", str(spoilt), "--role", "privacy-officer"]
+    )
+    assert "nobody could read the batch" in shown.stdout
+    rows = {"policies": [WIDE_POLICY], "rejected": [refused("imu-right", 0, reason="policy: zones.public")]}
+    path = store(tmp_path / "s", rows)
+    assert asked(path, "ask", "loop", "g1/imu-right/7", role="analyst")["says"].startswith(
+        "it was refused, because policy: zones.public (rule zones.public, stage zones, offset 0 "
+    )
+
+
 @pytest.mark.parametrize("role", ["analyst", "wearer:w1"])
 def test_who_may_not_see_the_refusal_is_told_as_of_an_absent_id(spoilt: Path, role: str) -> None:
     (name, first, _), _ = imu_batches()
