@@ -123,7 +123,7 @@ async def described(admin: AIOKafkaAdminClient, group: str) -> Group:
 async def say_foreign(
     admin: AIOKafkaAdminClient, agent: str, group: str, place: TopicPartition, offset: int, expected: int
 ) -> None:
-    """Log and count a foreign commit, with the current members of the group."""
+    """Log and count a foreign commit, and say who is in the group now."""
     metrics.count("foreign_commit_total", agent=agent, partition=str(place.partition))
     log.error(
         "Somebody else commits in the group %s: found offset %d of %s partition %d, expected %d, which this "
@@ -134,10 +134,29 @@ async def say_foreign(
         place.topic,
         place.partition,
         expected,
-        await described(admin, group),
+        strangers_sentence(await described(admin, group)),
         agent,
         expected,
     )
+
+
+def strangers_sentence(who: Group) -> str:
+    """Return what a group's members tell of a stranger who committed in it.
+
+    A broker lets nobody in beside workers who does not assign partitions as they do, so where one worker is a
+    member all are. Who committed is none of them, and workers are not named. While a group rebalances, the
+    broker does not say how its members assign.
+    """
+    if not who.members:
+        return f"{who}, so whoever it was has left"
+    if not who.protocol:
+        return f"the group {who.name} shares its partitions out anew (state {who.state}), so nobody is named"
+    if who.protocol == PROTOCOL:
+        return (
+            f"in the group {who.name} are workers alone by now, so whoever it was has left, or commits "
+            "without being a member"
+        )
+    return str(who)
 
 
 def unformed_sentence(agent: str, who: Group, since_s: float, *, let_in: bool) -> str:

@@ -91,15 +91,9 @@ class Lookout:
         names = [topic.name for topic in topology.TOPICS]
         partitions = await counts(admin._client, self._broker, names)
         gone = [name for name in names if name not in partitions]
-        self._say(
-            "deleted",
-            f"Deleted on {self._broker} under this worker: {', '.join(gone)}. Nothing is processed without "
-            "them, and nothing is lost that others hold. `sightline topics --migrate` makes them again, "
-            "empty; then start the worker again"
-            if gone
-            else "",
-        )
-        self._say("partitions", topology.uneven(str(self._broker), partitions, self._partitions))
+        uneven = topology.uneven(str(self._broker), partitions, self._partitions)
+        self._say("deleted", deleted_sentence(self._broker, gone, uneven=bool(uneven)) if gone else "")
+        self._say("partitions", uneven)
         more = {
             name: partitions[name] - topology.partition_count(name, self._partitions) for name in partitions
         }
@@ -171,3 +165,25 @@ class Lookout:
         if sentence and self._said.get(about) != sentence:
             log.error("%s", sentence)
         self._said[about] = sentence
+
+
+def deleted_sentence(broker: Broker, gone: Sequence[str], *, uneven: bool) -> str:
+    """Return the sentence about topics that were deleted under a worker, with what helps.
+
+    A start of a worker declares what is absent, and nothing makes a running one use topics of another id.
+    `uneven`: other topics have partitions that were not declared, so no worker starts on these topics.
+    """
+    if uneven:
+        remedy = (
+            "No worker starts on these topics again, since others of them have partitions that were not "
+            "declared: begin with new topics (docs/operations.md, Partitions)"
+        )
+    else:
+        remedy = (
+            "Start the worker again: it makes them, empty, and names what it cannot go on without "
+            "(docs/operations.md, Deleted topics)"
+        )
+    return (
+        f"Deleted on {broker} under this worker: {', '.join(gone)}. Nothing is processed without them, and "
+        f"what they held is gone. {remedy}"
+    )

@@ -109,7 +109,12 @@ def lines(result: Ledger) -> list[str]:
             else f"stored    {result['events_stored']:,} events, {result['events_twice']:,} of them twice"
         ),
         f"rejected  {result['events_rejected']:,} events in {result['batches_rejected']:,} batches"
-        + _by_rule(result["rejected_by_rule"]),
+        + _by_rule(result["rejected_by_rule"])
+        + (
+            f"; what nobody could read claims {result['events_claimed']:,} events"
+            if result["events_claimed"]
+            else ""
+        ),
         *(
             [f"expired   {result['events_expired']:,} events, whose retention is over"]
             if result["events_expired"]

@@ -52,6 +52,9 @@ _REJECTED_DATA = (
 )
 #: An undecoded batch is identified by its digest.
 _UNREAD = f"SELECT '', {HALVES.format('digest')} FROM rejected WHERE {_OF_ZONES} AND NOT ({_NAMED})"  # noqa: S608
+_CLAIMED = (
+    f"SELECT coalesce(sum(\"count\"), 0)::HUGEINT FROM rejected WHERE {_OF_ZONES} AND outcome = 'malformed'"  # noqa: S608
+)
 _RULES = f"""
     SELECT CASE WHEN rule IN {_SAID} THEN rule WHEN starts_with(rule, 'consent:') THEN 'consent'
         ELSE 'policy' END AS said, count(*) AS batches
@@ -101,6 +104,7 @@ def accounts(
         "batches_unacknowledged": journal.unacknowledged_count,
         "events_stored": union_size({key: stored.get(key, NONE) for key in journal.sent}),
         "events_rejected": rejected_events,
+        "events_claimed": store.scalar(_CLAIMED),
         "events_expired": union_size({key: store.over_of(key) for key in journal.sent}),
         "batches_rejected": sum(rules.values()),
         "rejected_by_rule": rules,

@@ -9,6 +9,9 @@ from typing import TypedDict
 class Accounts(TypedDict):
     """Comparison of sent with stored and rejected events; `rejected_by_rule` counts batches.
 
+    `events_claimed` are the numbers that batches name which nobody could read: a claim of the sender. Those
+    that a journal has are among `events_rejected` too.
+
     `events_expired` were stored or rejected, and left the store because their retention was over.
     """
 
@@ -17,6 +20,7 @@ class Accounts(TypedDict):
     batches_unacknowledged: int
     events_stored: int
     events_rejected: int
+    events_claimed: int
     events_expired: int
     batches_rejected: int
     rejected_by_rule: Mapping[str, int]

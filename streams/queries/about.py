@@ -91,7 +91,8 @@ def _held(store: Store) -> str:
 def streams_seen(store: Store) -> dict[tuple[str, str], bool]:
     """Streams that the role may see something of, and whether it may see all of their events and rejections.
 
-    For streams that the role may see in part, answers must not reveal anything about hidden numbers.
+    For streams that the role may see in part, answers must not reveal anything about hidden numbers. A stream
+    of which nothing was ever stored is seen whole or not at all.
     """
     return {stream: not hidden for stream, (shown, hidden) in _judged(store).items() if shown}
 
@@ -106,11 +107,17 @@ def shows_absence(store: Store, event: EventId) -> bool:
 def _judged(store: Store) -> dict[tuple[str, str], tuple[bool, bool]]:
     """By stream: whether the role may see any of it, and whether any of it is hidden."""
     judged: dict[tuple[str, str], tuple[bool, bool]] = {}
+    refused: set[tuple[str, str]] = set()
     for row in store.query("stream_classes").of(StreamClass):
         seen = store.role_filter is None or store.role_filter.shows(row.row_class, row.table_name)
-        shown, hidden = judged.get((row.source, row.stream), (False, False))
-        events = seen and row.table_name == "events"
-        judged[row.source, row.stream] = (shown or events, hidden or not seen)
+        of = (row.source, row.stream)
+        shown, hidden = judged.get(of, (False, False))
+        judged[of] = (shown or (seen and row.table_name == "events"), hidden or not seen)
+        if seen and of not in store.kinds:
+            refused.add(of)
+    # A stranger can name a wearer in a batch of any stream, and she must not learn by that which there are.
+    if store.role_filter is None or store.role_filter.role.name != "wearer":
+        judged |= {of: (True, False) for of in refused if not judged[of][1]}
     return judged
 
 

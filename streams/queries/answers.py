@@ -262,8 +262,8 @@ class Genuine(Answer, frozen=True, kw_only=True):
 class Loop(Answer, frozen=True, kw_only=True):
     """What an event led to: ids by kind, and the model versions since then, oldest first.
 
-    `made_of_it` counts events by kind; `says` explains that the event led to nothing. `refused` is why no
-    example was made, if the event is feedback.
+    `made_of_it` counts events by kind; `says` explains that the event led to nothing, or that it was refused
+    and because of what. `refused` is why it was, or, if the event is feedback, why no example was made of it.
     """
 
     id: str

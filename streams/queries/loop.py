@@ -9,7 +9,17 @@ from msgspec import UNSET
 
 from streams import limits
 from streams.events.identity import EventId, example_stream
-from streams.queries.about import Named, direct_parents, ids_of, known, rejections_of, start_of
+from streams.queries.about import (
+    Named,
+    direct_parents,
+    event_row,
+    ids_of,
+    parsed,
+    refused_because,
+    rejections_of,
+    start_of,
+    unknown,
+)
 from streams.queries.answers import Bounded, LaterGeneration, Loop
 from streams.queries.models import Version, answers_given, declined, rows_of, told_versions
 from streams.queries.relation import Interval
@@ -23,11 +33,15 @@ _NOWHERE = "the loop did not carry it anywhere: no answer, feedback or example w
 def loop(store: Store, identity: str) -> Loop:
     """Return what an event led to: feedback, examples, model versions, and the answers of those versions.
 
-    `made_of_it` counts events by kind; `says` explains that the event led to nothing. For a model, the
-    generations are the versions of its stream from that one on. InputError if the store does not have the
-    event.
+    `made_of_it` counts events by kind; `says` explains that the event led to nothing, or that it was refused
+    and why. For a model, the generations are the versions of its stream from that one on. InputError if the
+    store has nothing about the event.
     """
-    event = known(store, identity)
+    event = parsed(identity)
+    return _of_refused(store, event) if event_row(store, event) is None else _of_stored(store, event)
+
+
+def _of_stored(store: Store, event: EventId) -> Loop:
     models, kinds = store.models, store.kinds
     start = (event.source, event.stream)
     carried: dict[str, list[str]] = {"answer": [], **{kind: [] for kind in TAKEN[FEEDBACK]}, "example": []}
@@ -80,6 +94,24 @@ def loop(store: Store, identity: str) -> Loop:
         examples=examples,
         refused=Bounded.of(refused),
         generations=generations,
+    )
+
+
+def _of_refused(store: Store, event: EventId) -> Loop:
+    """Answer about an event that is not stored because it was refused; InputError if it was not either."""
+    rejections = rejections_of(store, event)
+    if not rejections:
+        raise unknown(store, event)
+    return Loop(
+        id=str(event),
+        epoch=store.epoch,
+        says=refused_because(rejections[0]),
+        made_of_it={},
+        answers=(),
+        feedback=(),
+        examples=(),
+        refused=Bounded.of(rejections),
+        generations=Bounded(()),
     )
 
 

@@ -62,7 +62,8 @@ class CapturedStream(Struct, frozen=True):
     """Totals of a captured stream: its highest number, and how many numbers are stored, rejected and over.
 
     Numbers that are over (`expired`) were stored or rejected, and their retention ended. Unreadable batches
-    do not count as rejected here, because their numbers count as missing.
+    do not count as rejected here, because their numbers count as missing. `kind` is empty if all of the
+    stream was refused: only what is stored tells it.
     """
 
     source: str
@@ -106,7 +107,8 @@ def missing(store: Store) -> Missing:
     """Return which numbers and data of captured streams are missing.
 
     A number between 0 and the highest known one is `missing` if it is neither stored nor rejected, nor was so
-    until its retention ended. Data is
+    until its retention ended. That holds for a stream of which all was refused too; a batch that nobody could
+    read, or whose numbers belong to other data, does not make a stream known. Data is
     missing if its numbers belong to other data: `collisions`, as far as the pipeline detected them; only the
     ledger knows all. `malformed` counts the missing numbers that arrived in an unreadable batch, as far as
     the role may see that; the question `why` says what was wrong with each. `rejected` of a stream counts the

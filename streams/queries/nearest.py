@@ -21,7 +21,7 @@ def nearest(store: Store, event: EventId, role_filter: RoleFilter) -> EventId | 
     It is one that the role is shown, so the offer tells nothing of what is hidden; and none of a restricted
     zone, whose every read would have to be on record. None where there is no such stream or event.
     """
-    streams = {"/".join(stream): stream for stream in streams_seen(store)}
+    streams = {"/".join(stream): stream for stream in streams_seen(store) if stream in store.kinds}
     wanted = f"{event.source}/{event.stream}"
     alike = [wanted] if wanted in streams else get_close_matches(wanted, sorted(streams), n=1)
     for name in alike:

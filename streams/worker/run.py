@@ -32,6 +32,7 @@ from streams.worker.follower import OnRecord, TableFollower
 log = logging.getLogger(__name__)
 
 STOP_TIMEOUT_S = 4.5
+_OWNED_LOOK_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,8 @@ def run_worker(
 
     Delivery: exactly once, per agent. On a signal, open transactions are finished or aborted and the worker
     leaves its groups, within 5 s. `prepare` is awaited in the worker's event loop when the topics exist;
-    `on_ready` is called when all apps have started.
+    `on_ready` is called when all apps have started and own the partitions that they were assigned. A
+    partition that cannot be owned ends the process before that.
 
     Raises
     ------
@@ -189,7 +191,8 @@ async def _serve(
                 for app in apps:
                     await _started(app, settings.broker)
                 helpers.append(asyncio.create_task(collect_cycles()))
-                on_ready()
+                if await _owned(apps, stop):
+                    on_ready()
                 await _until_stopped(apps, stop)
             finally:
                 for helper in helpers:
@@ -218,6 +221,18 @@ async def _started(app: faust.App, broker: Broker) -> None:
         raise UnavailableError(
             f"The broker {broker} went away while the agent {app.conf.id} started. Start the worker again."
         ) from error
+
+
+async def _owned(apps: Sequence[faust.App], stop: asyncio.Event) -> bool:
+    """Wait until every assigned partition is owned; return False if the worker stops before that.
+
+    Only an owner finds out whether state, commit and log of its partition fit, and ends the process if not.
+    """
+    while not (stop.is_set() or any(app.should_stop for app in apps)):
+        if all(len(app.consumer.ownerships()) >= len(app.consumer.assignment()) for app in apps):
+            return True
+        await asyncio.sleep(_OWNED_LOOK_S)
+    return False
 
 
 async def _prepared(

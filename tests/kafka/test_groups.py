@@ -18,7 +18,14 @@ from streams import limits, metrics, topology
 from streams.connection.connect import let_go
 from streams.errors import InputError
 from streams.kafka import reader
-from streams.kafka.groups import Group, check_prefix, leave_to_lookout, unformed_sentence
+from streams.kafka.groups import (
+    PROTOCOL,
+    Group,
+    check_prefix,
+    leave_to_lookout,
+    strangers_sentence,
+    unformed_sentence,
+)
 from streams.kafka.lookout import Lookout, Member
 from streams.kafka.standing import Place, look
 from streams.kafka.transport import WatchfulAssignor
@@ -126,6 +133,10 @@ async def test_what_a_stranger_committed_while_nobody_ran_is_not_skipped(
     assert len(sentences) == PARTITIONS
     assert "found offset 20" in sentences[0]
     assert "expected 10" in sentences[0]
+    # The stranger has left by then, and the agent that says it is no stranger.
+    for sentence in sentences:
+        assert "has left" in sentence
+        assert f"-{room.agent} at" not in sentence
     assert foreign(room) == PARTITIONS
     assert not room.ended
 
@@ -207,6 +218,8 @@ async def test_an_offset_that_is_put_under_a_running_agent_is_written_over(
     assert numbers_by_partition(found) == COUNTED
     (sentence,) = said(caplog, "Somebody else commits")
     assert "partition 1, expected 10" in sentence, "the other one is where this agent stands"
+    assert "has left, or commits without being a member" in sentence
+    assert f"-{room.agent} at" not in sentence
     assert foreign(room) == 1
 
 
@@ -285,3 +298,20 @@ def test_who_is_in_a_group_is_said_in_bounded_words() -> None:
     assert "KIP-848" in newer
     empty = unformed_sentence("glasses", Group("glasses", "Empty", "consumer", "", ()), 5, let_in=False)
     assert "nobody is in the group glasses" in empty
+
+
+def test_who_committed_is_named_while_it_is_there_and_no_worker_ever_is() -> None:
+    ours = (("sightline-glasses", "/10.0.0.1"), ("sightline-glasses", "/10.0.0.2"))
+    workers = strangers_sentence(Group("glasses", "Stable", "consumer", PROTOCOL, ours))
+    assert "has left, or commits without being a member" in workers
+    anew = strangers_sentence(Group("glasses", "PreparingRebalance", "consumer", "", ours))
+    assert "PreparingRebalance" in anew
+    empty = strangers_sentence(Group("glasses", "Empty", "consumer", "", ()))
+    assert "nobody is in the group glasses" in empty
+    assert "has left" in empty
+    for sentence in (workers, anew, empty):
+        assert "sightline-glasses" not in sentence
+    somebody = (("somebody\x1b[31m", "/10.0.0.3"),)
+    assert r"somebody\x1b[31m at 10.0.0.3" in strangers_sentence(
+        Group("glasses", "Stable", "consumer", "range", somebody)
+    )

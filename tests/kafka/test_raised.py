@@ -13,6 +13,7 @@ from streams import metrics, topology
 from streams.cli.main import main
 from streams.connection.connect import administering
 from streams.errors import InputError, SightlineError
+from streams.kafka.log_ids import counts
 from streams.kafka.lookout import Lookout
 from streams.kafka.topics import declare, migrate
 from tests.kafka import world
@@ -72,9 +73,12 @@ async def test_raised_and_deleted_topics_are_named_by_worker_topics_device_and_b
         while {topology.ZONED, topology.LINEAGE} & set(await admin.list_topics()):
             await asyncio.sleep(0.05)
         await lookout.look(admin)
-    (deleted,) = [one for one in caplog.messages if "Deleted on" in one]
-    assert topology.ZONED in deleted
-    assert topology.LINEAGE in deleted
+        (deleted,) = [one for one in caplog.messages if "Deleted on" in one]
+        assert topology.ZONED in deleted
+        assert topology.LINEAGE in deleted
+        assert "No worker starts on these topics again" in deleted, "both refuse, as above"
+        assert "--migrate" not in deleted
+        assert topology.ZONED not in await admin.list_topics()
 
 
 @pytest.mark.kafka
@@ -82,3 +86,37 @@ def test_topics_plan_ends_with_the_same_sentence(own_broker: str) -> None:
     found = CliRunner().invoke(main, ["topics", "--plan", "--broker", own_broker])
     assert found.exit_code == 1
     assert f"8 on {topology.CAPTURED}" in _sentence(found.output)
+
+
+@pytest.mark.kafka
+async def test_what_is_advised_for_deleted_topics_helps(
+    own_broker: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A start of the worker makes them with its own number of partitions; a migration goes by the default."""
+    await _without_topics(own_broker)
+    await declare(own_broker, 8)
+    lookout = Lookout(own_broker, 8, [])
+    async with administering(own_broker) as admin:
+        await lookout.look(admin)
+        await admin.delete_topics([topology.ZONED])
+        while topology.ZONED in await admin.list_topics():
+            await asyncio.sleep(0.05)
+        await lookout.look(admin)
+        (deleted,) = [one for one in caplog.messages if "Deleted on" in one]
+        assert "Start the worker again: it makes them, empty" in deleted
+        assert "--migrate" not in deleted
+        with pytest.raises(InputError, match="Partitions on"):
+            await migrate(own_broker)
+        await declare(own_broker, 8)
+        caplog.clear()
+        await lookout.look(admin)
+        assert await counts(admin._client, own_broker, [topology.ZONED]) == {topology.ZONED: 8}
+    assert not [record for record in caplog.records if record.name.startswith("streams")]
+
+
+async def _without_topics(broker: str) -> None:
+    names = {one.name for one in topology.TOPICS}
+    async with administering(broker) as admin:
+        await admin.delete_topics(sorted(names & set(await admin.list_topics())))
+        while names & set(await admin.list_topics()):
+            await asyncio.sleep(0.05)

@@ -17,7 +17,15 @@ from streams.kafka import reader
 from streams.kafka.groups import described
 from streams.worker.follower import TableFollower
 from streams.worker.run import WorkerContext, WorkerSettings
-from tests.kafka.conftest import Room, create, numbers_by_partition, until, values_by_partition
+from tests.kafka import world
+from tests.kafka.conftest import (
+    PARTITIONS,
+    Room,
+    create,
+    numbers_by_partition,
+    until,
+    values_by_partition,
+)
 from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.kafka
@@ -71,6 +79,17 @@ async def test_two_apps_in_one_process(room: Room) -> None:
         sum((await reader.committed_offsets(room.broker, f"{room.agent}-2", [f"{room.source}-2"])).values())
         == 40
     )
+
+
+async def test_what_cannot_be_owned_is_said_before_it_says_that_it_is_ready(room: Room) -> None:
+    """Somebody else committed, and there is no checkpoint: only who owns the partition finds that."""
+    await room.produce([b"%d" % number for number in range(40)])
+    await world.commit(room.broker, room.agent, room.source, dict.fromkeys(range(PARTITIONS), 5))
+    async with worker(room) as child:
+        assert await asyncio.to_thread(child.wait, PATIENCE_S) == 4
+        assert child.stderr is not None
+        assert "holds no checkpoint of it" in child.stderr.read()
+        assert not (room.directory / "note.ready").exists()
 
 
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGKILL])

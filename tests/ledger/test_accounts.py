@@ -91,6 +91,21 @@ def test_numbers_that_nobody_could_read_are_claims_and_take_no_place(tmp_path: P
     assert (clean["findings"], spoilt["findings"]) == ([], [])
     names = ("events_stored", "events_rejected", "events_missing", "events_twice")
     assert [dict(spoilt)[name] for name in names] == [dict(clean)[name] for name in names]
+    # They are told all the same, those that no journal has too.
+    assert (clean["events_claimed"], spoilt["events_claimed"]) == (0, 40)
+    assert (
+        "rejected  20 events in 2 batches: 2 by malformed; what nobody could read claims 40 events"
+        in lines(spoilt)
+    )
+    assert "claim" not in " ".join(lines(clean))
+
+
+def test_claims_past_64_bits_are_counted(tmp_path: Path) -> None:
+    rows = good()
+    rows["rejected"] += [
+        rejected("malformed", b"spoilt %d" % each, 0, 2**62) | {"source": f"g{each}"} for each in range(3)
+    ]
+    assert run(tmp_path, rows)["events_claimed"] == 3 * 2**62
 
 
 def test_what_is_stored_with_data_that_no_journal_has_is_found(tmp_path: Path) -> None:

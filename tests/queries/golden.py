@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +30,13 @@ def imu_batches() -> list[tuple[str, int, int]]:
     return imu[2:4]
 
 
-def played(home: Path, damage: Mapping[str, Callable[[str], str]]) -> Path:
-    """A store of the journal, in which the values of the batches `damage` names by id are changed."""
+def played(home: Path, damage: Mapping[str, Callable[[str], str]], *, without: Collection[str] = ()) -> Path:
+    """A store of the journal, in which the values of the batches `damage` names by id are changed.
+
+    The batches `without` are not in it.
+    """
     lines = [orjson.loads(line) for line in JOURNAL.read_bytes().splitlines()]
+    lines = [line for line in lines if line.get("id") not in without]
     for line in lines:
         if line["line"] == "sent" and line["id"] in damage:
             line["value"] = damage[line["id"]](line["value"])

@@ -21,13 +21,13 @@ from streams import clock, limits
 from streams.errors import InputError
 from streams.ledger.sources import StoreReader
 from streams.queries.due import due
-from streams.queries.missing import missing
+from streams.queries.missing import CapturedStream, missing
 from streams.queries.questions import ancestors, why
 from streams.queries.store import Store
 from streams.snapshots.erasing import rewriting
 from streams.snapshots.writer import STEPS, Writer
 from tests.patience import PATIENCE_S
-from tests.snapshots.build import POLICY, T0_NS, batch, derived, edge, record, stream, tagged
+from tests.snapshots.build import POLICY, T0_NS, Row, batch, derived, edge, record, row, stream, tagged
 from tests.snapshots.contents import ask, content, hits, indexed
 from tests.snapshots.days import DAY_NS, DEVICES, ON, World, appended, filled, gone, is_over, name, take_in
 from tests.snapshots.worlds import erasure, mark
@@ -129,6 +129,31 @@ def test_nothing_over_is_missing_and_nothing_missing_is_hidden(tmp_path: Path, s
     again = filled(path, [appended(record(len(world.records), {}), ON[-1] + 1)])
     with Store.open(again) as opened:
         assert missing(opened).missing == answer.missing
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("rewritten", [True, False])
+def test_what_was_refused_of_a_stream_that_has_nothing_else_is_over_and_not_missing(
+    tmp_path: Path, rewritten: bool
+) -> None:
+    def refused(first: int, day: int) -> Row:
+        at = {"topic": "glasses.captured", "policy_version": POLICY["version"], "zone": "bystander-present"}
+        at |= dict.fromkeys(("t_ns", "appended_ns"), T0_NS + day * DAY_NS)
+        return row(
+            "rejected", source="g1", stream="ppg", first=first, count=2, stage="zones", rule="sinks", **at
+        )
+
+    days: list[tuple[float, dict[str, list[Row]]]] = [
+        (0, {"policies": [POLICY], "rejected": [refused(0, 0)]}),
+        (5, {"rejected": [refused(4, 5)]}),
+    ]
+    lineage = [appended(record(offset, rows), day) for offset, (day, rows) in enumerate(days)]
+    path = filled(tmp_path / "store", lineage, settle=rewritten)
+    assert ask(path, 'SELECT "first" FROM rejected') == [(4,)]
+    with Store.open(path) as opened:
+        answer = missing(opened)
+    assert [(run.stream, run.first, run.count) for run in answer.missing] == [("ppg", 2, 2)]
+    assert answer.streams.rows == (CapturedStream("g1", "ppg", "", 5, 0, 2, 2),)
 
 
 @pytest.mark.usefixtures("small")

@@ -1,6 +1,9 @@
 -- Numbers of captured streams between 0 and the highest known that are neither stored nor rejected, as runs. What nobody could
--- read claims numbers and has none. What is over is not missing, whether it has left the store already or not.
-WITH known AS (
+-- read claims numbers and has none. What is over is not missing, whether it has left the store already or not. A stream that the
+-- store has no row of is captured if something of it was refused: nothing of it was ever stored.
+WITH derived AS (
+    SELECT source, stream FROM streams WHERE NOT captured
+), known AS (
     SELECT e.source, e.stream, e."first" AS low, e."first" + (e."count" - 1) AS high
     FROM events e JOIN streams s USING (source, stream) WHERE s.captured AND (e.step = 1 OR e."count" = 1)
     UNION ALL
@@ -9,11 +12,12 @@ WITH known AS (
         FROM events e JOIN streams s USING (source, stream) WHERE s.captured AND e.step > 1 AND e."count" > 1)
     UNION ALL
     SELECT source, stream, "first", "first" + ("count" - 1)
-    FROM rejected WHERE "count" > 0 AND outcome NOT IN ('repeated', 'collision', 'malformed') AND topic = 'glasses.captured' AND stage = 'zones'
+    FROM rejected ANTI JOIN derived USING (source, stream) WHERE "count" > 0 AND outcome NOT IN ('repeated', 'collision', 'malformed') AND topic = 'glasses.captured' AND stage = 'zones'
     UNION ALL
-    SELECT source, stream, low, high FROM expired JOIN streams USING (source, stream) WHERE captured
+    SELECT source, stream, low, high FROM expired LEFT JOIN streams USING (source, stream) WHERE coalesce(captured, events = 0)
     UNION ALL
-    SELECT source, stream, "first", "first" + step * ("count" - 1) FROM overdue JOIN streams USING (source, stream) WHERE captured
+    SELECT source, stream, "first", "first" + step * ("count" - 1)
+    FROM overdue LEFT JOIN streams USING (source, stream) WHERE coalesce(captured, refused)
 ), reached AS (
     SELECT source, stream, low,
         coalesce(max(high) OVER (PARTITION BY source, stream ORDER BY low, high ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), -1) AS before
