@@ -15,6 +15,8 @@ from streams.cli.main import main
 from streams.sealing.erasures import STEPS, Done
 from streams.sealing.key_store import KeyStore
 from tests.queries.golden import played
+from tests.queries.several import SHARES, part
+from tests.snapshots.build import POLICY, event, tagged
 
 AT_NS = 1_790_000_000 * 10**9
 OFFICER = "privacy-officer"
@@ -98,6 +100,19 @@ def test_what_cannot_be_recorded_is_not_written(store: Path, tmp_path: Path) -> 
     assert result.exit_code == 3
     assert "what is not recorded is not shown" in result.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_who_is_handed_a_part_is_told_so(tmp_path: Path) -> None:
+    """On the page and in the manifest, which she reads, and not to whoever wrote them alone."""
+    [(partitions, _), _] = SHARES
+    rows = {"policies": [POLICY], "events": [event("g1", "imu", 0, 10, **tagged(wearer="w1"))]}
+    result = export(part(tmp_path / "store", partitions, rows), out := tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    absent = "what is in partitions 2-3 of glasses.lineage, because no opened store holds it"
+    assert absent in result.stderr
+    left_out = json.loads((out / "manifest.json").read_bytes())["left_out"]
+    assert [each["reason"].startswith(absent) for each in left_out] == [True, False]
+    assert absent in (out / "access.html").read_text()
 
 
 @pytest.mark.parametrize(

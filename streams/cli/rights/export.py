@@ -191,7 +191,7 @@ def _write(store: Store, wanted: Wanted, out: Path, show: Callable[[str], None])
             _require_something(rows, values)
             held = told(store, wanted.wearer, rows)
             over = sum(rows.over.values())
-            left_out = [*_over(over), *_left_out(held, values)]
+            left_out = [*_not_there(store), *_over(over), *_left_out(held, values)]
             show("writing")
             about = {
                 "form": _FORMS[wanted.form][0],
@@ -278,6 +278,12 @@ def _values(wanted: Wanted, rows: OwnRows, handing: Handing, show: Callable[[str
     devices = {*topics.devices(wanted.wearer), *rows.taken["streams"].column("source").to_pylist()}
     asyncio.run(topics.tell(values, devices, handing.put))
     return values
+
+
+def _not_there(store: Store) -> Iterator[LeftOut]:
+    """What is in a store that was not opened, or cannot be judged."""
+    for sentence in store.left_out:
+        yield LeftOut(of="the store", reason=sentence)
 
 
 def _over(rows: int) -> Iterator[LeftOut]:
