@@ -20,7 +20,7 @@ from streams.cli import snapshots_export
 from streams.cli.extending import kinds_option
 from streams.cli.measuring import exported, measured
 from streams.cli.output import keys_option, store_option
-from streams.cli.snapshots_erasing import StatedErasures
+from streams.cli.snapshots_erasing import StatedErasures, warn_of_left
 from streams.cli.snapshots_measuring import StoreMeasures
 from streams.cli.staying import stays
 from streams.connection.address import broker_option
@@ -138,6 +138,7 @@ def command(
             epoch, rows = asyncio.run(_follow(following, writer.offsets(), stop, ready))
     finally:
         writer.close()
+    warn_of_left(store)
     say(f"{rows:,} rows taken in; " + (f"the last epoch is {epoch}" if epoch else "no new epoch"))
 
 

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 from streams.consent.erased import Erasure, Mark
 from streams.consent.record import learn_consent
 from streams.consent.view import Consents
-from streams.errors import InputError
+from streams.errors import InputError, UnavailableError
 from streams.events.record import Received
+from streams.queries.erased import erasures_left
 from streams.sealing.key_store import KeyStore
 from streams.settings.kafka import Broker
 from streams.topology import CONSENTS
 from streams.worker.follower import TableFollower
+
+log = logging.getLogger(__name__)
 
 
 class StatedErasures:
@@ -81,3 +85,16 @@ class StatedErasures:
             store.mark_of("")
             stack.pop_all()
         return store
+
+
+def warn_of_left(store: Path) -> None:
+    """Say which erasures a writer that ends leaves unfinished: nobody else deletes what it would have."""
+    # A writer that took nothing in leaves no epoch.
+    with contextlib.suppress(UnavailableError):
+        for number in erasures_left(store):
+            log.warning(
+                "%s: erasure %d is applied, and the files that it replaced are still there, for readers of"
+                " older epochs; the next `sightline snapshots` on this store deletes them",
+                store,
+                number,
+            )

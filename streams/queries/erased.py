@@ -20,6 +20,16 @@ def erased_rows(store: Path, number: int) -> int | None:
     return int(rows[0][0]) if rows else None
 
 
+def erasures_left(store: Path) -> list[int]:
+    """Numbers of the erasures that the newest epoch applied and of which files of before may have rows still.
+
+    The writer deletes these when readers of older epochs have left them.
+    """
+    with Store.open(store) as opened:
+        left = opened.sql("SELECT number FROM erasures WHERE absent_ns = 0 ORDER BY number")
+    return [number for (number,) in left.rows]
+
+
 def erased_lines(store: Path, number: int) -> int:
     """Lines of a store's audit log in which an erasure has its mark in place of names.
 

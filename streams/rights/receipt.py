@@ -106,14 +106,14 @@ class Receipt(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     Attributes
     ----------
     id
-        Of the erasure: 32 random hexadecimal digits (`new_id`).
+        Of the erasure: 32 hexadecimal digits, which say nothing of the person.
     subject
         Who was erased, as `subject_of` gives it.
     scope
         What was to be erased: `all`, `since 2026-09-01T00:00:00Z`, `place home`.
     requested_ns, stopped_ns, keys_destroyed_ns, finished_ns
-        When it was asked for, when nothing used it any more, when the keys were gone, and the end: in ns
-        since the epoch, in this order.
+        When it was asked for, when it was stated, which everybody heeds from the next fetch on, when the keys
+        were gone, and the end: in ns since the epoch, in this order.
     places, kept, refitted
         Every place once; what is kept, which at least the receipt itself is; models with their digests.
     """
@@ -129,11 +129,6 @@ class Receipt(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     places: tuple[PlaceOutcome, ...]
     kept: tuple[KeptItem, ...]
     refitted: tuple[Refitted, ...] = ()
-
-
-def new_id() -> str:
-    """A random id of an erasure."""
-    return secrets.token_hex(16)
 
 
 def new_salt() -> bytes:

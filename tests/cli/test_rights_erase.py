@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import pytest
 from click.testing import CliRunner
 
@@ -9,6 +12,8 @@ from streams.cli.main import main
 from streams.cli.rights.scope import asked_scope
 from streams.consent.erased import ErasedTime, Scope
 from streams.worker.erasure_receipt import text_of
+from tests.queries.several import SHARES, part
+from tests.snapshots.build import POLICY
 
 
 @pytest.mark.parametrize(
@@ -84,3 +89,36 @@ def test_for_a_bystander_another_request_is_refused_before_anything_is_asked(
     result = CliRunner().invoke(main, ["rights", "bystander", *times, *more])
     assert result.exit_code == 2
     assert says in result.output
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("erase", "--wearer", "w1"),
+        ("erase", "--wearer", "w1", "--scope", "place home", "--role", "privacy-officer"),
+        (
+            *("bystander", "--place", "cafe", "--from", "2026-09-21", "--until", "2026-09-22"),
+            *("--role", "privacy-officer"),
+        ),
+        ("requests",),
+        ("requests", "--erase", "--no-store"),
+    ],
+    ids=" ".join,
+)
+def test_a_part_of_what_there_is_is_refused_before_anything_is_asked(
+    tmp_path: Path, command: Sequence[str]
+) -> None:
+    """A receipt would say of rows in the other store that they are gone, and a request there is unheard."""
+    first, second = (
+        part(tmp_path / f"part-{place}", partitions, {"policies": [POLICY]})
+        for place, (partitions, _) in enumerate(SHARES)
+    )
+    nobody = ["--broker", "localhost:1", "--keys", str(tmp_path / "keys")]
+    result = CliRunner().invoke(main, ["rights", *command, "--store", str(first), *nobody])
+    assert result.exit_code == 2, result.output
+    assert f"found {first} without what is in partitions 2-3 of glasses.lineage" in result.stderr
+    assert not (tmp_path / "keys").exists()
+    both = ["--store", str(first), "--store", str(second)]
+    result = CliRunner().invoke(main, ["rights", *command, *both, *nobody])
+    assert "without what is in partitions" not in result.stderr
+    assert result.exit_code, "the control: it comes as far as the broker, which is not there"

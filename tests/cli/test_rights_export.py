@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,19 @@ import pytest
 from click.testing import CliRunner, Result
 
 from streams.cli.main import main
+from streams.cli.rights.export import _left_out
+from streams.policy.recheck import StoredPolicies
+from streams.queries.own import own
+from streams.queries.role import Role
+from streams.queries.store import Store
 from streams.sealing.erasures import STEPS, Done
 from streams.sealing.key_store import KeyStore
+from streams.topology import TO_WEARER
+from streams.worker.own_values import OwnValues
+from tests.build import CODEC
 from tests.queries.golden import played
+from tests.queries.several import SHARES, part
+from tests.snapshots.build import POLICY, event, tagged
 
 AT_NS = 1_790_000_000 * 10**9
 OFFICER = "privacy-officer"
@@ -63,8 +74,12 @@ def test_access_is_a_page_and_json_for_the_owner_of_the_files_alone(
         assert hashlib.sha256((out / listed["file"]).read_bytes()).hexdigest() == listed["sha256"]
     assert access["rows"]["events"]["rows"]
     page = (out / "access.html").read_text()
-    for text in ("Data of wearer w1", "glasses.examples", "home-private", role):
+    words = ("to do what you ask the glasses for", "to train the assistant's model".replace("'", "&#39;"))
+    for text in ("Data of wearer w1", "glasses.examples", "home-private", role, *words):
         assert text in page, text
+    # Terms are for programs, and stand in the JSON.
+    assert not re.findall(r"\b(?:dpv|ai):\w+", page)
+    assert {each["purpose"] for each in access["recipients"]} >= {"dpv:RequestedServiceProvision"}
     assert "http" not in page.replace("http-equiv", "")
     assert {each["sink"] for each in access["recipients"]} >= {"store", "glasses.zoned", "assistant"}
     assert [each["of"] for each in manifest["left_out"]] == ["values"]
@@ -98,6 +113,35 @@ def test_what_cannot_be_recorded_is_not_written(store: Path, tmp_path: Path) -> 
     assert result.exit_code == 3
     assert "what is not recorded is not shown" in result.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_what_was_not_provided_is_counted_once_also_if_it_is_about_others(store: Path) -> None:
+    """The oracle is how many examples the store has of her."""
+    with Store.open(store, Role("privacy-officer", exporting=True, into=TO_WEARER)) as opened:
+        held = own(opened, "w1")
+        [(examples,)] = opened.sql(
+            "SELECT sum(count) FROM events WHERE wearer = 'w1' AND kind = 'example'"
+        ).rows
+        policies = StoredPolicies(opened.policies)
+    values = OwnValues("w1", Role("privacy-officer"), CODEC, policies, provided=True)
+    for others in (0, 2, examples):
+        values.left_out["example", "it is about others too: bystander (zone bystander-present)"] = others
+        told = [each.events for each in _left_out(held, values) if each.of == "example"]
+        assert sum(told) == examples > 2, others
+        assert all(told) or not others
+
+
+def test_who_is_handed_a_part_is_told_so(tmp_path: Path) -> None:
+    """On the page and in the manifest, which she reads, and not to whoever wrote them alone."""
+    [(partitions, _), _] = SHARES
+    rows = {"policies": [POLICY], "events": [event("g1", "imu", 0, 10, **tagged(wearer="w1"))]}
+    result = export(part(tmp_path / "store", partitions, rows), out := tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    absent = "what is in partitions 2-3 of glasses.lineage, because no opened store holds it"
+    assert absent in result.stderr
+    left_out = json.loads((out / "manifest.json").read_bytes())["left_out"]
+    assert [each["reason"].startswith(absent) for each in left_out] == [True, False]
+    assert absent in (out / "access.html").read_text()
 
 
 @pytest.mark.parametrize(

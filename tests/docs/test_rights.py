@@ -8,15 +8,18 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+import shlex
 import shutil
 import tempfile
 from pathlib import Path
 
+import click
 import pytest
 from msgspec import structs
 
 from streams import clock
 from streams.audit_log import AUDIT_LOG
+from streams.cli.rights import command as rights
 from streams.cli.rights.planning import say_plan
 from streams.cli.rights.scope import asked_scope
 from streams.consent.erased import ErasedPlace, ErasedTime
@@ -28,6 +31,7 @@ from streams.worker.erasure import Plan
 from streams.worker.made_there import made_there
 from tests import build
 from tests.build import T0_NS
+from tests.cli.running import TREE, options, path_of
 from tests.cli.test_rights_consent import life, told
 from tests.kafka.test_erase_of_place import Life
 from tests.queries.fleet import commuters, fleet, permitting
@@ -99,6 +103,23 @@ def planned() -> str:
 def test_the_page_shows_the_plan_of_an_erasure_of_a_place() -> None:
     (block,) = _PLACE.findall(PAGE.read_text(encoding="utf-8"))
     assert block[1] == planned()
+
+
+#: What the page says to type: in blocks and within sentences.
+_TYPED = re.compile(r"(?:^\$ |`)(sightline [^`\n]*)", re.MULTILINE)
+
+
+def test_every_command_that_the_page_names_is_there_with_its_options() -> None:
+    """That each of them works is tested in `tests/cli/test_every_command.py`, and shown in the blocks."""
+    typed = {*_TYPED.findall(PAGE.read_text(encoding="utf-8"))}
+    assert {path_of(line)[1:3] for line in typed} >= {("rights", name) for name in rights.commands}
+    for line in typed:
+        path = path_of(line)
+        one = TREE[path]
+        assert len(path) > 1, line
+        words = {word.partition("=")[0] for word in shlex.split(line) if word.startswith("--")}
+        assert words <= options(one), line
+        assert not isinstance(one, click.Group) or one.invoke_without_command, line
 
 
 if __name__ == "__main__":

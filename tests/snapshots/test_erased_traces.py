@@ -15,6 +15,7 @@ import pytest
 
 from streams import limits, metrics
 from streams.audit_log import AUDIT_LOG, add_line, change_lines
+from streams.cli.snapshots_erasing import warn_of_left
 from streams.cli.snapshots_export import _follow
 from streams.metrics import exposition
 from streams.queries import audit
@@ -73,6 +74,26 @@ def _erase(path: Path, at_ns: int, *, number: int = 1) -> None:
     writer.erase([erasure(at_ns, number)], mark, _LATER_NS)
     writer.settle(_LATER_NS)
     writer.close()
+
+
+def test_a_writer_that_ends_says_whose_former_files_are_still_there(
+    path: Path, world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Readers are promised them for a while, and no other process deletes them afterwards."""
+    _erase(path, world.at_ns, number=7)
+    assert hits(path, [HERS])
+    warn_of_left(path)
+    assert [record.getMessage().partition(": ")[2][:22] for record in caplog.records] == [
+        "erasure 7 is applied, "
+    ]
+    assert HER not in caplog.text
+    caplog.clear()
+    monkeypatch.setattr(limits, "ERASED_GRACE_S", 0.0)
+    _erase(path, world.at_ns, number=7)
+    assert hits(path, [HERS]) == []
+    warn_of_left(path)
+    warn_of_left(path.with_name("none"))
+    assert not caplog.records
 
 
 @pytest.mark.usefixtures("small")

@@ -25,6 +25,7 @@ from streams.cli.rights.erase import (
     no_store_option,
     place_of,
     receipts_option,
+    refuse_part,
     say_erased,
     telling,
 )
@@ -91,6 +92,8 @@ def bystander(
     require("worker")
     scope = place_scope("--place", place, since, until)
     may_look_for_all(role)
+    if not no_store:
+        refuse_part(stores)
     where = place_of(broker, keys, kinds, () if no_store else stores, receipts=receipts)
     question = {"--place": place, "--from": since, "--until": until, "--dry-run": dry_run}
     with contextlib.closing(asyncio.run(key_store_at(broker, keys))) as store:

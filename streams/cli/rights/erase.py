@@ -26,9 +26,11 @@ from streams.cli.output import (
 from streams.cli.rights.planning import say_plan
 from streams.cli.rights.scope import FORMS, Looked, asked_scope, begun
 from streams.connection.address import broker_option
+from streams.errors import InputError
 from streams.events.codec import codec_of
 from streams.events.headers import rfc3339
 from streams.events.kinds import Kinds
+from streams.events.partitions import spelled
 from streams.extras import require
 from streams.limits import ERASURE_LOOKS_S
 from streams.moving import Show, moving
@@ -36,11 +38,13 @@ from streams.printing import say
 from streams.queries.erased import erased_lines, erased_rows
 from streams.queries.newest import newest_catalog
 from streams.queries.own import may_ask
+from streams.queries.parts import Part, listed, not_opened
 from streams.queries.role import Role
 from streams.queries.store import Store
 from streams.sealing.erasures import STEPS, Requested, Step
 from streams.sealing.key_store import KeyStore
 from streams.settings.kafka import Broker
+from streams.topology import LINEAGE
 from streams.worker.erasure import Erased, erase_wearer, planned
 from streams.worker.erasure_models import Place
 from streams.worker.erasure_receipt import NO_STORE, text_of
@@ -131,9 +135,8 @@ def erase(
     if wanted.place:
         may_ask(role, wearer)
     place = place_of(broker, keys, kinds, () if no_store else stores, receipt=receipt)
-    for each in () if no_store else stores:
-        # Before anything goes: a store that is not there would be waited for in vain.
-        Store.open(each).close()
+    if not no_store:
+        refuse_part(stores)
     with contextlib.closing(asyncio.run(key_store_at(broker, keys))) as store:
         looked = None
         if (on := begun(store, wearer, wanted)) is not None:
@@ -165,6 +168,23 @@ def place_of(
     waiting = Waiting(stores) if stores else None
     lines = waiting.lines if waiting is not None and len(stores) == 1 else None
     return Place(broker, keys, codec_of(kinds), waiting, receipt, lines, receipts)
+
+
+def refuse_part(stores: Stores) -> None:
+    """InputError unless some stores together hold all that there is; errors are those of `Store.open`.
+
+    What is read or waited for in a part says nothing of the rest: a request that another store holds would be
+    answered by nobody, and a receipt would say of rows that are there that they are gone.
+    """
+    parts = list[Part]()
+    for each in stores:
+        with Store.open(each) as opened:
+            parts += opened.parts
+    if absent := not_opened(parts):
+        raise InputError(
+            f"--store: found {listed(stores)} without what is in partitions {spelled(absent)} of {LINEAGE}, "
+            "expected all stores that share it; nothing was changed. Name the others as well"
+        )
 
 
 def telling(progress: Show) -> Callable[[Requested], None]:

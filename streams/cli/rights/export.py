@@ -68,6 +68,8 @@ _NEVER = (
     LeftOut(of=REJECTED, reason="it has no values of a known person"),
     LeftOut(of=f"{STATE}, {LINEAGE}", reason="they are what the store is made from, and windows not done"),
 )
+_GONE = f"no longer on {ZONED}, which keeps {topic(ZONED).kept}; the store has no values"
+_MADE = "made of what was provided, not provided"
 #: What a person did not provide (Article 20 (1)).
 _NOT_PROVIDED = (
     LeftOut(
@@ -191,7 +193,7 @@ def _write(store: Store, wanted: Wanted, out: Path, show: Callable[[str], None])
             _require_something(rows, values)
             held = told(store, wanted.wearer, rows)
             over = sum(rows.over.values())
-            left_out = [*_over(over), *_left_out(held, values)]
+            left_out = [*_not_there(store), *_over(over), *_left_out(held, values)]
             show("writing")
             about = {
                 "form": _FORMS[wanted.form][0],
@@ -280,6 +282,12 @@ def _values(wanted: Wanted, rows: OwnRows, handing: Handing, show: Callable[[str
     return values
 
 
+def _not_there(store: Store) -> Iterator[LeftOut]:
+    """What is in a store that was not opened, or cannot be judged."""
+    for sentence in store.left_out:
+        yield LeftOut(of="the store", reason=sentence)
+
+
 def _over(rows: int) -> Iterator[LeftOut]:
     """What is over and still in the files of the store."""
     if rows:
@@ -308,11 +316,9 @@ def _left_out(held: Own, values: OwnValues | None) -> Iterator[LeftOut]:
     for stream in held.streams:
         stored[stream.kind, stream.captured] += stream.events
     for (kind, captured), count in sorted(stored.items()):
-        if not captured:
-            yield LeftOut(of=kind, reason="made of what was provided, not provided", events=count)
-        elif count > seen[kind]:
-            gone = f"no longer on {ZONED}, which keeps {topic(ZONED).kept}; the store has no values"
-            yield LeftOut(of=kind, reason=gone, events=count - seen[kind])
+        # What is told above with a reason of its own is not counted again.
+        if count > seen[kind]:
+            yield LeftOut(of=kind, reason=_GONE if captured else _MADE, events=count - seen[kind])
 
 
 def _write_access(

@@ -21,6 +21,7 @@ from streams.cli.rights.erase import (
     no_store_option,
     place_of,
     receipts_option,
+    refuse_part,
     say_erased,
     telling,
 )
@@ -82,6 +83,7 @@ def requests(
     request names. Any other span of time is left to whoever answers for it.
     """
     require("worker")
+    refuse_part(stores)
     place = place_of(broker, keys, kinds, () if no_store else stores, receipts=receipts)
     stop = threading.Event()
     with (

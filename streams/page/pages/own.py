@@ -22,6 +22,7 @@ from streams.page.showing import (
     zone,
 )
 from streams.page.viewing import Asked
+from streams.policy.plain import WORDS
 from streams.queries.own import Own
 
 
@@ -60,7 +61,7 @@ def own_blocks(held: Own, links: Links) -> Iterator[Block]:
         lambda row: (
             Cell(row.sink),
             Cell(row.about),
-            Cell(row.purpose),
+            Cell(_in_words(row.purpose)),
             Cell(row.region),
             Cell(row.run_by),
             number(row.events),
@@ -84,7 +85,7 @@ def own_blocks(held: Own, links: Links) -> Iterator[Block]:
         lambda row: (
             zone(row.zone),
             Cell(row.reason),
-            Cell(", ".join(row.purposes)),
+            Cell("; ".join(map(_in_words, row.purposes))),
             Cell(", ".join(map(str, row.retention_days))),
             number(row.events),
         ),
@@ -106,6 +107,11 @@ def own_blocks(held: Own, links: Links) -> Iterator[Block]:
     yield from _streams_and_rows(held)
 
 
+def _in_words(purpose: str) -> str:
+    """A purpose as a wearer reads it; the JSON beside the page has the term."""
+    return WORDS.get(purpose, purpose)
+
+
 def _said_and_refused(held: Own) -> Iterator[Block]:
     yield table(
         "consents",
@@ -116,7 +122,7 @@ def _said_and_refused(held: Own) -> Iterator[Block]:
             Cell(row.device),
             number(None if row.number is UNSET else row.number),
             Cell(row.status),
-            Cell(", ".join(row.purposes)),
+            Cell("; ".join(map(_in_words, row.purposes))),
             moment(row.at),
         ),
         more=held.consents.more,
