@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from streams.snapshots.expiring.keeping import Expiring
 from streams.snapshots.writer import Writer
 from tests.snapshots.build import T0_NS
 from tests.snapshots.contents import content, hits
@@ -31,16 +30,16 @@ def test_both_are_gone_and_all_else_is_there_as_if_one_had_come_after_the_other(
     writer.settle(_LATER_NS)
     writer.close()
     meanwhile = tmp_path / "meanwhile"
-    writer = Writer.open(meanwhile)
+    writer = Writer.open(meanwhile, fold="inline")
     # Three records are of the last day.
     take_in(writer, records[:-3])
-    while writer._folder.result(None) is not None:
-        writer.publish(T0_NS)
     for one in records[-3:]:
         writer.ingest({0: [one]}, {}, 0)
     writer.publish(T0_NS)
-    assert isinstance(writer._folder._fold, Expiring)
-    assert writer._folder.result(None) is not None
+    made = writer._folder.result()
+    assert made is not None
+    assert made.passed_ns, "it is that of retention"
+    assert made.replaced
     writer.erase([stated], mark, _LATER_NS)
     writer.settle(_LATER_NS)
     writer.close()
