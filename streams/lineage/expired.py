@@ -175,10 +175,12 @@ class Expired:
         """What is over, as rows of the table `expired` without an epoch.
 
         A run of captured numbers has no hole, so what never arrived stays missing. A run of what is derived
-        goes on over numbers that no event has.
+        goes on over numbers that no event has; one of a correction does not, because others can still be made
+        between two corrections.
         """
+        corrected = "CASE WHEN revision > 0 THEN low END"
         refused = (
-            f'UNION ALL SELECT source, stream, "first", "first" + "count" - 1, 0, {kept_from("rejected")} '  # noqa: S608
+            f'UNION ALL SELECT source, stream, 0, "first", "first" + "count" - 1, 0, {kept_from("rejected")} '  # noqa: S608
             f"FROM {self._rows['rejected']} WHERE {self._over('rejected')} AND {REFUSED}"
             if "rejected" in self._rows
             else ""
@@ -191,14 +193,14 @@ class Expired:
             f"sum(events)::BIGINT AS events, max(at_ns) AS appended_ns, {self.now_ns}::BIGINT AS expired_ns"
         )
         table: pa.Table = self._connection.sql(
-            f"SELECT source, stream, min(low) AS low, max(high) AS high, {counted} FROM ("  # noqa: S608 - names of ours
+            f"SELECT {_STREAM}, min(low) AS low, max(high) AS high, {counted} FROM ("  # noqa: S608 - names of ours
             "SELECT *, count(*) FILTER (begins) OVER (PARTITION BY source, stream ORDER BY low, high "
             "ROWS UNBOUNDED PRECEDING) AS island FROM ("
             f"SELECT *, low > coalesce({before}, -2) + 1 AS begins FROM ("
-            "SELECT source, stream, low, high, events, at_ns FROM expired_events WHERE captured "
-            f"{refused}))) GROUP BY source, stream, island UNION ALL "
-            f"SELECT source, stream, min(low), max(high), {counted} FROM ({_marked('gone')}) "
-            f"WHERE gone AND NOT captured GROUP BY {_STREAM}, island ORDER BY source, stream, low"
+            f"SELECT {_STREAM}, low, high, events, at_ns FROM expired_events WHERE captured "
+            f"{refused}))) GROUP BY {_STREAM}, island UNION ALL "
+            f"SELECT {_STREAM}, min(low), max(high), {counted} FROM ({_marked('gone')}) "
+            f"WHERE gone AND NOT captured GROUP BY {_STREAM}, island, {corrected} ORDER BY {_STREAM}, low"
         ).to_arrow_table()
         return table
 

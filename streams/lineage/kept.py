@@ -37,17 +37,18 @@ def overdue(table: str) -> str:
     )
 
 
-def staying(table: str) -> str:
-    """FROM clause for the rows in `files` of a catalog that are not over; it has a column `over_key` more.
+def staying(table: str, rows: str, keeping: str) -> str:
+    """FROM clause for those of some `rows` of a table that are not over; it has a column `over_key` more.
 
-    Rows that are younger than the shortest class have no key, and so are not compared with any class.
+    `keeping` is the table of a catalog. Rows that are younger than the shortest class have no key, and so are
+    not compared with any class.
     """
     label, _ = TIMED[table]
     key, others = ("label", "e.zone = k.zone") if label == "label" else ("zone", "k.label = ''")
     return (
         f"(SELECT *, CASE WHEN source <> {quoted(TRAINING_SOURCE)} AND {kept_from(table)} <= "  # noqa: S608 - names of ours
-        f"(SELECT max({OVER_NS}) FROM keeping) THEN {key} END AS over_key FROM files.{table}) e ANTI JOIN "
-        f"(SELECT policy_version, zone, label, {OVER_NS} AS over_ns FROM keeping) k "
+        f"(SELECT max({OVER_NS}) FROM {keeping}) THEN {key} END AS over_key FROM {rows}) e ANTI JOIN "
+        f"(SELECT policy_version, zone, label, {OVER_NS} AS over_ns FROM {keeping}) k "
         f"ON e.over_key = k.{key} AND {others} AND e.policy_version = k.policy_version "
         f"AND {kept_from(table)} <= k.over_ns"
     )

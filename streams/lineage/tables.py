@@ -210,6 +210,7 @@ STORED: Mapping[str, Mapping[str, ColumnType | Literal["offsets"]]] = {
     "expired": {
         "source": "text",
         "stream": "text",
+        "revision": "int",
         "low": "int",
         "high": "int",
         "events": "int",

@@ -75,7 +75,7 @@ def _lend(connection: duckdb.DuckDBPyConnection) -> None:
         for name, columns in {
             "over_classes": ("policy_version VARCHAR", "zone VARCHAR", "label VARCHAR", "over_ns BIGINT"),
             "expired": (
-                *run[:2],
+                *run[:3],
                 *(f"{number} BIGINT" for number in ("low", "high", "events", "appended_ns", "expired_ns")),
             ),
             "overdue": (*run, '"count" BIGINT', "refused BOOLEAN"),

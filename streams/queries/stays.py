@@ -10,7 +10,9 @@ from streams import limits
 from streams.consent.erased import ErasedPlace, ErasedTime, with_erased
 from streams.errors import InputError
 from streams.lineage.division import PERSONAL
+from streams.lineage.kept import staying
 from streams.lineage.stays import looks, stays_at, wearers_at
+from streams.queries.models import has_view
 from streams.queries.own import may_ask
 from streams.queries.own_rows import OwnRows, origin_of
 from streams.queries.role import Role
@@ -51,15 +53,24 @@ def stays_of_all(store: Store, where: ErasedPlace, now_ns: int) -> dict[str, tup
     """
     may_look_for_all(None if store.role_filter is None else store.role_filter.role)
     with closing(store.trusted) as connection, store.lookup.reading():
-        wearers = wearers_at(connection, {"decisions": origin_of(store, "decisions")}, where.place)
+        wearers = wearers_at(connection, {"decisions": _lasting(store, "decisions")}, where.place)
     by_wearer = {wearer: _stays(_looks(store, wearer), where, now_ns) for wearer in wearers}
     return {wearer: times for wearer, times in by_wearer.items() if times}
 
 
 def _looks(store: Store, wearer: str) -> pa.Table:
     with closing(store.trusted) as connection, store.lookup.reading():
-        origins = {table: origin_of(store, table) for table in ("decisions", "events")}
-        return looks(connection, origins, wearer)
+        rows = {table: _lasting(store, table) for table in ("decisions", "events")}
+        return looks(connection, rows, wearer)
+
+
+def _lasting(store: Store, table: str) -> str:
+    """FROM clause for the rows of a table that are not over: nobody is told where somebody was by others."""
+    every = origin_of(store, table)
+    # A catalog of before retention does not say what is over.
+    if not has_view(store, "over_classes"):
+        return every
+    return f"(SELECT * EXCLUDE (over_key) FROM {staying(table, every, 'store.main.keeping')})"  # noqa: S608 - names of ours
 
 
 def _stays(looked: pa.Table, where: ErasedPlace, now_ns: int) -> tuple[ErasedTime, ...]:

@@ -219,10 +219,9 @@ class KeyStore:
 
     def due(self, now_ns: int) -> int:
         """How many keys retention destroys at a time of the broker (ns)."""
+        counted = f"SELECT count(*) FROM keys WHERE {key_rows.DUE}"  # noqa: S608
         with self._file.read() as file:
-            counted = f"SELECT count(*) FROM keys WHERE {key_rows.DUE}"  # noqa: S608
-            (count,) = file.execute(counted, (day_of(now_ns),)).fetchone()
-        return int(count)
+            return int(file.execute(counted, (day_of(now_ns),)).fetchone()[0])
 
     def due_days(self) -> list[tuple[int, int]]:
         """(Day on which retention destroys keys, how many), in order; days are counted as `KeyFor` does."""
@@ -245,15 +244,19 @@ class KeyStore:
             named = f"SELECT wearer FROM keys WHERE {key_rows.PRESENT} UNION SELECT wearer FROM digest_keys"  # noqa: S608
             return {wearer for (wearer,) in file.execute(named)}
 
+    def numbers_of(self, wearer: str) -> set[int]:
+        """Numbers of a wearer's keys, as the names of what they seal have them."""
+        hers = f"SELECT number FROM keys WHERE {key_rows.PRESENT} AND wearer = ?"  # noqa: S608
+        with self._file.read() as file:
+            return {number for (number,) in file.execute(hers, (wearer,))}
+
     def count_of(self, wearer: str, *, from_day: int = 0) -> int:
         """How many keys an erasure of a wearer would destroy, from a day on."""
         hers = f"SELECT count(*) FROM keys WHERE {key_rows.PRESENT} AND wearer = ? AND day >= ?"  # noqa: S608
         of_digests = "SELECT count(*) FROM digest_keys WHERE wearer = ?"
         with self._file.read() as file:
             (keys,) = file.execute(hers, (wearer, from_day)).fetchone()
-            if from_day:
-                return int(keys)
-            (digests,) = file.execute(of_digests, (wearer,)).fetchone()
+            (digests,) = (0,) if from_day else file.execute(of_digests, (wearer,)).fetchone()
         return int(keys + digests)
 
     def erase(self, wearer: str, now_ns: int, *, from_day: int = 0, until_day: int = DAYS_MAX) -> int:

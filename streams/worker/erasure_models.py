@@ -66,7 +66,7 @@ async def made_of(
     devices = {device for device, of in consents.pairings if of == wearer}
     others = list[tuple[str, Received, int]]()
     if labelled:
-        others = await labelled_by_key(place.broker, place.directory, policy, PRINCIPAL, devices)
+        others = await labelled_by_key(place.broker, place.directory, policy, PRINCIPAL, wearer)
     return made_there(records, place.codec, wearer, devices, scope, others)
 
 

@@ -18,6 +18,11 @@ from streams.sealing.sealed import unopened
 from streams.topology import ZONED
 from streams.training import gate
 
+#: Stands for the wearer of what cannot be read. No wearer has a name without a letter.
+UNREAD = ""
+#: Headers have times in microseconds.
+_TIME_NS = 999
+
 
 class MadeThere(NamedTuple):
     """Ids of the examples, and numbers of the keys, which are those of a day and a retention.
@@ -45,8 +50,9 @@ def made_there(
 ) -> MadeThere:
     """Those among records of `glasses.examples` as they were opened, each with the number of its key.
 
-    `labelled` are records of topics on which labels decide whether a value is sealed; of those only the keys
-    count, since a model learns from examples alone.
+    `labelled` are records under keys of the wearer, of topics on which labels decide whether a value is
+    sealed; of those only the keys count, since a model learns from examples alone. One that this process
+    cannot read, because it knows fewer kinds than the worker, counts by its headers.
 
     An example counts if any time from the oldest that it was made of until its feedback lies in a span of the
     scope. One that nobody can open any more counts by its device, as if it were the wearer's.
@@ -69,31 +75,44 @@ def made_there(
             else:
                 elsewhere.append(key)
     for topic, record, key in labelled:
-        with contextlib.suppress(MalformedError):
-            batch = codec.decode(
-                record.value,
-                record.offset,
-                stamp_ns(record),
-                content_type=content_type_of(record.headers),
-                captured=topic == ZONED,
-            )
-            if batch.wearer_id != wearer:
-                continue
-            since_ns, _ = gate.since_of(record)
-            if _is_there(scope, since_ns or batch.oldest_ns, batch.last_ns):
-                keys.add(key)
-            else:
-                elsewhere.append(key)
+        of, *times = _of(topic, record, codec)
+        if of not in {wearer, UNREAD}:
+            continue
+        if _is_there(scope, *times):
+            keys.add(key)
+        else:
+            elsewhere.append(key)
     keys.discard(0)
     return MadeThere(frozenset(examples), frozenset(keys), sum(key in keys for key in elsewhere))
 
 
+def _of(topic: str, record: Received, codec: Codec) -> tuple[str, int, int]:
+    """Whose a record is (UNREAD if its value cannot be read), and from when to when it was captured (ns)."""
+    try:
+        batch = codec.decode(
+            record.value,
+            record.offset,
+            stamp_ns(record),
+            content_type=content_type_of(record.headers),
+            captured=topic == ZONED,
+        )
+        since_ns, _ = gate.since_of(record)
+    except MalformedError:
+        headers = {name: (value or b"").decode(errors="replace") for name, value in record.headers}
+        first_ns, last_ns = _times(headers)
+        if topic == ZONED and last_ns < TIME_NS_MAX:
+            # Captured data has no header of its oldest, which is what its time is of.
+            first_ns = last_ns - _TIME_NS
+        return UNREAD, first_ns, max(last_ns, stamp_ns(record))
+    return batch.wearer_id, since_ns or batch.oldest_ns, batch.last_ns
+
+
 def _times(headers: Mapping[str, str]) -> tuple[int, int]:
     """From the oldest that an example was made of until its feedback, as its headers say; else ever."""
-    oldest = headers.get(SINCE, "")
+    # Behind it stands the number of a consent record, but for examples.
+    oldest, *_ = headers.get(SINCE, "").split(" ")
     try:
-        # Headers have times in microseconds.
-        last_ns = time_ns(headers.get("ce_time", ""), "ce_time") + 999
+        last_ns = time_ns(headers.get("ce_time", ""), "ce_time") + _TIME_NS
     except InputError:
         last_ns = TIME_NS_MAX
     return int(oldest) if oldest.isdecimal() else 0, last_ns

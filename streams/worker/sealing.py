@@ -138,33 +138,38 @@ async def examples_by_key(
 
 
 async def labelled_by_key(
-    broker: Broker, directory: Path, policy: Policy, principal: str, devices: Collection[str]
+    broker: Broker, directory: Path, policy: Policy, principal: str, wearer: str
 ) -> list[tuple[str, Received, int]]:
-    """What of some devices is sealed because its label owes it: topic, opened record, number of its key.
+    """What of a wearer is sealed because its label owes it: topic, opened record, number of its key.
 
-    What was destroyed is left out. It is opened for the purpose of the sink that is its topic. Errors are
-    those of `examples_of`.
+    It is found by the key, so nothing is opened of others who wore the same glasses. What was destroyed is
+    left out. It is opened for the purpose of the sink that is its topic. Errors are those of `examples_of`.
     """
-    sealed, named = dict[str, list[Received]](), {device.encode() for device in devices}
-    for topic in set(await _sealable(broker)) - SEALED:
-        some = sealed[topic] = list[Received]()
-
-        def look(record: Received, some: list[Received] = some) -> None:
-            if record.key in named and is_sealed(record.headers):
-                some.append(record)
-
-        await read_through(broker, topic, look)
-    if not any(sealed.values()):
+    topics = set(await _sealable(broker)) - SEALED
+    if not topics:
         return []
-    by_key = list[tuple[str, Received, int]]()
+    sealed = {topic: list[Received]() for topic in sorted(topics)}
     with contextlib.closing(KeyStore(directory)) as store:
-        keys = Keys(store)
-        for topic, records in sealed.items():
-            if records:
+        keys, numbers = Keys(store), await asyncio.to_thread(store.numbers_of, wearer)
+        #: One name of each key store, of which a few can be somebody's noise.
+        stores = dict[bytes, KeyName]()
+        for topic, hers in sealed.items():
+
+            def look(record: Received, hers: list[Received] = hers) -> None:
+                for name in names_in([record]):
+                    stores[name.store] = name
+                    if name.store == store.id and name.number in numbers:
+                        hers.append(record)
+
+            await read_through(broker, topic, look)
+        refuse_other(store, [*stores.values()])
+        by_key = list[tuple[str, Received, int]]()
+        for topic, hers in sealed.items():
+            if hers:
                 await asyncio.to_thread(release, store, policy, topic, principal, clock.now_ns())
             by_key += [
                 (topic, each, _number_of(record))
-                for each, record in zip(await keys.opened(topic, records), records, strict=True)
+                for each, record in zip(await keys.opened(topic, hers), hers, strict=True)
                 if not unopened(each.headers)
             ]
     return by_key

@@ -22,7 +22,7 @@ from streams.policy.load import load
 from tests.test_docs import ROOT
 
 PAGE = ROOT / "docs" / "loop.md"
-_GAIN = re.compile(r"(```text\n)((?:draw \d  macro F1  [^\n]*\n)+)")
+_GAIN = re.compile(r"(```text\n)((?:draw \d  macro F1 [^\n]*\n)+)")
 _FAMILIES = re.compile(r"(```text\n)(draw  family [^\n]*\n(?: +\d  [^\n]*\n)+)")
 
 
@@ -60,6 +60,7 @@ def test_the_page_has_todays_figures(where: re.Pattern[str]) -> None:
 if __name__ == "__main__":
     text = PAGE.read_text(encoding="utf-8")
     for pattern, says in figures().items():
-        if (match := pattern.search(text)) is not None:
-            text = text[: match.start(2)] + says + text[match.end(2) :]
+        if (match := pattern.search(text)) is None:
+            raise SystemExit(f"{PAGE}: found no block like {pattern.pattern}")
+        text = text[: match.start(2)] + says + text[match.end(2) :]
     PAGE.write_text(text, encoding="utf-8")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import resource
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from click.testing import CliRunner, Result
 from streams import clock
 from streams.cli.main import main
 from streams.consent.record import pairing_record
+from streams.errors import UnavailableError
 from streams.kafka.publish import publish_now
 from streams.kafka.reader import end_offsets, read_all
 from streams.kafka.topics import declare
@@ -44,7 +46,7 @@ class Place:
         core, written = loop()
         serving = core.followed.models.now
         [knowing] = serving.version(serving.serving).manifest.wearers
-        self.wearers = [knowing, "w8", "w9"]
+        self.wearers = [knowing, "w8", "w9", "w7"]
         self.models = [one for one in written if one.topic == MODELS]
         asyncio.run(self._published())
 
@@ -216,3 +218,32 @@ def test_a_clock_that_was_set_back_moves_no_erasure_and_its_receipt_is_valid(
     assert finished.steps["stopped"].at_ns > now_ns() - YEAR_NS // 2
     result = CliRunner().invoke(main, ["rights", "verify", str(receipt), "--keys", str(place.keys), "--json"])
     assert result.exit_code == 0, result.output
+
+
+def test_a_full_disk_destroys_no_key_in_part_and_the_next_attempt_goes_on(
+    place: Place, tmp_path: Path
+) -> None:
+    """The disk is full when the keys are to be destroyed, after the erasure was stated."""
+    wearer, receipt = place.wearers[3], tmp_path / "receipt.json"
+    where = erasure_models.Place(place.broker, place.keys, build.CODEC, None, receipt)
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill(of: Requested) -> None:
+        if of.next_step == "unreadable":
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1024, limit[1]))
+
+    with contextlib.closing(KeyStore(place.keys)) as keys:
+        try:
+            with pytest.raises(UnavailableError, match="cannot be used now"):
+                asyncio.run(erasure.erase_wearer(where, keys, wearer, fill))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        assert keys.count_of(wearer) == 1
+    [left] = [row for row in place.rows() if row["state"] != "finished"]
+    assert left["state"] == "before unreadable"
+    said = place.said()
+    result = place.erase(wearer, "--receipt", str(receipt))
+    assert result.exit_code == 0, result.output
+    done = json.loads(result.stdout)
+    assert (done["erasure"], done["state"], done["keys destroyed"]) == (left["erasure"], "finished", 1)
+    assert place.said() == said, "it is stated once"

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import shutil
 from itertools import groupby
 from pathlib import Path
 
 import pytest
 
-from streams import limits
+from streams import clock, limits
 from streams.cli.rights.scope import Looked, asked_scope
 from streams.consent.erased import ErasedPlace, ErasedTime
 from streams.errors import InputError
 from streams.limits import TIME_NS_MAX
+from streams.policy.attributes import Attributes
 from streams.queries.reads import reads
 from streams.queries.role import Role
 from streams.queries.stays import rows_in, stays_of, stays_of_all
 from streams.queries.store import Store
 from streams.snapshots.writer import Writer
-from streams.topology import TO_WEARER
-from tests.snapshots.build import T0_NS
+from streams.topology import TO_WEARER, ZONED
+from tests.snapshots import days
+from tests.snapshots.build import POLICY, T0_NS, Row, batch, record, row, stream, tagged
 from tests.snapshots.contents import ask
 from tests.snapshots.homes import of_home
 from tests.snapshots.worlds import HER, SECOND_NS, World, filled, mark
@@ -75,6 +78,41 @@ def test_a_place_where_she_never_was_is_refused_with_those_where_she_was(path: P
             stays_of(opened, HER, early, LATER_NS)
         with pytest.raises(InputError, match="nothing of this wearer is stored"):
             stays_of(opened, "nobody", HOME, LATER_NS)
+
+
+def test_where_she_was_is_not_told_any_more_when_that_is_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also while its rows are in the files still, as they are until the next day of the broker."""
+    times = dict.fromkeys(("appended_ns", "t_first_ns", "t_last_ns"), T0_NS)
+    events, decisions = list[Row](), list[Row]()
+    for number, (place, zone) in enumerate((("home", "bystander-present"), ("street", "public"))):
+        kept = {**tagged(zone=zone), "wearer": HER}
+        events.append(batch("g1", "imu-right", number, **kept, **times))
+        judged = {name: value for name, value in kept.items() if name != "kind"}
+        said = Attributes("imu", "imu-right", place, "nobody", False, False, True, True).text()
+        run: Row = {"source": "g1", "stream": "imu-right", "first": number, "appended_ns": T0_NS}
+        how = {"sink": ZONED, "verdict": "allow", "mode": "enforcing", "at_ns": 0, "attributes": said}
+        decisions.append(row("decisions", **run, **how, **judged))
+    begun = {"policies": [POLICY], "streams": [stream("g1", "imu-right")]}
+    first = record(0, {**begun, "events": events, "decisions": decisions})
+    path, real_ns = tmp_path / "store", clock.now_ns
+    # As far as the writer knows the day has not ended; a reader's clock is a day ahead of it.
+    for behind_ns, at_home in ((days.DAY_NS // 2, True), (days.DAY_NS, False)):
+        monkeypatch.setattr(clock, "now_ns", lambda behind_ns=behind_ns: real_ns() - behind_ns)
+        days.filled(path, [days.appended(first, 0), days.appended(record(1, {}), 0.01)])
+        monkeypatch.setattr(clock, "now_ns", real_ns)
+        assert ask(path, "SELECT count(*) FROM files.decisions") == [(2,)]
+        with Store.open(path, OFFICER) as opened:
+            assert len(stays_of(opened, HER, HOME._replace(place="street"), LATER_NS)) == 1
+            found = stays_of_all(opened, HOME, LATER_NS)
+            assert found == ({HER: (ErasedTime(T0_NS, T0_NS),)} if at_home else {})
+            if not at_home:
+                with pytest.raises(
+                    InputError, match="no stay of canarywearer there, expected one of street;"
+                ):
+                    stays_of(opened, HER, HOME, LATER_NS)
+        shutil.rmtree(path)
 
 
 @pytest.mark.parametrize("role", [Role("analyst"), Role("wearer", wearer="w1")])

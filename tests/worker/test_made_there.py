@@ -89,9 +89,9 @@ def test_one_that_nobody_can_open_counts_by_its_device_and_its_times(device: str
     assert _made([(closed, 7)], "w1", _scope(at[1] + 1000, at[1] + 9000)) == MadeThere()
 
 
-def test_the_key_of_what_a_label_had_sealed_goes_by_when_that_was_captured(tmp_path: Path) -> None:
-    """A model learns from examples alone, so of these there is no more than the key to destroy."""
-    keys = Keys(KeyStore.made(tmp_path / "keys"))
+def _labelled(directory: Path) -> list[tuple[str, StoredRecord, int]]:
+    """A query, feedback a second later, and the situation of the query, as if under keys 1, 2 and 3."""
+    keys = Keys(KeyStore.made(directory))
     sealed = [
         record
         for topic in (ZONED, DERIVED)
@@ -99,10 +99,16 @@ def test_the_key_of_what_a_label_had_sealed_goes_by_when_that_was_captured(tmp_p
         if is_sealed(record.headers)
     ]
     opened = [asyncio.run(keys.opened(each.topic, [stored(each)]))[0] for each in sealed]
-    query, feedback, situation = 1, 2, 3
-    labelled = [
-        (each.topic, record, nth) for nth, (each, record) in enumerate(zip(sealed, opened, strict=True), 1)
+    return [
+        (each.topic, replace(stored(each), value=record.value, headers=record.headers), nth)
+        for nth, (each, record) in enumerate(zip(sealed, opened, strict=True), 1)
     ]
+
+
+def test_the_key_of_what_a_label_had_sealed_goes_by_when_that_was_captured(tmp_path: Path) -> None:
+    """A model learns from examples alone, so of these there is no more than the key to destroy."""
+    labelled = _labelled(tmp_path / "keys")
+    query, feedback, situation = 1, 2, 3
 
     def there(at_ns: int, wearer: str = "w1") -> MadeThere:
         return made_there([], build.CODEC, wearer, {"g1"}, _scope(at_ns, at_ns), labelled)
@@ -112,6 +118,27 @@ def test_the_key_of_what_a_label_had_sealed_goes_by_when_that_was_captured(tmp_p
     assert there(T + 2 * S_NS) == there(T, "w2") == MadeThere()
     labelled = [(topic, record, query) for topic, record, _ in labelled]
     assert there(T) == MadeThere(frozenset(), frozenset({query}), 1)
+
+
+def test_what_this_process_cannot_read_goes_by_its_headers_until_it_was_appended(tmp_path: Path) -> None:
+    later_ms = (T + 5 * S_NS) // 10**6
+    labelled = [
+        (topic, replace(record, value=b"{}", timestamp=later_ms), key)
+        for topic, record, key in _labelled(tmp_path / "keys")
+    ]
+    [*_, (_, situation, _)] = labelled
+    oldest_ns = int(dict(situation.headers)[SINCE].split()[0])
+    assert oldest_ns < T
+    for at_ns, keys in (
+        (oldest_ns - 1, set()),
+        (oldest_ns, {3}),
+        (T, {1, 3}),
+        (T + S_NS, {1, 2, 3}),
+        (T + 5 * S_NS, {1, 2, 3}),
+        (T + 6 * S_NS, set[int]()),
+    ):
+        made = made_there([], build.CODEC, "w1", {"g1"}, _scope(at_ns, at_ns), labelled)
+        assert made.keys == keys, at_ns - T
 
 
 def test_a_version_was_taught_by_what_its_manifest_lists_and_by_nothing_else() -> None:

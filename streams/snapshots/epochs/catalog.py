@@ -60,7 +60,9 @@ def template() -> bytes:
         text = _VIEWS.read_text(encoding="utf-8")
         text = text.replace("OVER_NS", OVER_NS)
         for table in TIMED:
-            text = text.replace(f"FROM staying.{table}", f"FROM {staying(table)}")
+            text = text.replace(
+                f"FROM staying.{table}", f"FROM {staying(table, f'files.{table}', 'keeping')}"
+            )
             text = text.replace(f"FROM overdue.{table}", f"FROM {overdue(table)}")
         for statement in duckdb.extract_statements(text):
             connection.execute(statement)

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from streams.consent.erased import ErasedParts, ErasedTime, with_erased
 from streams.lineage.division import PERSONAL, divide
+from streams.lineage.parting import keys_of
 from streams.lineage.ranges import Ranges
 from streams.lineage.selection import KNOWN, READ, Selection
 from streams.lineage.stays import looks, stays_at
@@ -85,13 +86,14 @@ def _withhold(
                 kept = kept.sort_by("row")
                 owners = poll.owners[table][numbers(kept, "row")]
                 poll.replace(table, kept.drop_columns(["row"]), owners)
-        learned = _learned(selection, bounds)
+        learned, named = _learned(selection, bounds), _named(poll, selection)
     _begin_streams(poll, remembered, known)
     with hot.transaction():
-        if not erasures.remember(learned, alone=PERHAPS_ALONE):
-            return False
-        erasures.owe(bounds)
-        return True
+        fresh = erasures.remember(learned, alone=PERHAPS_ALONE)
+        if fresh:
+            erasures.owe(bounds)
+        erasures.owe_of(named)
+    return fresh or bool(named)
 
 
 def _relations(connection: duckdb.DuckDBPyConnection, poll: Poll) -> Mapping[str, str]:
@@ -165,6 +167,23 @@ def _forgotten(poll: Poll, selection: Selection, remembered: pa.Table, erasures:
         with hot.transaction():
             erasures.forget_within(within)
     return bool(within)
+
+
+def _named(poll: Poll, selection: Selection) -> list[tuple[str, str, int, int, int]]:
+    """Runs of events that edges have as parents, each with erased ones, of children that the poll lacks.
+
+    These were derived from what is erased, and lie in files, where no edge led to them until now.
+    """
+    edges = poll.tables.get("edges")
+    if edges is None or not len(edges):
+        return []
+    keys, of = keys_of(edges, ("parent_source", "parent_stream", "parent_revision"))
+    low = numbers(edges, "parent_first")
+    last = numbers(edges, "parent_step") * (numbers(edges, "child_count") - 1)
+    high = low + last + numbers(edges, "parent_width") - 1
+    rows = np.flatnonzero(selection.exact.overlap(keys, of, low, high)[0]).tolist()
+    # Model versions stay; what they name of erased events is left out of the poll already.
+    return [(*keys[of[row]], int(low[row]), int(high[row])) for row in rows]
 
 
 def _learned(selection: Selection, bounds: Mapping[str, Sequence[ErasedTime]]) -> pa.Table:

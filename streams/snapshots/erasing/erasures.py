@@ -6,7 +6,7 @@ so rows that name no wearer are recognised when they arrive later, and nobody re
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 
 import pyarrow as pa
@@ -189,7 +189,26 @@ class Erasures:
 
     def owe(self, wearers: Iterable[str]) -> None:
         """Write down that events of erased wearers arrived, so that what names no wearer is looked for."""
-        marks = {self._mark(wearer) for wearer in wearers} if self._mark else set()
+        self._owe({self._mark(wearer) for wearer in wearers} if self._mark else set())
+
+    def owe_of(self, events: Iterable[tuple[str, str, int, int, int]]) -> None:
+        """The same of erased events that others' rows name: (source, stream, revision, lowest, highest)."""
+        if (mark := self.mark) is None:
+            return
+        named = {
+            ((_place(mark, source, stream), revision), lowest, highest)
+            for source, stream, revision, lowest, highest in events
+        }
+        self._owe(
+            {
+                name
+                for name, runs in self._runs.items()
+                for key, lowest, highest in named
+                if any(low <= highest and high >= lowest for low, high in runs.get(key, ()))
+            }
+        )
+
+    def _owe(self, marks: Collection[str]) -> None:
         for key, each in [*self._applied.items()]:
             if each.mark in marks and not each.owed:
                 self._hot.connection.execute(

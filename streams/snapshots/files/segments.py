@@ -62,7 +62,7 @@ ORDER: Mapping[str, tuple[str, ...]] = {
         ("events", "decisions", "shadow", "rejected", "feedback"), ("source", "stream", "first", "epoch")
     ),
     "zone_runs": ("source", "stream", "revision", "low", "epoch"),
-    "expired": ("source", "stream", "low", "epoch"),
+    "expired": ("source", "stream", "revision", "low", "epoch"),
     "streams": ("source", "stream", "epoch"),
     "models": ("source", "stream", "version", "epoch"),
     "edges": ("child_source", "child_stream", "child_first", "epoch"),

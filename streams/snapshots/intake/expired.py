@@ -19,8 +19,7 @@ from streams.snapshots.rows.poll import Poll, numbers
 def leave_out(poll: Poll, known: Lookup) -> None:
     """Take the edges of a poll to parents that were over out of it; a run of edges loses that part alone.
 
-    Parents that were made again have later numbers of revision, of which the store does not say what left; an
-    edge to one of these stays as long as its child.
+    Of a parent that was made again each revision leaves at its own time.
     """
     edges = poll.tables.get("edges")
     if edges is None or not len(edges):
@@ -35,7 +34,7 @@ def leave_out(poll: Poll, known: Lookup) -> None:
     gone = known.over(dict(zip(streams, reach, strict=True)))
     if not gone:
         return
-    ranges = Ranges(((source, stream, 0), first, end) for source, stream, first, end in gone)
+    ranges = Ranges((run[:3], *run[3:]) for run in gone)
     kept, taken = split_parents(edges.append_column("row", pa.array(np.arange(len(edges)))), ranges)
     if len(taken):
         kept = kept.sort_by("row")

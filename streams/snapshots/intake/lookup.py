@@ -32,6 +32,7 @@ _WORDS = pa.schema(
 )
 _LAST = '"first" + step * ("count" - 1)'
 _EVENT = f'source, stream, revision, "first", {_LAST} AS last, "partition"'
+_OVER = "source, stream, revision, low, high"
 _EDGE = (
     "child_source, child_stream, child_revision, child_first, child_step, child_count, parent_source, "
     "parent_stream, parent_revision, parent_first, parent_step, parent_width"
@@ -117,8 +118,8 @@ class Lookup:
             self._highest |= {(source, stream): last for source, stream, last in rows}
         return {stream: self._highest[stream] for stream in wanted}
 
-    def over(self, reach: Mapping[Stream, tuple[int, int]]) -> list[tuple[str, str, int, int]]:
-        """Runs (source, stream, low, high) of what was over and has left, that meet numbers of streams.
+    def over(self, reach: Mapping[Stream, tuple[int, int]]) -> list[tuple[str, str, int, int, int]]:
+        """Runs (source, stream, revision, low, high) of what was over and has left, that meet given numbers.
 
         `reach` has the lowest and the highest number by stream. What left is older than nearly all that
         comes, so no file is read for most.
@@ -137,9 +138,9 @@ class Lookup:
             return []
         columns = zip(("source", "stream", "lowest", "highest"), zip(*asked, strict=True), strict=True)
         with self._hot.incoming(pa.table(dict(columns))):
-            runs: list[tuple[str, str, int, int]] = self._hot.connection.execute(
-                "SELECT o.source, o.stream, low, high FROM "  # noqa: S608 - names of ours
-                f"({self._stored('expired', 'source, stream, low, high', 'own')}) o JOIN incoming i "
+            runs: list[tuple[str, str, int, int, int]] = self._hot.connection.execute(
+                "SELECT o.source, o.stream, revision, low, high FROM "  # noqa: S608 - names of ours
+                f"({self._stored('expired', _OVER, 'own')}) o JOIN incoming i "
                 "ON o.source = i.source AND o.stream = i.stream AND low <= highest AND high >= lowest"
             ).fetchall()
         return runs
