@@ -65,9 +65,10 @@ class Pauses(Pipeline):
             self.becomes_last_version(*WORKERS)
 
     def becomes_last_version(self, *names: str) -> None:
-        """Let the next starts of these run the code of the last version, which reads JSON alone."""
+        """Let the next starts of these run code and policy of the last version, which reads JSON alone."""
         self.encoding = "json"
         tree = self.directory / "last-version"
+        policy = tree / "streams/policy/policies/household.toml"
         if not tree.exists():
             tree.mkdir()
             packed = subprocess.run(
@@ -77,7 +78,9 @@ class Pauses(Pipeline):
                 archive.extractall(tree, filter="data")
         for name in names:
             child = self.children[name]
-            child.directory, child.environment = tree, {**child.environment, "PYTHONPATH": str(tree)}
+            child.directory = tree
+            # Ours goes on under the policy that is in force: the shipped one has changed since.
+            child.environment |= {"PYTHONPATH": str(tree), "SIGHTLINE_POLICY": str(policy)}
 
     def becomes_ours(self, *names: str) -> None:
         """Let the next starts of these run our code again."""

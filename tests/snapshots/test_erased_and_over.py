@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from streams import limits
 from streams.snapshots.writer import Writer
 from tests.snapshots.build import T0_NS
-from tests.snapshots.contents import content, hits
+from tests.snapshots.contents import ask, content, hits
 from tests.snapshots.days import DAY_NS, ON, World, filled, gone, take_in
 from tests.snapshots.worlds import erasure, mark
 
@@ -47,3 +48,30 @@ def test_both_are_gone_and_all_else_is_there_as_if_one_had_come_after_the_other(
     for table in expected:
         assert stored[table] == expected[table], table
     assert hits(meanwhile, [*sorted(over), erased]) == []
+
+
+@pytest.mark.usefixtures("small")
+def test_what_is_over_waits_for_the_files_of_an_erasure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(2)
+    path = filled(tmp_path / "store", world.lineage()[:12])
+    for grace in ("SUPERSEDED_GRACE_S", "ERASED_GRACE_S"):
+        monkeypatch.setattr(limits, grace, 60.0)
+    [(wearer,)] = ask(path, "SELECT max(wearer) FROM files.events")
+    over = gone(world, ON[-1])[0] - {wearer}
+    told = "SELECT count(*) FROM files.expired"
+    before = ask(path, told)
+    writer = Writer.open(path, fold="inline")
+    writer.erase([erasure(_LATER_NS, wearer=wearer)], mark, T0_NS)
+    take_in(writer, world.lineage()[12:])
+    for _ in range(3):
+        writer.publish(T0_NS)
+    assert (ask(path, told), ask(path, "SELECT absent_ns FROM erasures")) == (before, [(0,)])
+    assert len(hits(path / "segments", sorted(over))) > 0
+    for grace in ("SUPERSEDED_GRACE_S", "ERASED_GRACE_S"):
+        monkeypatch.setattr(limits, grace, 0.0)
+    writer.publish_due(0)
+    writer.settle(T0_NS)
+    writer.close()
+    assert hits(path, [*sorted(over), wearer]) == []

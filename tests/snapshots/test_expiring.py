@@ -30,7 +30,6 @@ from tests.patience import PATIENCE_S
 from tests.snapshots.build import POLICY, T0_NS, Row, batch, derived, edge, record, row, stream, tagged
 from tests.snapshots.contents import ask, content, hits, indexed
 from tests.snapshots.days import DAY_NS, DEVICES, ON, World, appended, filled, gone, is_over, name, take_in
-from tests.snapshots.worlds import erasure, mark
 
 
 @pytest.mark.usefixtures("small")
@@ -384,30 +383,3 @@ def test_a_reader_of_an_older_epoch_keeps_reading(
         writer.close()
     over, _ = gone(world, ON[-1])
     assert hits(path, sorted(over)) == []
-
-
-@pytest.mark.usefixtures("small")
-def test_what_is_over_waits_for_the_files_of_an_erasure(
-    tmp_path: Path, half: tuple[World, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    world, path = half[0], tmp_path / "store"
-    shutil.copytree(half[1], path, symlinks=True)
-    for grace in ("SUPERSEDED_GRACE_S", "ERASED_GRACE_S"):
-        monkeypatch.setattr(limits, grace, 60.0)
-    [(wearer,)] = ask(path, "SELECT max(wearer) FROM files.events")
-    over = gone(world, ON[-1])[0] - {wearer}
-    told = "SELECT count(*) FROM files.expired"
-    before = ask(path, told)
-    writer = Writer.open(path, fold="inline")
-    writer.erase([erasure(T0_NS + 100 * DAY_NS, wearer=wearer)], mark, T0_NS)
-    take_in(writer, world.lineage()[12:])
-    for _ in range(3):
-        writer.publish(T0_NS)
-    assert (ask(path, told), ask(path, "SELECT absent_ns FROM erasures")) == (before, [(0,)])
-    assert len(hits(path / "segments", sorted(over))) > 0
-    for grace in ("SUPERSEDED_GRACE_S", "ERASED_GRACE_S"):
-        monkeypatch.setattr(limits, grace, 0.0)
-    writer.publish_due(0)
-    writer.settle(T0_NS)
-    writer.close()
-    assert hits(path, [*sorted(over), wearer]) == []
