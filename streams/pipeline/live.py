@@ -118,8 +118,11 @@ class LiveGlasses(GlassesCore):
         """
         held: dict[str, bytes] = {}
         if self._keys is not None:
-            held |= await self._keys.digest_keys(_answered(state, fetch))
-            held |= await self._keys.digest_keys_there(_owed(inputs, fetch))
+            # This very fetch may let go of an erased wearer's answers, so for these no key is made.
+            answered, consents = _answered(state, fetch), self.followed.consents
+            erased = {wearer for wearer in answered if consents.erased_ns(wearer, consents.offset)}
+            held |= await self._keys.digest_keys(answered - erased)
+            held |= await self._keys.digest_keys_there(_owed(inputs, fetch) | erased)
         while True:
             digests = FetchDigests(held)
             given = inputs if self._keys is None else replace(inputs, digests=digests.digest)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace as replace_state
 
+from streams.consent.erased import Erasure
 from streams.events.batch import Batch
 from streams.events.digest import digest, keyed_digest
 from streams.events.headers import DIGEST, ENCODING, SINCE
@@ -254,6 +255,23 @@ def test_nobody_who_was_erased_gets_a_key_again_before_something_is_sealed(store
     )
     store.erase("w1", 1)
     assert store.wearers() == set()
+    core = LiveGlasses(core.followed, keys=Keys(store))
+    build.process(core, [build.fetch([build.imu(1.2, 0, 20)], 1)], state)
+    assert store.wearers() == set()
+
+
+@pytest.mark.parametrize("policy", [SPOKEN, build.policy()], ids=["sealed zones", "sealed examples"])
+def test_whose_answers_wait_when_the_first_fetch_after_an_erasure_comes_gets_no_key_for_that(
+    store: KeyStore, policy: Policy
+) -> None:
+    """That fetch lets go of them. It may come when the erasure is finished: nothing takes a key then."""
+    core = LiveGlasses(build.followed(policy), keys=Keys(store))
+    _, state = build.process(core, [build.fetch([build.query(7, WORDS, T)])])
+    assert state.devices["g1"].answers
+    store.erase("w1", 1)
+    consents = core.followed.consents
+    consents.learn(consents.offset, "", Erasure(store.mark_of("w1"), 1, T + 10**9))
+    consents.mark = store.mark_of
     core = LiveGlasses(core.followed, keys=Keys(store))
     build.process(core, [build.fetch([build.imu(1.2, 0, 20)], 1)], state)
     assert store.wearers() == set()
