@@ -13,7 +13,13 @@ from typing import Any
 
 import orjson
 
+from streams.queries.store import Store
+
 LEDGER_WAIT_S, REPLAY_WAIT_S = 600.0, 1800.0
+#: Number of captured events by stream and zone, and the sum of their numbers.
+_CAPTURED = """SELECT source, stream, zone, sum("count")::BIGINT,
+    sum("count" * "first"::HUGEINT + step * ("count" * ("count" - 1) // 2))::VARCHAR
+    FROM events WHERE topic = 'glasses.captured' GROUP BY ALL ORDER BY ALL"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +96,15 @@ async def replay(journal: Path, store: Path, keys: Path, out: Path) -> tuple[str
         return (done.err or done.out).strip()[-500:], -1
     differ = found["lineage"]["differences"]
     return "equal" if found["lineage"]["equal"] else "; ".join(differ)[:500], found["lost"]
+
+
+def captured_alike(store: Path, other: Path) -> bool:
+    """Whether two stores have the same captured events, whatever was derived from them."""
+    found = []
+    for each in (store, other):
+        with Store.open(each) as opened:
+            found.append(opened.sql(_CAPTURED).rows)
+    return found[0] == found[1] != []
 
 
 def answer_of(done: Done) -> dict[str, Any]:
