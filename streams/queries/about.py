@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from typing import TypeVar
 
 from msgspec import Struct
@@ -49,7 +50,7 @@ def unknown(store: Store, event: EventId) -> InputError:
     """
     role = store.role_filter and store.role_filter.role.name
     if role is None or role in SHOWN_TO["expired"]:
-        at = {"source": event.source, "stream": event.stream, "number": event.number}
+        at = asdict(event)
         for expired_ns, events, low, high in store.query("expired_at", at).rows:
             when = (
                 f"on {rfc3339(expired_ns)}"

@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 
+from streams.errors import InputError
+from streams.queries.questions import why
+from streams.queries.store import Store
 from streams.snapshots.writer import Writer
 from tests.snapshots.build import POLICY, T0_NS, Row, derived, edge, record, stream, tagged
 from tests.snapshots.contents import ask
@@ -62,6 +65,14 @@ def test_an_edge_to_a_corrected_parent_goes_when_that_revision_goes(tmp_path: Pa
         (1, 0, 0, 1),
         (1, 8, 8, 1),
     ]
+    with Store.open(path) as opened:
+        for identity, says in {
+            "g1/activity/10": "expired on",
+            "g1/activity/0.1": "expired on",
+            "g1/activity/0.2": "no agent wrote it",
+        }.items():
+            with pytest.raises(InputError, match=rf"^{identity}: {says}"):
+                why(opened, identity)
     filled(path, [appended(record(2, late), 1.01)])
     assert ask(path, pairs) == ask(in_time, pairs) == [(0, 0, 0), (0, 8, 0), (0, 10, 1)]
     # Between two corrections that left another is made, of samples that were as late as that.
