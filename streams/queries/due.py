@@ -50,8 +50,8 @@ class GoneEvents(Struct, frozen=True):
 class EndlessRows(Struct, frozen=True):
     """Rows of events, decisions and rejections of which nothing says how long they may be kept.
 
-    The store lacks the text of their `policy`, or it says nothing of their label. `events` are the stored
-    ones.
+    The store lacks the text of their `policy`, or it says nothing of their label. `policy` is empty for what
+    was refused before any policy judged it, because nobody could read it. `events` are the stored ones.
     """
 
     policy: str
@@ -108,9 +108,6 @@ def _endless(store: Store) -> list[EndlessRows]:
         return []
     policies, endless = StoredPolicies(store.policies), dict[str, list[int]]()
     for version, zone, label, events, rows in store.query("endless").rows:
-        # What no policy judged, because it could not be read, has an end of its own.
-        if not version:
-            continue
         policy = known(policies, version)
         if policy is None or policy.kept_days(zone, label) is None:
             told = endless.setdefault(version, [0, 0])

@@ -274,22 +274,6 @@ def test_an_edge_that_comes_after_its_parent_left_is_taken_as_the_rewriting_woul
     assert ask(tmp_path / "one-writer", pairs) == [(1, 2), (2, 2), (2, 3), (3, 3)]
 
 
-@pytest.mark.usefixtures("small")
-def test_what_no_policy_judged_leaves_when_its_record_leaves_the_topic(tmp_path: Path) -> None:
-    """After 30 days, as docs/topics.md says of glasses.lineage: a record that could not be read."""
-    bad = replace(appended(record(1, {}), 0), value=b"{")
-    first = appended(record(0, {"policies": [POLICY]}), 0)
-    path = filled(tmp_path / "store", [first, bad, appended(record(2, {}), 29.9)])
-    refused = "SELECT \"offset\" FROM {} WHERE policy_version = '' ORDER BY ALL"
-    assert ask(path, refused.format("rejected")) == [(1,), (2,)]
-    # The records of the other days have nothing in them.
-    filled(path, [appended(record(3, {}), 30)])
-    assert ask(path, refused.format("rejected")) == [(2,), (3,)]
-    # With the end of that day it leaves the files.
-    filled(path, [appended(record(4, {}), 30.6)])
-    assert ask(path, refused.format("files.rejected")) == [(2,), (3,), (4,)]
-
-
 class KilledError(BaseException):
     """Stands for the death of the process."""
 

@@ -53,10 +53,12 @@ def due(keys: Path | None, stores: Stores, role: Role, form: Form) -> None:
 
 def _of_endless(answer: Due) -> Iterator[str]:
     """What to do about rows without an end."""
-    if answer.endless:
+    if any(row.policy for row in answer.endless):
         yield (
             "endless: the store has no text of these policies, or it says nothing of the label, so retention "
             "never takes these rows out, and no role is shown them. Put the policy in force once more "
             "(`sightline policy publish`), so that the store takes in its text; if nobody has it, find out "
             "who wrote to glasses.lineage, and make the store again without that"
         )
+    if any(not row.policy for row in answer.endless):
+        yield "endless without a policy: nobody could read what was refused; there is its place and no value"

@@ -19,13 +19,9 @@ from streams.snapshots.erasing.rewriting import Rewriting
 from streams.snapshots.folds.fold import Folded
 from streams.snapshots.intake.lookup import Lookup
 from streams.snapshots.rows.poll import Poll, numbers
-from streams.topology import LINEAGE, topic
 
 log = logging.getLogger(__name__)
 
-#: Days for which the store has what no policy judged, since it could not be read: as long as the topic does,
-#: so no store has more of it than one that is made again.
-UNJUDGED_DAYS = topic(LINEAGE).kept_ms * 1_000_000 // DAY_NS
 #: What a catalog says of each class: `until_ns` is the append time up to which it was over at `clock_ns`, by
 #: the clock of this machine, so that a reader knows what is over later.
 SHOWN = pa.schema([*KEPT, *((name, pa.int64()) for name in ("until_ns", "clock_ns", "began_ns"))])
@@ -139,13 +135,11 @@ class Keeping:
             rebuild()
 
     def _kept(self) -> pa.Table:
-        """Classes with the days for which they are kept; those of a policy without a text are left out."""
+        """Classes with the days for which they are kept; those without a policy in the store are left out."""
         lacking = [each for each in self._hot.classes if each not in self._days]
         policies = self._known.policies({version for version, *_ in lacking}, {}) if lacking else {}
         for version, zone, label in lacking:
-            days = None if version else UNJUDGED_DAYS
-            if version in policies:
-                days = policies[version].kept_days(zone, label)
+            days = policies[version].kept_days(zone, label) if version in policies else None
             if days is not None:
                 self._days[version, zone, label] = days
         rows = [(*each, days) for each, days in self._days.items()]
