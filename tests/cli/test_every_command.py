@@ -108,7 +108,7 @@ def test_an_absent_broker_is_one_sentence(
     own: dict[str, object] = {"sent": journal, "tmp": tmp_path, "live": tmp_path / "live"}
     given = {**made, **own, "keys": made["own_keys"], "broker": "127.0.0.1:9"}
     line = line.replace(" --ready-fd {fd}", "").replace("HOST:PORT", "{broker}").replace("STORE", "{live}")
-    if "--inputs" in line or path_of(line) == ("sightline", "ledger"):
+    if "--inputs" in line or path_of(line) in {("sightline", "ledger"), ("sightline", "rights", "requests")}:
         given["live"] = made["store"]
     words = shlex.split(line.format(**given, ready=tmp_path / "ready"))
     result = CliRunner().invoke(PROGRAMS[words[0]], words[1:])

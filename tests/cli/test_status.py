@@ -136,7 +136,8 @@ def test_children_of_ours_are_listed_with_whose_they_are() -> None:
         [sys.executable, "-c", starts, "sightline", "worker"], stdin=subprocess.PIPE
     ) as ours:
         children: list[psutil.Process] = []
-        while not children:
+        # Until it runs its own program it has the arguments of its parent.
+        while not children or "sightline" in children[0].cmdline():
             children = psutil.Process(ours.pid).children()
         listed = {row.pid: row.command for row in _processes()}
         assert ours.stdin is not None
