@@ -206,7 +206,7 @@ async def remade(pipeline: Pauses, _draw: random.Random) -> None:
 async def clock_step(pipeline: Pauses, draw: random.Random) -> None:
     """The clock of worker and snapshots is wrong by hours from now on, in one direction or the other."""
     for name in (*WORKERS, SNAPSHOTS):
-        pipeline.children[name].environment = {
+        pipeline.children[name].environment |= {
             "PYTHONPATH": f"{SHIFTED}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
             "SHIFTED_S": str(draw.choice((-7200, 7200))),
         }
