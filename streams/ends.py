@@ -115,6 +115,13 @@ _SENTENCES = {
 }
 
 
+#: On a failed event, Faust would acknowledge it and continue, or restart the agent with the next event; both
+#: lose data. So the process ends, and another worker or the next start reads from the committed offset.
+NOTHING_LOST = "this worker ends now, nothing is lost: the next one goes on from the committed offset"
+#: Said where log or state may be the reason: then the next worker ends in the same way.
+COMMITTED_STANDS = "this worker ends now, and what was committed stands"
+
+
 class TerminatedError(BaseException):
     """SIGTERM arrived. Like Ctrl-C, it is no Exception, so no handler of errors catches it."""
 

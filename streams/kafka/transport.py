@@ -28,7 +28,7 @@ from faust.types import TP, ConsumerMessage
 
 from streams import clock, limits, logs
 from streams.connection.connect import let_go
-from streams.ends import End, end_process, end_with
+from streams.ends import COMMITTED_STANDS, End, end_process, end_with
 from streams.errors import reason
 from streams.events.record import LiveCore, Received
 from streams.kafka import budget, groups
@@ -46,9 +46,6 @@ IDLE_FETCH_MS = 100
 #: How often a group leader requests another assignment before it ends its process, so that the group can
 #: form without it.
 REJOINS_MAX = 5
-#: On a failed event, Faust would acknowledge it and continue, or restart the agent with the next event; both
-#: lose data. So the process ends, and another worker or the next start reads from the committed offset.
-NOTHING_LOST = "this worker ends now, nothing is lost: the next one goes on from the committed offset"
 #: Shared by all agents of this process.
 LAST_WILL = LastWill(limits.SESSION_TIMEOUT_S)
 
@@ -253,7 +250,9 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
 
     def _owner_done(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
-            end_process(f"The {task.get_name()} failed: {reason(error)}; {NOTHING_LOST}", error, End.OWNER)
+            end_process(
+                f"The {task.get_name()} failed: {reason(error)}; {COMMITTED_STANDS}", error, End.OWNER
+            )
 
     async def _watch_assignments(self) -> None:
         """Request another assignment whenever this member, as the leader, made one without partitions."""
@@ -267,7 +266,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
             if asked > REJOINS_MAX:
                 end_process(
                     f"{self.agent}: asked {REJOINS_MAX} times for another assignment and none came; "
-                    f"{NOTHING_LOST}",
+                    f"{COMMITTED_STANDS}",
                     end=End.NO_ASSIGNMENT,
                 )
             log.warning(

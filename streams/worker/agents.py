@@ -14,11 +14,11 @@ from faust.auth import Credentials, OAuthCredentials, SASLCredentials, SSLCreden
 
 from streams import limits, logs, topology
 from streams.connection.credentials import TokenFile, password, tls_context
-from streams.ends import End, end_process
+from streams.ends import NOTHING_LOST, End, end_process
 from streams.errors import reason
 from streams.events.record import AgentSpec
 from streams.kafka.ownership import Delivery
-from streams.kafka.transport import NOTHING_LOST, batch_transport
+from streams.kafka.transport import batch_transport
 from streams.settings.kafka import OAUTH, Broker, KafkaSettings
 
 

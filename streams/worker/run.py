@@ -15,13 +15,12 @@ from aiokafka.errors import KafkaConnectionError
 
 from streams import files, limits, metrics, topology
 from streams.cycles import collect_cycles
-from streams.ends import End, end_process, end_with
+from streams.ends import NOTHING_LOST, End, end_process, end_with
 from streams.errors import InputError, SightlineError, UnavailableError, reason
 from streams.events.record import AgentSpec
 from streams.kafka.lookout import Lookout
 from streams.kafka.standing import refuse_losses
 from streams.kafka.topics import declare
-from streams.kafka.transport import NOTHING_LOST
 from streams.processing.operators import Operators
 from streams.processing.shipped import SHIPPED_OPERATORS
 from streams.settings import KEYS
