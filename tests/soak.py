@@ -24,6 +24,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import FrameType
 from typing import TypeGuard
 
 from streams.printing import say
@@ -41,7 +42,8 @@ _WAITS = re.compile(
 )
 #: Text in every file with tests that need a broker; pytest need not read the others.
 _BROKER = re.compile(r"\bmark\.kafka\b|\b(?:own_)?broker: str")
-_FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
+#: A test's parameters may have spaces.
+_FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+?\.py(?:::\w+)*(?:\[.*?\](?= - |$))?)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -185,6 +187,11 @@ def once(command: Sequence[str], log: Path) -> tuple[str, ...]:
     return failed
 
 
+def end(number: int, _frame: FrameType | None) -> None:
+    """Handle a signal: end the turn under way with all that it started, which Ctrl-C does by itself."""
+    sys.exit(128 + number)
+
+
 def commit(root: Path) -> str:
     """The last commit that changed more than kept results, with `-dirty` if files were changed since."""
 
@@ -213,6 +220,7 @@ def main() -> int:
         return 2
     wanted, run = plan(asked.turns, asked.suites), run_of(head, (asked.turns, asked.suites, *asked.paths))
     until_s = time.monotonic() + asked.hours * 3600
+    signal.signal(signal.SIGTERM, end)
     asked.state.mkdir(exist_ok=True)
     turns = asked.state / "turns.jsonl"
     ran = {(turn.what, turn.number) for turn in read(turns) if turn.run == run}

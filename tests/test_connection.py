@@ -198,3 +198,35 @@ async def test_a_start_is_cancelled_only_when_it_does_not_end_by_itself(
     with pytest.raises(asyncio.CancelledError):
         await reaching
     assert (client.ended, bool(cancelled)) == (ends, not ends)
+
+
+async def test_a_first_question_is_not_cancelled_and_its_connection_is_closed() -> None:
+    answered, closed = asyncio.Event(), asyncio.Event()
+
+    class Client:
+        """As aiokafka's: a connection is known to it only when the first question is answered."""
+
+        cancelled = connected = False
+
+        async def bootstrap(self) -> None:
+            try:
+                await answered.wait()
+            except asyncio.CancelledError:
+                self.cancelled = True
+                raise
+            self.connected = True
+
+        async def close(self) -> None:
+            if self.connected:
+                closed.set()
+
+    client = Client()
+    connect.ask_to_the_end(client)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await client.bootstrap()
+    await client.close()
+    answered.set()
+    async with asyncio.timeout(PATIENCE_S):
+        await closed.wait()
+    assert not client.cancelled

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -28,6 +30,8 @@ from tests.soak import (
 )
 
 pytest_plugins = "pytester"
+#: A turn that starts something and waits for it.
+SLEEPS = ["sh", "-c", "sleep 600 & echo $!; wait"]
 
 
 def test_files_with_a_broker_or_a_clock_are_chosen() -> None:
@@ -153,7 +157,7 @@ def test_a_run_is_complete_when_each_turn_has_run_and_belongs_to_a_commit(tmp_pa
     [
         ("3 passed", 0, ()),
         ("no tests ran", 5, ()),
-        ("FAILED a.py::t - KeyError\nERROR b.py::u", 1, ("a.py::t", "b.py::u")),
+        ("FAILED a.py::t[a b - c] - KeyError\nERROR b.py::u", 1, ("a.py::t[a b - c]", "b.py::u")),
         ("INTERNALERROR", 3, ("pytest ended with code 3",)),
     ],
 )
@@ -170,12 +174,36 @@ def test_a_turn_without_an_end_is_ended_with_all_that_it_started(
 ) -> None:
     monkeypatch.setattr("tests.soak.TIMEOUT_S", 1.0)
     log = tmp_path / "turn.txt"
-    assert once(["sh", "-c", "sleep 600 & echo $!; wait"], log) == ("no end after 1 s",)
+    assert once(SLEEPS, log) == ("no end after 1 s",)
+    assert _ends(log)
+
+
+def test_a_terminated_soak_ends_its_turn(tmp_path: Path) -> None:
+    program = f"""
+import signal, pathlib
+from tests import soak
+signal.signal(signal.SIGTERM, soak.end)
+soak.once({SLEEPS!r}, pathlib.Path("turn.txt"))
+"""
+    log, root = tmp_path / "turn.txt", str(Path(__file__).parents[1])
+    soak = subprocess.Popen(
+        [sys.executable, "-c", program], cwd=tmp_path, env={**os.environ, "PYTHONPATH": root}
+    )
+    until_s = time.monotonic() + PATIENCE_S
+    while not (log.exists() and log.read_text()) and time.monotonic() < until_s:
+        time.sleep(0.01)
+    soak.terminate()
+    assert soak.wait(PATIENCE_S) == 128 + signal.SIGTERM
+    assert _ends(log)
+
+
+def _ends(log: Path) -> bool:
+    """Whether the process ends whose number is in the output of a turn."""
     status = Path(f"/proc/{log.read_text(encoding='utf-8').strip()}/stat")
     until_s = time.monotonic() + PATIENCE_S
     while _runs(status) and time.monotonic() < until_s:  # SIGKILL was sent and takes effect soon
         time.sleep(0.01)
-    assert not _runs(status)
+    return not _runs(status)
 
 
 def _runs(status: Path) -> bool:

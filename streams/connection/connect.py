@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from streams import clock, limits, logs
@@ -28,6 +29,8 @@ WAIT_S_DEFAULT = 5.0
 STOP_WAIT_S = 2.0
 _BACKOFF_FIRST_S = 0.1
 _GIVE_UP_S = 1.0
+#: Tasks that outlive who began them; asyncio itself keeps none.
+_LATE = set[asyncio.Future[None]]()
 
 T = TypeVar("T")
 
@@ -111,6 +114,32 @@ async def _give_up(starting: asyncio.Future[T]) -> None:
         (ended,) = await asyncio.gather(starting, return_exceptions=True)
         if not isinstance(ended, BaseException):
             await _release(ended)
+
+
+def ask_to_the_end(client: AIOKafkaClient) -> None:
+    """Let a client's first question go on if whoever awaits it is cancelled, and close the client then.
+
+    aiokafka would lose the connection by which it asks for the brokers (`AIOKafkaClient.bootstrap`).
+    """
+    bootstrap = client.bootstrap
+
+    async def ask() -> None:
+        asking = asyncio.ensure_future(bootstrap())
+        try:
+            await asyncio.shield(asking)
+        except asyncio.CancelledError:
+            late = asyncio.ensure_future(_closed_behind(asking, client))
+            _LATE.add(late)
+            late.add_done_callback(_LATE.discard)
+            raise
+
+    client.bootstrap = ask
+
+
+async def _closed_behind(asking: asyncio.Future[None], client: AIOKafkaClient) -> None:
+    # Its failure is nobody's any more.
+    await asyncio.gather(asking, return_exceptions=True)
+    await _done(client.close(), STOP_WAIT_S)
 
 
 async def _check_taken(kafka: KafkaSettings, *, final: bool) -> None:

@@ -25,7 +25,7 @@ from aiokafka.producer.sender import Sender
 from aiokafka.structs import OffsetAndMetadata
 
 from streams import limits
-from streams.connection.connect import reach
+from streams.connection.connect import ask_to_the_end, reach
 from streams.connection.credentials import client_options
 from streams.errors import UnavailableError
 from streams.events.record import Outgoing
@@ -119,6 +119,7 @@ def _new_producer(broker: Broker, transactional_id: str) -> AIOKafkaProducer:
         request_timeout_ms=old._request_timeout_ms,
     )
     producer._sender = sender
+    ask_to_the_end(producer.client)
     # Every request of the sender goes through `send` or `ready`.
     producer.client.send, producer.client.ready = (
         _counted(producer.client.send, sender),
