@@ -180,20 +180,28 @@ def test_a_turn_without_an_end_is_ended_with_all_that_it_started(
 
 def test_a_terminated_soak_ends_its_turn(tmp_path: Path) -> None:
     program = f"""
-import signal, pathlib
+import pathlib, signal, subprocess
 from tests import soak
+class Started(subprocess.Popen):
+    def wait(self, timeout=None):
+        print("waits", flush=True)
+        return super().wait(timeout)
+subprocess.Popen = Started
 signal.signal(signal.SIGTERM, soak.end)
 soak.once({SLEEPS!r}, pathlib.Path("turn.txt"))
 """
     log, root = tmp_path / "turn.txt", str(Path(__file__).parents[1])
-    soak = subprocess.Popen(
-        [sys.executable, "-c", program], cwd=tmp_path, env={**os.environ, "PYTHONPATH": root}
-    )
-    until_s = time.monotonic() + PATIENCE_S
-    while not (log.exists() and log.read_text()) and time.monotonic() < until_s:
-        time.sleep(0.01)
-    soak.terminate()
-    assert soak.wait(PATIENCE_S) == 128 + signal.SIGTERM
+    given = {**os.environ, "PYTHONPATH": root}
+    with subprocess.Popen(
+        [sys.executable, "-c", program], cwd=tmp_path, env=given, stdout=subprocess.PIPE
+    ) as soak:
+        assert soak.stdout
+        assert soak.stdout.readline() == b"waits\n"
+        until_s = time.monotonic() + PATIENCE_S
+        while not log.read_bytes() and time.monotonic() < until_s:
+            time.sleep(0.01)
+        soak.terminate()
+        assert soak.wait(PATIENCE_S) == 128 + signal.SIGTERM
     assert _ends(log)
 
 
