@@ -295,7 +295,7 @@ LEFT_OUT_MAX = (
     1024  #: examples of failed runs that later runs leave out; beyond this, the oldest are used again
 )
 CANDIDATES_NAMED_MAX = 8  #: examples that the message about a failed run names
-WITHDRAWN_RUNS_MAX = 1_000  #: runs of model versions withdrawn by erasures that training remembers
+WITHDRAWN_RUNS_MAX = 1_000  #: runs of model versions withdrawn, and of those left behind, that are remembered
 MODELS_KEPT_MAX = 64  #: newest model versions in memory; an older one is read again if a state names it
 DRIFT_QUERIES_MIN = 64  #: without as many queries, nothing is said about the drift of what a model reads
 DRIFT_QUERIES_MAX = 256  #: newest queries that it is measured on

@@ -35,6 +35,16 @@ def together(*several: Versions) -> Versions:
     return tuple(runs[-WITHDRAWN_RUNS_MAX:])
 
 
+def without(versions: Versions, number: int) -> Versions:
+    """All of some versions but one."""
+    return tuple(
+        part
+        for first, last in versions
+        for part in ((first, min(last, number - 1)), (max(first, number + 1), last))
+        if part[0] <= part[1]
+    )
+
+
 class Rollback(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """An operator's return to `version` from `before`, for the reason `why`.
 
@@ -66,6 +76,11 @@ class Rollback(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     def dump(self) -> str:
         """As JSON text."""
         return msgspec.json.encode(self).decode()
+
+    def leaving(self, left: Versions) -> Versions:
+        """All versions that were left behind: those of before, and those since `version` up to `before`."""
+        since = ((self.version + 1, self.before),) if self.version < self.before else ()
+        return without(together(left, since), self.version)
 
 
 class Pointer(Struct, frozen=True, omit_defaults=True):

@@ -88,7 +88,7 @@ async def train(
         extra["promotions"].append(rollback_row(back))
         log.warning("Model version %d serves again: %s", back.version, back.why)
         metrics.count("training_turned_back_total")
-        state = replace(state.back_to(_known(back.version, made, inputs.side)), rolled_back_ns=back.at_ns)
+        state = state.returned(back).learning_on_from(_known(back.version, made, inputs.side))
         return replace(state, version=state.version - 1)
     parts = assets.assets_of(means.licensed, material.learned, crossing.policy.training_assets)
     checks = list[quality.Check]()

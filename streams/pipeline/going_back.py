@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from streams.errors import InputError
 from streams.events.codec import Codec
 from streams.events.record import Received
-from streams.models.pointer import Rollback
+from streams.models.pointer import Rollback, holds
 from streams.models.registry import ModelVersions
 from streams.models.version import ModelVersion, ids_of
 from streams.models.withdrawn import Withdrawn
@@ -71,7 +71,8 @@ def turned_back(
     """The return to an earlier version if live feedback turned against the one that serves.
 
     The gate judges the examples of the earlier version once more, so what was withdrawn does not come back.
-    There is no return from a version that the loop or an operator went back to.
+    There is no return from a version that the loop or an operator went back to, nor to one that was left
+    behind by a return; what wearers say of its answers says nothing of those that serve since.
     """
     side, now_ns = inputs.side, state.now_ns
     known = {**side.models.versions, **made}
@@ -80,7 +81,8 @@ def turned_back(
     promoted = [number for number, version in every.items() if not version.declined]
     if not promoted or state.serving != max(promoted):
         return None
-    turn = turning.turned(turning.answers_of(used), promoted)
+    answers = [answer for answer in turning.answers_of(used) if not holds(state.left_behind, answer.version)]
+    turn = turning.turned(answers, [number for number in promoted if not holds(state.left_behind, number)])
     if turn is None:
         return None
     try:

@@ -28,7 +28,6 @@ from streams.lineage.tables import (
     POLICY_TAKEUP,
 )
 from streams.metrics import Tally
-from streams.models.pointer import together
 from streams.models.version import ModelVersion
 from streams.pipeline.emit import lineage_of, records_of
 from streams.pipeline.fitting import Fit, Means, train
@@ -251,13 +250,9 @@ def _taken_up(state: TrainingState, fetch: Fetch, side: SideInputs) -> tuple[Tra
         inputs.append(input_row(MODEL_TAKEUP, "training", fetch, str(state.version)))
     rollback = side.models.rollback
     if rollback is not None and rollback.at_ns != state.rolled_back_ns:
-        withdrawn = together(state.withdrawn, rollback.withdrawn)
-        state = replace(state, rolled_back_ns=rollback.at_ns, withdrawn=withdrawn)
-        if rollback.erasure:
-            serving = state.serving if rollback.superseded else rollback.version
-            state = replace(state, serving=serving, owed=True)
-        elif not rollback.superseded:
-            state = state.back_to(side.models.version(rollback.version))
+        state = state.returned(rollback)
+        if not (rollback.erasure or rollback.superseded):
+            state = state.learning_on_from(side.models.version(rollback.version))
         inputs.append(input_row(MODEL_ROLLBACK, "training", fetch, rollback.dump()))
         rows["promotions"].append(rollback_row(rollback))
     return state, rows

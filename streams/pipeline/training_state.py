@@ -11,7 +11,7 @@ from streams.events.identity import EventId, format_id
 from streams.events.runs import consecutive
 from streams.events.state import Number
 from streams.limits import ADMITTED_MAX, LEFT_OUT_MAX
-from streams.models.pointer import Versions
+from streams.models.pointer import Rollback, Versions, together
 from streams.models.version import ModelVersion, ids_of
 
 STATE_KEY = "@training"
@@ -28,7 +28,8 @@ class TrainingState:
     last such rollback. `left_out` are the newest examples of runs that failed, and those that came since the
     version to which an operator went back; later runs do not learn from them. `owed`: the next example
     triggers a run, however few were admitted, because versions were withdrawn after an erasure.
-    `withdrawn` are all versions that learned from somebody who was erased.
+    `withdrawn` are all versions that learned from somebody who was erased, `left_behind` those from which
+    somebody went back, or the loop by itself, to an earlier one.
     """
 
     version: int = 1
@@ -42,20 +43,35 @@ class TrainingState:
     rolled_back_ns: int = 0
     owed: bool = False
     withdrawn: Versions = ()
+    left_behind: Versions = ()
 
     def after(self, version: int) -> TrainingState:
         """Return a copy with `version` as the last version made, at least that of the seed."""
         return replace(self, version=max(version, 1))
 
-    def back_to(self, version: ModelVersion) -> TrainingState:
-        """Return a copy with `version` serving; what was admitted since it was made is left out from now on.
+    def returned(self, rollback: Rollback) -> TrainingState:
+        """Return a copy in which a rollback is taken up; the version serves that it went back to.
 
-        Otherwise the next version would be what the operator went back from.
+        If another one was promoted since, that one serves.
+        """
+        return replace(
+            self,
+            serving=self.serving if rollback.superseded else rollback.version,
+            rolled_back_ns=rollback.at_ns,
+            owed=self.owed or rollback.erasure,
+            withdrawn=together(self.withdrawn, rollback.withdrawn),
+            left_behind=rollback.leaving(self.left_behind),
+        )
+
+    def learning_on_from(self, version: ModelVersion) -> TrainingState:
+        """Return a copy that leaves out what was admitted since `version` was made.
+
+        Otherwise the next version would be what somebody went back from.
         """
         manifest = version.manifest
         known = ids_of(manifest.admitted, manifest.validation, manifest.test)
         since = sorted(self.examples - {*known, *self.left_out}, key=_place)
-        return replace(self, serving=version.version, left_out=(*self.left_out, *since)[-LEFT_OUT_MAX:])
+        return replace(self, left_out=(*self.left_out, *since)[-LEFT_OUT_MAX:])
 
     @classmethod
     def load(cls, value: bytes) -> TrainingState:
@@ -81,6 +97,7 @@ class TrainingState:
             stored.rolled_back_ns,
             stored.owed,
             stored.withdrawn,
+            stored.left_behind,
         )
 
     def dump(self) -> bytes:
@@ -106,6 +123,7 @@ class TrainingState:
                 "rolled_back_ns": self.rolled_back_ns,
                 "owed": self.owed,
                 "withdrawn": self.withdrawn,
+                "left_behind": self.left_behind,
             }
         )
 
@@ -129,3 +147,4 @@ class _Stored(Struct):
     rolled_back_ns: Number = 0
     owed: bool = False
     withdrawn: Versions = ()
+    left_behind: Versions = ()

@@ -72,7 +72,8 @@ def answers_of(candidates: Iterable[Candidate]) -> list[Answer]:
 def turned(answers: Sequence[Answer], promoted: Sequence[int]) -> Turn | None:
     """The turn after which feedback is worst, None if there is none.
 
-    `answers` are in the order in which they came, `promoted` the versions that served; the highest does.
+    `answers` are in the order in which they came, `promoted` the versions that served and were not left
+    behind; the highest serves.
     """
     earlier = sorted(promoted)[-TURN_REACH - 1 : -1]
     turns = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -136,6 +136,18 @@ def published(path: Path, broker: str, **bounds: int) -> None:
     assert result.exit_code == 0, result.output
 
 
+def walked(promotions: Sequence[tuple[str, int, int]]) -> None:
+    """Each version is compared with the one that serves, and nothing goes back to what was gone back from."""
+    line = [0]
+    for outcome, version, against in promotions:
+        assert against == line[-1], f"{promotions}: {outcome} {version} against {against}, {line} served"
+        if outcome == "promoted":
+            line.append(version)
+        elif outcome == "rolled-back":
+            assert version in line[1:-1], f"{promotions}: {outcome} {version}, {line} served"
+            del line[line.index(version) + 1 :]
+
+
 async def test_it_learns_goes_back_when_feedback_turns_and_is_held(installed: tuple[str, Path]) -> None:
     broker, path = installed
 
@@ -143,7 +155,8 @@ async def test_it_learns_goes_back_when_feedback_turns_and_is_held(installed: tu
         return bool(rows(path, "SELECT 1 FROM promotions WHERE outcome = 'promoted' AND version > 1"))
 
     def back() -> list[tuple[Any, ...]]:
-        return rows(path, "SELECT version, against, reason FROM promotions WHERE outcome = 'rolled-back'")
+        where = "WHERE outcome = 'rolled-back' ORDER BY t_ns"
+        return rows(path, f"SELECT version, against, reason FROM promotions {where}")
 
     def declined() -> list[tuple[Any, ...]]:
         # Others may have been declined before it went back.
@@ -165,7 +178,7 @@ async def test_it_learns_goes_back_when_feedback_turns_and_is_held(installed: tu
     (version, against, reason), *_ = back()
     assert version < against
     assert reason.startswith("feedback turned: ")
-    assert not version < declined()[0][1] <= against, "what was gone back from is no measure any more"
+    walked(rows(path, "SELECT outcome, version, against FROM promotions ORDER BY t_ns"))
     assert "are of one language (en): 100 %, expected at most 50 %" in held()[0][0]
     since = "(SELECT min(t_ns) FROM promotions WHERE outcome = 'rolled-back')"
     taken = f"SELECT value FROM inputs WHERE kind = 'model-takeup' AND agent = 'glasses' AND t_ns >= {since}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import pytest
@@ -15,7 +15,7 @@ from streams import metrics
 from streams.consent.record import learn_consent, withdrawal_record
 from streams.events.record import Fetch, Outgoing, Received, StoredRecord
 from streams.limits import TURN_LEVEL, TURN_WEARERS_MIN
-from streams.models.pointer import Pointer
+from streams.models.pointer import Pointer, Rollback, holds
 from streams.models.registry import ModelVersions
 from streams.models.version import CURRENT_KEY, version_key
 from streams.models.withdrawn import Withdrawn
@@ -133,6 +133,7 @@ WEARERS = [f"w{number}" for number in (1, 2, 3, *range(90, 97))]
 EVERY = 2 * len(WEARERS)
 FIRST = build.version(build.core())
 TEXTS = [text for text, _ in utterances(EVERY, 5)]
+NOBODY: Mapping[int, Rollback] = {}
 
 
 def answering(number: int) -> LiveGlasses:
@@ -170,9 +171,12 @@ def told(turns: Sequence[tuple[int, bool]]) -> list[Received]:
 
 
 def play(
-    turns: Sequence[tuple[int, bool]], withdrawn: int = 0
+    turns: Sequence[tuple[int, bool]], withdrawn: int = 0, operator: Mapping[int, Rollback] = NOBODY
 ) -> tuple[LiveTraining, TrainingState, list[Sequence[Outgoing]]]:
-    """A run after each turn; workers read what is written, and lose a version once another serves."""
+    """A run after each turn; workers read what is written, and lose a version once another serves.
+
+    Before some turns an `operator` goes back.
+    """
     records = told(turns)
 
     async def history(offset: int) -> Sequence[Received]:
@@ -180,7 +184,10 @@ def play(
 
     core = LiveTraining(build.followed(), history, no_fit, EVERY)
     state, written = core.empty(0), list[Sequence[Outgoing]]()
-    for at in range(0, len(records), EVERY):
+    for turn, at in enumerate(range(0, len(records), EVERY)):
+        if turn in operator:
+            pointer = Pointer(operator[turn].version, operator[turn])
+            core.followed.models.learn(CURRENT_KEY, pointer.dump())
         outcome = build.step(core, state, Fetch(EXAMPLES, 0, records[at : at + EVERY]))
         state = core.restore(0, core.save(None, outcome.state))
         written.append(outcome.outputs)
@@ -241,6 +248,56 @@ def test_from_a_version_that_was_gone_back_to_there_is_no_further_return() -> No
     rows = [row for outputs in written for row in build.lineage(outputs).get("promotions", ())]
     assert [row["version"] for row in rows if row["outcome"] == "rolled-back"] == [2]
     assert state.serving == 4
+
+
+def returns(written: Sequence[Sequence[Outgoing]]) -> list[tuple[int, int]]:
+    """(version, before) of each return."""
+    rows = [row for outputs in written for row in build.lineage(outputs).get("promotions", ())]
+    return [(row["version"], row["against"]) for row in rows if row["outcome"] == "rolled-back"]
+
+
+def test_a_version_that_was_left_behind_never_serves_again_by_itself() -> None:
+    """Version 3 lies between 2 and 4; later ones were compared with 2."""
+    turns = [(1, True), (2, True), (3, False), (2, True), (4, False), (2, True), (5, True), (6, False)]
+    _, state, written = play(turns)
+    assert returns(written) == [(2, 3), (2, 4), (5, 6)]
+    assert state.left_behind == ((3, 4), (6, 6))
+
+
+def test_nor_one_that_an_operator_left_behind() -> None:
+    back = Rollback(2, 4, "it is rude", build.T0_NS)
+    turns = [(1, True), (2, True), (3, True), (2, True), (5, False)]
+    _, state, written = play(turns, operator={3: back})
+    assert returns(written) == [(2, 4), (2, 5)]
+    assert state.left_behind == ((3, 5),)
+
+
+def test_what_is_said_late_of_a_version_that_was_left_behind_is_not_held_against_later_ones() -> None:
+    _, state, written = play([(1, True), (2, True), (3, False), (2, True), (3, False), (4, True)])
+    assert returns(written) == [(2, 3)]
+    assert state.serving == 4
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 99), st.booleans()), max_size=30))
+def test_what_was_not_left_behind_is_the_line_of_what_serves(
+    words: Sequence[tuple[bool, int, bool]],
+) -> None:
+    """The oracle is the line of versions, each of which was compared with the one before it."""
+    line, newest, state = [1], 1, TrainingState()
+    for at, (promoted, which, overtaken) in enumerate(words, 1):
+        before, number = line[-1], 1 + which % newest
+        if promoted or overtaken:
+            newest += 1
+            line.append(newest)
+            state = replace(state, version=newest, serving=newest)
+        if not promoted:
+            back = Rollback(number, before, "why", at, superseded=overtaken)
+            line = [*(version for version in line if version < number), number]
+            line += [newest] if overtaken else []
+            state = state.returned(back)
+        assert state.serving == line[-1]
+        older = range(1, state.serving + 1)
+        assert [version for version in older if not holds(state.left_behind, version)] == line
 
 
 def test_feedback_that_stays_as_it_was_changes_nothing() -> None:
