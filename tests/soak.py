@@ -40,6 +40,8 @@ CHOSEN, SUITE = "chosen", "suite"
 _WAITS = re.compile(
     r"(?<!def )\bsleep\((?!0[,)])|\btimeout\(|\bwait_for\(|\btime\.(?:monotonic|perf_counter)\("
 )
+#: pytest keeps the folders of tests that failed, with the logs of their processes, and no others.
+_KEPT = ("-o", "tmp_path_retention_policy=failed", "-o", "tmp_path_retention_count=100")
 #: Text in every file with tests that need a broker; pytest need not read the others.
 _BROKER = re.compile(r"\bmark\.kafka\b|\b(?:own_)?broker: str")
 #: A test's parameters may have spaces.
@@ -118,8 +120,8 @@ def chosen(paths: Iterable[str]) -> list[str]:
 
 
 def plan(turns: int, suites: int) -> list[tuple[str, int]]:
-    """The turns of a complete run, in order."""
-    return [*((CHOSEN, number) for number in range(turns)), *((SUITE, number) for number in range(suites))]
+    """The turns of a complete run, in order: the whole suite first, which finds most."""
+    return [*((SUITE, number) for number in range(suites)), *((CHOSEN, number) for number in range(turns))]
 
 
 def read(state: Path) -> list[Turn]:
@@ -161,7 +163,7 @@ def busy(processes: int) -> Iterator[None]:
 def pytest_of(what: str, paths: Sequence[str], jobs: int) -> list[str]:
     """The command of one turn; a test that does not end prints its stack after a while."""
     spread = ("--numprocesses", str(jobs), "--dist", "loadfile", "--no-loadscope-reorder")
-    shown = ("-q", "-rfE", "-o", f"faulthandler_timeout={STACKS_AFTER_S}")
+    shown = ("-q", "-rfE", "-o", f"faulthandler_timeout={STACKS_AFTER_S}", *_KEPT)
     choice = ("--soak", *chosen(paths)) if what == CHOSEN else paths
     return [sys.executable, "-m", "pytest", *shown, *spread, *choice]
 

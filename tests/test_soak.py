@@ -24,6 +24,7 @@ from tests.soak import (
     failures,
     once,
     plan,
+    pytest_of,
     read,
     run_of,
     waits,
@@ -139,7 +140,7 @@ def test_a_run_goes_on_at_commits_that_add_results_alone(tmp_path: Path) -> None
 
 def test_a_run_is_complete_when_each_turn_has_run_and_belongs_to_a_commit(tmp_path: Path) -> None:
     wanted = plan(2, 1)
-    assert wanted == [(CHOSEN, 0), (CHOSEN, 1), (SUITE, 0)]
+    assert wanted == [(SUITE, 0), (CHOSEN, 0), (CHOSEN, 1)]
     run, other = run_of("c1", (2, 1)), run_of("c2", (2, 1))
     state = tmp_path / "turns.jsonl"
     turns = [Turn(run, what, number, 1.0, ("a.py::t",) if what == CHOSEN else ()) for what, number in wanted]
@@ -167,6 +168,25 @@ def test_what_a_failed_turn_wrote_is_kept(
     log = tmp_path / "turn.txt"
     assert once([sys.executable, "-c", f"print({written!r}); raise SystemExit({code})"], log) == failed
     assert log.exists() == bool(failed)
+
+
+def test_folders_of_tests_that_failed_are_kept(
+    pytester: pytest.Pytester, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytester.makepyfile("""
+        import pytest
+        @pytest.mark.parametrize("code", [0, 1])
+        def test_of(code, tmp_path):
+            (tmp_path / "process.log").touch()
+            assert not code
+    """)
+    monkeypatch.setenv("PYTEST_DEBUG_TEMPROOT", str(tmp_path))
+    monkeypatch.setattr("tests.soak.ROOT", pytester.path)
+    turns = [once(pytest_of(SUITE, [], 1), tmp_path / "turn.txt") for _ in range(4)]
+    assert turns == [("test_folders_of_tests_that_failed_are_kept.py::test_of[1]",)] * 4
+    kept = [*tmp_path.rglob("process.log")]
+    assert len(kept) == 4
+    assert all("test_of_1" in str(log) for log in kept)
 
 
 def test_a_turn_without_an_end_is_ended_with_all_that_it_started(

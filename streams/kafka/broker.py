@@ -41,8 +41,8 @@ _OPTIONS = (
 _PORT_MAX = 65_534
 #: Linux assigns ports from 32768 on to outgoing connections, and many services listen below 15000.
 _PORTS_FREE = (15_000, 32_000)
-#: Kafka Metadata request, version 1, no topics: answered with the brokers that have joined.
-_METADATA_REQUEST = struct.pack(">ihhih", 14, 3, 1, 1, -1) + struct.pack(">i", 0)
+#: Kafka Metadata request, version 2, no topics: answered with brokers that have joined, and their cluster.
+_METADATA_REQUEST = struct.pack(">ihhih", 14, 3, 2, 1, -1) + struct.pack(">i", 0)
 
 
 def _quiet(_sentence: str) -> None:
@@ -222,8 +222,12 @@ class EmbeddedBroker:
 
     def _wait_until_ready(self, root: Path, brokers: int) -> None:
         deadline = clock.monotonic_s() + START_TIMEOUT_S
-        while not answers(HOST, self._port, brokers):
+        # Another Kafka may have taken the port since it was found free.
+        own = _formatted_as(root)
+        while not (own and answers(HOST, self._port, brokers, own)):
             if self.pid is None:
+                for wanted in (self._port, self._port + 1):
+                    _refuse_taken(wanted, self._port)
                 raise UnavailableError(
                     f"Apache Kafka ended while it started; its last words: {_last_words(root)} (whole log: "
                     f"{root / 'kafka.log'})."
@@ -262,8 +266,11 @@ def _claim(root: Path) -> FileIO:
     return lock
 
 
-def answers(host: str, port: int, at_least: int = 1) -> bool:
-    """Whether a Kafka at `host:port` answers a metadata request and knows at least `at_least` brokers."""
+def answers(host: str, port: int, at_least: int = 1, cluster: str = "") -> bool:
+    """Whether a Kafka at `host:port` answers a metadata request and knows at least `at_least` brokers.
+
+    If `cluster` is named, it must be a broker of the cluster with that id.
+    """
     try:
         with socket.create_connection((host, port), 1.0) as connection:
             connection.settimeout(2.0)
@@ -271,10 +278,30 @@ def answers(host: str, port: int, at_least: int = 1) -> bool:
             head = _receive(connection, 12)
             if len(head) < 12:
                 return False
-            _size, correlation, brokers = struct.unpack(">iii", head)
-            return bool(correlation == 1 and brokers >= at_least)
-    except OSError:
+            size, correlation, brokers = struct.unpack(">iii", head)
+            if correlation != 1 or brokers < at_least:
+                return False
+            return not cluster or _cluster_among(_receive(connection, size - 8), brokers) == cluster
+    except (OSError, struct.error):
         return False
+
+
+def _cluster_among(told: bytes, brokers: int) -> str:
+    """Return the cluster id that a Metadata response has behind its brokers."""
+    at = 0
+
+    def text() -> str:
+        nonlocal at
+        (size,) = struct.unpack_from(">h", told, at)
+        at += 2 + max(size, 0)
+        return told[at - max(size, 0) : at].decode(errors="replace")
+
+    for _ in range(brokers):
+        at += 4  # node id
+        text()  # host
+        at += 4  # port
+        text()  # rack
+    return text()
 
 
 def _receive(connection: socket.socket, size: int) -> bytes:
@@ -305,6 +332,13 @@ def cluster_id(root: Path) -> str:
         with files.written(kept) as file:
             file.write(base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"="))
     return kept.read_text(encoding="utf-8").strip()
+
+
+def _formatted_as(root: Path) -> str:
+    """Return the cluster id for which Kafka has prepared the directory; empty if it has not."""
+    prepared = root / "log" / "meta.properties"
+    lines = prepared.read_text(encoding="utf-8").splitlines() if prepared.exists() else []
+    return next((line.removeprefix("cluster.id=") for line in lines if line.startswith("cluster.id=")), "")
 
 
 def _format(start: list[str], properties: Path, cluster_id: str, root: Path) -> None:

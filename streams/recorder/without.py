@@ -82,6 +82,7 @@ WITHOUT_EVENTS: Mapping[str, tuple[str, ...]] = {
         "streams/kafka/broker.py:_refuse_taken:socket.socket",
         "streams/kafka/broker.py:cluster_id:files.written",
         "streams/kafka/broker.py:cluster_id:read_text",
+        "streams/kafka/broker.py:_formatted_as:read_text",
         "streams/kafka/broker.py:_format:subprocess.run",
         "streams/kafka/broker.py:_last_words:read_text",
         "streams/kafka/broker.py:free_port:socket.socket",

@@ -20,7 +20,9 @@ from click.testing import CliRunner
 
 from streams import settings, topology
 from streams.cli.broker import command as broker_command
+from streams.connection.connect import administering
 from streams.errors import InputError, UnavailableError
+from streams.kafka import broker as broker_module
 from streams.kafka import jars, reader, topics
 from streams.kafka.broker import EmbeddedBroker, answers, free_port
 from tests.patience import PATIENCE_S
@@ -39,6 +41,26 @@ def test_taken_port_is_a_sentence_before_java_starts(tmp_path: Path, taken: int)
             EmbeddedBroker().start(tmp_path / "data", port)
     assert raised.value.exit_code == 3
     assert not (tmp_path / "data").exists()
+
+
+def test_a_kafka_that_takes_the_port_meanwhile_is_not_taken_for_ours(
+    broker: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, port = split(broker)
+    real, free = broker_module._refuse_taken, [port, port + 1]
+
+    def refuse_later(wanted: int, clients: int) -> None:
+        if wanted in free:
+            free.remove(wanted)
+        else:
+            real(wanted, clients)
+
+    monkeypatch.setattr(broker_module, "_refuse_taken", refuse_later)
+    node = EmbeddedBroker()
+    with pytest.raises(UnavailableError, match=rf"Port {port} on 127\.0\.0\.1, needed for clients, .*in use"):
+        node.start(tmp_path, port)
+    assert node.pid is None
+    assert answers("127.0.0.1", port)
 
 
 def test_no_network_on_the_first_run_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,9 +211,13 @@ def split(address: str) -> tuple[str, int]:
     return host, int(port)
 
 
-def test_only_a_kafka_answers(broker: str) -> None:
+async def test_only_a_kafka_answers(broker: str) -> None:
     host, port = broker.split(":")
     assert answers(host, int(port))
+    async with administering(broker) as admin:
+        cluster = (await admin.describe_cluster())["cluster_id"]
+    assert answers(host, int(port), cluster=cluster)
+    assert not answers(host, int(port), cluster="another")
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         assert not answers("127.0.0.1", silent.getsockname()[1])

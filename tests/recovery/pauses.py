@@ -24,6 +24,7 @@ from streams.kafka.broker import EmbeddedBroker
 from streams.kafka.reader import committed_offsets, log_bounds
 from streams.kafka.topics import declare
 from tests.kafka import world
+from tests.patience import PATIENCE_S
 from tests.recovery import checks
 from tests.recovery.drain import drained
 from tests.recovery.pipeline import Pipeline
@@ -36,7 +37,6 @@ ROOT = Path(__file__).parents[2]
 #: The commit whose workers may stand beside ours.
 LAST_VERSION = "665a5ae"
 SHIFTED = Path(__file__).with_name("shifted")
-DRAIN_WAIT_S, READY_WAIT_S, ENDED_WAIT_S = 180.0, 120.0, 120.0
 #: Batches a second, seconds of one play, devices.
 RATE, PLAY_S, DEVICES = 400.0, 4.0, 3
 _LOOK_S = 0.2
@@ -95,7 +95,7 @@ class Pauses(Pipeline):
 
     async def sleep(self, *, killed: bool = False) -> None:
         """Stop workers and snapshots, in order or at once, when all that was sent is stored."""
-        if late := await drained(self.address, self.store, DRAIN_WAIT_S):
+        if late := await drained(self.address, self.store, PATIENCE_S):
             self.findings.append(late)
         self.kept.clear()
         for name in WORKERS:
@@ -110,7 +110,7 @@ class Pauses(Pipeline):
         self.keep(SNAPSHOTS)
         self.children[first].start(*arguments)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(READY_WAIT_S):
+            async with asyncio.timeout(PATIENCE_S):
                 while not (self.children[first].ready and self.children[SNAPSHOTS].ready):
                     await asyncio.sleep(_LOOK_S)
                 return
@@ -121,7 +121,7 @@ class Pauses(Pipeline):
         child = self.children[name]
         child.start()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(ENDED_WAIT_S):
+            async with asyncio.timeout(PATIENCE_S):
                 while child.pid is not None:
                     await asyncio.sleep(_LOOK_S)
         said = child.last_line()
@@ -134,7 +134,7 @@ class Pauses(Pipeline):
     async def stands_by(self, child: Child) -> None:
         """Wait until a worker has said that it waits, and for whom: one of the last version runs."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(ENDED_WAIT_S):
+            async with asyncio.timeout(PATIENCE_S):
                 while not child.times_said(_STANDS_BY):
                     await asyncio.sleep(_LOOK_S)
         said = child.last_line()
@@ -334,7 +334,7 @@ async def pauses(
                 await STEPS[name][0](pipeline, draw)
             # Later numbers of every stream show which ones before them are missing.
             await pipeline.play(2 * PLAY_S)
-            if late := await drained(pipeline.address, pipeline.store, DRAIN_WAIT_S):
+            if late := await drained(pipeline.address, pipeline.store, PATIENCE_S):
                 pipeline.findings.append(late)
             await pipeline.stop()
             return await _judged(pipeline, directory, steps)

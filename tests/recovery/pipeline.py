@@ -13,12 +13,12 @@ from pathlib import Path
 
 from streams import clock
 from streams.errors import UnavailableError
-from streams.kafka.broker import EmbeddedBroker
+from streams.kafka.broker import EmbeddedBroker, free_port
 from streams.kafka.topics import declare
-from tests.recovery.processes import Child, quiet_port
+from tests.patience import PATIENCE_S
+from tests.recovery.processes import Child
 from tests.recovery.schedule import BACKLOG_S, JOINER, RECOVERY_S, SNAPSHOTS, WORKERS, Fault
 
-READY_WAIT_S = 180.0
 _LOOK_S = 0.2
 #: What a writer says whose disk is full, and how much longer than it should a disk is full until it does.
 _DISK_FULL, _DISK_FULL_MORE_S = "cannot be written", 10.0
@@ -68,16 +68,25 @@ class Pipeline:
         self._keeper: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Start the broker, two workers and snapshots; return when the workers take batches."""
-        await _in_thread(self.broker.start, self.directory / "kafka", quiet_port(), self.say)
+        """Start the broker, two workers and snapshots; return when they are ready."""
+        await _in_thread(self.broker.start, self.directory / "kafka", free_port(), self.say)
         self.address = self.broker.address
         await declare(self.address)
         self.add_children()
         self.keep(*WORKERS, SNAPSHOTS)
         self._keeper = asyncio.create_task(self._keep())
-        async with asyncio.timeout(READY_WAIT_S):
-            while not all(self.children[name].ready for name in (*WORKERS, SNAPSHOTS)):
-                await asyncio.sleep(_LOOK_S)
+        await self.ready(*WORKERS, SNAPSHOTS)
+
+    async def ready(self, *names: str) -> None:
+        """Wait until these are ready; raise a TimeoutError that names those that are not."""
+        waited, until_s = [*names], clock.monotonic_s() + PATIENCE_S
+        while waited := [name for name in waited if not self.children[name].ready]:
+            if clock.monotonic_s() > until_s:
+                last = {name: self.children[name].last_line() for name in waited}
+                raise TimeoutError(
+                    f"not ready in {PATIENCE_S:.0f} s: {last}; ended before: {dict(self.ended)}"
+                )
+            await asyncio.sleep(_LOOK_S)
 
     def add_children(self) -> None:
         """Make workers and snapshots, which are started later."""

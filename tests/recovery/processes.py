@@ -10,7 +10,6 @@ import os
 import re
 import resource
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -21,7 +20,6 @@ from typing import IO
 import psutil
 
 from streams import clock
-from streams.errors import UnavailableError
 from streams.readiness import Awaited
 
 STOP_WAIT_S = 10.0
@@ -154,19 +152,6 @@ class Child:
             else []
         )
         return said[-1][:300] if said else "it said nothing"
-
-
-def quiet_port() -> int:
-    """Return a port below those that the system gives to clients.
-
-    So none of them sits on it while the broker is away.
-    """
-    for port in range(20_000 + os.getpid() % 5_000 * 2, 32_000, 2):
-        with socket.socket() as one, socket.socket() as other, contextlib.suppress(OSError):
-            one.bind(("127.0.0.1", port))
-            other.bind(("127.0.0.1", port + 1))
-            return port
-    raise UnavailableError("No port between 20000 and 32000 is free on 127.0.0.1; stop what listens there.")
 
 
 def _pour(source: IO[bytes] | None, log: Path) -> None:

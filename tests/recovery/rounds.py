@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from streams import clock
+from tests.patience import PATIENCE_S
 from tests.recovery import checks
 from tests.recovery.drain import drained
 from tests.recovery.pipeline import RETURNED, Pipeline
@@ -21,7 +22,6 @@ from tests.recovery.report import Result
 from tests.recovery.schedule import KINDS, PACE_S, Fault, schedule
 from tests.recovery.watch import Watch, quiet_client, stalls
 
-DRAIN_WAIT_S = 300.0
 _SENT_SHARE = 0.4
 
 
@@ -82,7 +82,7 @@ async def chaos(
         await asyncio.gather(*map(pipeline.played, playing))
         sent_s = clock.monotonic_s() - began_s
         say(f"seed {seed}: all is sent, draining")
-        late = await drained(pipeline.address, pipeline.store, DRAIN_WAIT_S)
+        late = await drained(pipeline.address, pipeline.store, PATIENCE_S)
         drained_s = clock.monotonic_s() - began_s - sent_s
         await pipeline.stop()
         left = sum(child.sweep() for child in pipeline.children.values())
@@ -123,7 +123,7 @@ async def calm(directory: Path, seed: int, options: Options, say: Callable[[str]
         devices = pipeline.load(0.0, send_s)
         await pipeline.played(devices)
         ended_s = clock.monotonic_s()
-        late = await drained(pipeline.address, pipeline.store, DRAIN_WAIT_S)
+        late = await drained(pipeline.address, pipeline.store, PATIENCE_S)
         await pipeline.stop()
     moved = [(at_s, done) for at_s, done, _ in watch.samples]
     first = next((i for i, (_, done) in enumerate(moved) if done), 0)

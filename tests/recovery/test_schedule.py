@@ -36,9 +36,10 @@ def test_faults_are_in_order_end_in_time_and_strike_nobody_twice_at_once(seed: i
 @given(SEEDS)
 @settings(max_examples=60)
 def test_a_run_of_seven_minutes_meets_every_kind_and_three_of_them_a_hundred_faults(seed: int) -> None:
-    faults = schedule(seed, 420)
-    assert {fault.kind for fault in faults} == set(KINDS)
-    assert len(faults) >= 34
+    runs = [schedule(number, 420) for number in range(seed, seed + 3)]
+    assert all({fault.kind for fault in faults} == set(KINDS) for faults in runs)
+    # One run has 47 on average, and 32 of some ten thousand: no bound holds for each.
+    assert sum(len(faults) for faults in runs) >= 100
 
 
 @given(SEEDS)

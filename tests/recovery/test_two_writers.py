@@ -13,13 +13,14 @@ import pytest
 
 from streams.ledger import run_ledger
 from streams.queries.store import Store
+from tests.patience import PATIENCE_S
 from tests.recovery.drain import drained
-from tests.recovery.pipeline import READY_WAIT_S, Pipeline
+from tests.recovery.pipeline import Pipeline
 from tests.recovery.watch import quiet_client
 
 pytestmark = pytest.mark.kafka
 SHARES = {"writer-a": "0-1", "writer-b": "2-3"}
-KILLS, PAUSE_S, AWAY_S, DRAIN_WAIT_S = 4, 1.5, 0.4, 300.0
+KILLS, PAUSE_S, AWAY_S = 4, 1.5, 0.4
 #: Folds join rows of edges, so these are compared one by one, in sums.
 SUMS = (
     'SELECT source, stream, kind, zone, count(*), sum("count"), sum("first") FROM events GROUP BY ALL',
@@ -45,9 +46,7 @@ async def _started(pipeline: Pipeline) -> None:
             *("--store", str(pipeline.directory / name), "--partitions", partitions),
         )
         child.start()
-    async with asyncio.timeout(READY_WAIT_S):
-        while not all(pipeline.children[name].ready for name in SHARES):
-            await asyncio.sleep(0.2)
+    await pipeline.ready(*SHARES)
 
 
 async def test_two_killed_writers_hold_what_one_holds(tmp_path: Path) -> None:
@@ -65,8 +64,8 @@ async def test_two_killed_writers_hold_what_one_holds(tmp_path: Path) -> None:
                 await asyncio.sleep(AWAY_S)
                 child.start()
             await pipeline.played(devices)
-            assert await drained(pipeline.address, parts, DRAIN_WAIT_S) is None
-            assert await drained(pipeline.address, pipeline.store, DRAIN_WAIT_S) is None
+            assert await drained(pipeline.address, parts, PATIENCE_S) is None
+            assert await drained(pipeline.address, pipeline.store, PATIENCE_S) is None
             await pipeline.stop()
             judged = [
                 await asyncio.to_thread(run_ledger, pipeline.journal, pipeline.address, stores)
